@@ -1,0 +1,311 @@
+"""What a node and a manager say to each other, and its one codec.
+
+One WebSocket from the node to the manager's seed port, `GET /v1/node`, subprotocol
+`krakend-node.v1`, binary frames of MessagePack: a two-element array `[kind, {field: value}]`.
+Unknown fields are ignored and missing ones take their default, so that neighbours of one
+protocol version can differ; an unknown kind is ignored by the caller (`decode` gives None).
+Durations are seconds. Everything has a bound, which the decoder enforces.
+"""
+
+import re
+from dataclasses import MISSING, dataclass, field, fields
+from typing import Any, TypeAlias, get_args, get_type_hints
+
+import msgpack
+
+PATH = "/v1/node"
+SUBPROTOCOL = "krakend-node.v1"
+PROTOCOL_MIN, PROTOCOL_MAX = 1, 1
+FRAME_BYTES_MAX = 64 * 1024
+TEXT_MAX = 1024
+ITEMS_MAX = 256
+
+CLOSE_GOING = 1001
+"""The manager goes: come back by another one, at once, it counts for nothing."""
+CLOSE_PROTOCOL = 1002
+"""The other end broke the protocol; the reason says how."""
+CLOSE_MOVING = 4001
+"""The node moves to another manager: changes no state (rule I5)."""
+CLOSE_REFUSED = 4003
+"""Follows a `Refused`."""
+CLOSE_SUPERSEDED = 4009
+"""Another session of this node has taken over."""
+
+_ID = re.compile(r"krakend_[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
+
+
+def is_node_id(text: str) -> bool:
+    """Whether `text` has the form `krakend_<uuid4>`."""
+    return _ID.fullmatch(text) is not None
+
+
+class ProtocolError(Exception):
+    """The other end's fault: count it, close with `CLOSE_PROTOCOL`, carry on. The text names the field."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """`max_rate` requests per `every` seconds."""
+
+    max_rate: float
+    every: float = 1.0
+
+
+Limits: TypeAlias = dict[str, Limit]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hello:
+    """The node's first word; its incarnation is on its disk before it is sent (rule I1)."""
+
+    protocol_min: int = PROTOCOL_MIN
+    protocol_max: int = PROTOCOL_MAX
+    key: bytes
+    """32 random bytes from which the group derives the id (rule I2)."""
+    id: str = ""
+    ticket: str = ""
+    incarnation: int
+    nonce: int
+    """Drawn at each start of the agent: 63 random bits. Orders two sessions of one incarnation."""
+    name: str = ""
+    address: str = ""
+    agent_version: str = ""
+    gateway: str = ""
+    """The gateway's kind and state, for people: `command: running`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Welcome:
+    """The node is in. `incarnation` is the highest known: a node below it goes above and says hello again (I4)."""
+
+    id: str
+    ticket: str
+    incarnation: int
+    manager: str
+    managers: tuple[str, ...] = ()
+    """Seed addresses `host:port` of all managers, to fall back on."""
+    heartbeat: float = 5.0
+    limits_version: int = 0
+    limits: Limits = field(default_factory=dict)
+    free_limits: Limits = field(default_factory=dict)
+    over_limit: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refused:
+    """The node is not in. `code`: `full`, `starting`, `protocol`, `foreign`, `invalid`, `clone`."""
+
+    code: str
+    sentence: str
+    retry_after: float = 15.0
+    managers: tuple[str, ...] = ()
+    free_limits: Limits = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Behind:
+    """A higher incarnation of this node is known: go above it and say hello again (rule I4)."""
+
+    incarnation: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Clone:
+    """Another process runs under this id and answered: draw a new key, and say hello as a newcomer (rule I3)."""
+
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ask:
+    """Are you still there? Answer with `Here` of the same number at once (rule I3)."""
+
+    number: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Here:
+    """The answer to `Ask`."""
+
+    number: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """Heartbeat and counters: cumulative per (id, nonce), so that a lost one loses nothing (rule I8)."""
+
+    number: int
+    gateway: str = ""
+    limits_version: int = 0
+    counters: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reported:
+    """The manager has `Report(number)`: it is alive."""
+
+    number: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LimitsPush:
+    """The node's share from now on. `version` rises with every change."""
+
+    version: int
+    limits: Limits
+    over_limit: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Managers:
+    """The seed addresses to fall back on have changed."""
+
+    managers: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Redirect:
+    """Please move to the first of `managers`; `going` says that this manager is about to stop."""
+
+    managers: tuple[str, ...]
+    going: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Leave:
+    """The node is stopped by its operator: it is removed at once."""
+
+    reason: str = ""
+
+
+NodeMessage: TypeAlias = Hello | Here | Report | Leave
+ManagerMessage: TypeAlias = (
+    Welcome | Refused | Behind | Clone | Ask | Reported | LimitsPush | Managers | Redirect
+)
+AnyMessage: TypeAlias = NodeMessage | ManagerMessage
+
+_KINDS: dict[str, type[AnyMessage]] = {
+    kind.__name__.lower(): kind for group in (NodeMessage, ManagerMessage) for kind in get_args(group)
+}
+
+
+def _read_text(value: object) -> str:
+    if not isinstance(value, str) or len(value) > TEXT_MAX:
+        raise ValueError(f"must be text of at most {TEXT_MAX} characters")
+    return value
+
+
+def _read_bytes(value: object) -> bytes:
+    if not isinstance(value, bytes) or len(value) > TEXT_MAX:
+        raise ValueError(f"must be at most {TEXT_MAX} bytes")
+    return value
+
+
+def _read_int(value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 2**63:
+        raise ValueError("must be a whole number from 0 to 2^63 - 1")
+    return value
+
+
+def _read_float(value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1e18:
+        raise ValueError("must be a number from 0 to 1e18")
+    return float(value)
+
+
+def _read_bool(value: object) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError("must be true or false")
+    return value
+
+
+def _read_texts(value: object) -> tuple[str, ...]:
+    if not isinstance(value, list) or len(value) > ITEMS_MAX:
+        raise ValueError(f"must be a list of at most {ITEMS_MAX} texts")
+    return tuple(_read_text(item) for item in value)
+
+
+def _read_counters(value: object) -> dict[str, float]:
+    if not isinstance(value, dict) or len(value) > ITEMS_MAX:
+        raise ValueError(f"must be a map of at most {ITEMS_MAX} numbers")
+    return {_read_text(name): _read_float(number) for name, number in value.items()}
+
+
+def _read_limits(value: object) -> Limits:
+    if not isinstance(value, dict) or len(value) > ITEMS_MAX:
+        raise ValueError(f"must be a map of at most {ITEMS_MAX} limits")
+    limits = {}
+    for name, pair in value.items():
+        if not isinstance(pair, list) or len(pair) != 2:
+            raise ValueError("must map each name to [max_rate, every]")
+        limits[_read_text(name)] = Limit(_read_float(pair[0]), _read_float(pair[1]))
+    return limits
+
+
+_READERS: dict[Any, Any] = {
+    str: _read_text,
+    bytes: _read_bytes,
+    int: _read_int,
+    float: _read_float,
+    bool: _read_bool,
+    tuple[str, ...]: _read_texts,
+    dict[str, float]: _read_counters,
+    Limits: _read_limits,
+}
+
+_FIELDS = {
+    kind: [
+        (
+            f.name,
+            _READERS[get_type_hints(kind)[f.name]],
+            f.default is MISSING and f.default_factory is MISSING,
+        )
+        for f in fields(kind)
+    ]
+    for kind in _KINDS.values()
+}
+
+
+def encode(message: AnyMessage) -> bytes:
+    """The frame of `message`; raises `ProtocolError` where it would exceed `FRAME_BYTES_MAX`."""
+    body: dict[str, Any] = {}
+    for name, reader, _ in _FIELDS[type(message)]:
+        value = getattr(message, name)
+        if reader is _read_limits:
+            value = {limit: [share.max_rate, share.every] for limit, share in value.items()}
+        body[name] = value
+    frame: bytes = msgpack.packb([type(message).__name__.lower(), body])
+    if len(frame) > FRAME_BYTES_MAX:
+        raise ProtocolError(f"a {type(message).__name__} of {len(frame)} bytes exceeds {FRAME_BYTES_MAX}")
+    return frame
+
+
+def decode(frame: bytes) -> AnyMessage | None:
+    """The message in `frame`; None for a kind that this version does not know.
+
+    Raises `ProtocolError` for everything else that is not a whole, well-typed message.
+    """
+    if len(frame) > FRAME_BYTES_MAX:
+        raise ProtocolError(f"a frame of {len(frame)} bytes exceeds {FRAME_BYTES_MAX}")
+    try:
+        unpacked = msgpack.unpackb(frame, strict_map_key=True)
+    except (ValueError, msgpack.UnpackException, RecursionError) as error:
+        raise ProtocolError(f"the frame is not MessagePack: {error}") from error
+    match unpacked:
+        case [str(kind), dict(body)]:
+            pass
+        case _:
+            raise ProtocolError("a frame must be [kind, {field: value}]")
+    message = _KINDS.get(kind)
+    if message is None:
+        return None
+    values = {}
+    for name, reader, required in _FIELDS[message]:
+        if name in body:
+            try:
+                values[name] = reader(body[name])
+            except ValueError as error:
+                raise ProtocolError(f"{kind}.{name} {error}") from None
+        elif required:
+            raise ProtocolError(f"{kind}.{name} is missing")
+    return message(**values)
