@@ -76,7 +76,7 @@ class Hello:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Welcome:
-    """The node is in. `incarnation` is the highest known: a node below it goes above and says hello again (I4)."""
+    """The node is in; `incarnation` is that of the hello which it answers."""
 
     id: str
     ticket: str
@@ -111,7 +111,7 @@ class Behind:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Clone:
-    """Another process runs under this id and answered: draw a new key, and say hello as a newcomer (rule I3)."""
+    """Another process of this id lives: draw a new key, and say hello as a newcomer (rule I3)."""
 
     sentence: str
 
