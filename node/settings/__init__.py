@@ -1,0 +1,48 @@
+"""Everything that people type: a YAML file, environment variables and options, one schema for all three.
+
+The schema is a pydantic model derived from `Settings`. `load` reads option over variable over file
+over default and either returns a valid instance or raises `SettingsError`, whose text is the one
+line to print: it names the key, where it stands (file and line, variable or option) and the remedy.
+`dump` writes what is in force as a file that loads to the same.
+"""
+
+from node.settings.document import Document, read_document
+from node.settings.dump import dump
+from node.settings.errors import SettingsError
+from node.settings.kinds import (
+    COMMAND,
+    COMMAS,
+    EMPTY_MEANS_OFF,
+    Duration,
+    HostPort,
+    Port,
+    Settings,
+    Texts,
+    default_port,
+    format_duration,
+    parse_duration,
+)
+from node.settings.options import add_arguments, options_given
+from node.settings.sources import Loaded, load
+
+__all__ = [
+    "COMMAND",
+    "COMMAS",
+    "EMPTY_MEANS_OFF",
+    "Document",
+    "Duration",
+    "HostPort",
+    "Loaded",
+    "Port",
+    "Settings",
+    "SettingsError",
+    "Texts",
+    "add_arguments",
+    "default_port",
+    "dump",
+    "format_duration",
+    "load",
+    "options_given",
+    "parse_duration",
+    "read_document",
+]
