@@ -12,7 +12,13 @@ def _represent_none(dumper: yaml.SafeDumper, value: None) -> yaml.Node:
     return dumper.represent_scalar("tag:yaml.org,2002:null", "")
 
 
+def _represent_text(dumper: yaml.SafeDumper, value: str) -> yaml.Node:
+    # Left to choose, PyYAML writes a line break such as U+0085 raw in single quotes: it reads as a space.
+    return dumper.represent_scalar("tag:yaml.org,2002:str", value, None if value.isprintable() else '"')
+
+
 _Dumper.add_representer(type(None), _represent_none)
+_Dumper.add_representer(str, _represent_text)
 
 
 def dump(model: BaseModel) -> str:
