@@ -1,0 +1,161 @@
+"""What Serf says inside memberlist's opaque parts: Meta, user messages, the user state of a push/pull.
+
+Its messages start with a type byte of their own. Members read the few that decide whether an agent
+lists them as alive, left or failed; the others are passed on unread.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Final
+
+from gossip.errors import WireError
+from gossip.messages import JoinIntent, LeaveIntent, NodeName, SerfMessage, SerfOther, SerfState
+from gossip.wire.fields import (
+    META_BYTES_MAX,
+    NAME_BYTES_MAX,
+    U64_MAX,
+    Body,
+    Cursor,
+    as_name,
+    as_text,
+    flag,
+    given_name,
+    number,
+    pack,
+    packed_text,
+    shape,
+    unpack,
+    unpack_body,
+)
+from gossip.wire.reasons import BAD_FIELD, BAD_META, BAD_TYPE, EMPTY
+
+_LEAVE: Final = 0
+_JOIN: Final = 1
+_STATE: Final = 2
+_LAST_KIND: Final = 9
+"""Above it serf 0.9.4 knows no type: an application's own messages may start with 64 and up."""
+
+_TAGS_MAGIC: Final = b"\xff"
+_NAMES_MAX: Final = 65_536
+"""The most names in a state: those of a group, and those that have left it."""
+
+_LEAVE_SHAPE: Final = shape(b"LTime", b"Node", b"Prune")
+_JOIN_SHAPE: Final = shape(b"LTime", b"Node")
+_STATE_SHAPE: Final = shape(
+    b"LTime", b"StatusLTimes", b"LeftMembers", b"EventLTime", b"Events", b"QueryLTime"
+)
+_STATE_TIMES: Final = (b"LTime", b"EventLTime", b"QueryLTime")
+
+
+def encode_serf(message: LeaveIntent | JoinIntent | SerfState) -> bytes:
+    """A user message's payload, or (for a state) the user state of a push/pull.
+
+    A state goes out without events, which an agent takes: it keeps its own.
+    """
+    match message:
+        case LeaveIntent(ltime, node, prune):
+            return b"\x00" + pack({b"LTime": ltime, b"Node": packed_text(node), b"Prune": prune})
+        case JoinIntent(ltime, node):
+            return b"\x01" + pack({b"LTime": ltime, b"Node": packed_text(node)})
+        case SerfState():
+            return b"\x02" + pack(
+                {
+                    b"EventLTime": message.event_ltime,
+                    b"Events": [],
+                    b"LTime": message.ltime,
+                    b"LeftMembers": [packed_text(node) for node in message.left],
+                    b"QueryLTime": message.query_ltime,
+                    b"StatusLTimes": {packed_text(node): ltime for node, ltime in message.status_ltimes},
+                }
+            )
+
+
+def decode_serf(payload: bytes) -> SerfMessage:
+    """The Serf message in a user message or a user state, without its events.
+
+    Raises `WireError`; `bad_type` if it is not one of Serf's.
+    """
+    if not payload:
+        raise WireError(EMPTY, "nothing where a Serf message belongs")
+    kind = payload[0]
+    if kind == _LEAVE:
+        body = unpack_body(payload[1:], _LEAVE_SHAPE)
+        return LeaveIntent(_ltime(body, b"LTime"), given_name(body, b"Node"), flag(body, b"Prune"))
+    if kind == _JOIN:
+        body = unpack_body(payload[1:], _JOIN_SHAPE)
+        return JoinIntent(_ltime(body, b"LTime"), given_name(body, b"Node"))
+    if kind == _STATE:
+        return _read_state(Cursor(payload[1:]))
+    if kind <= _LAST_KIND:
+        return SerfOther(kind)
+    raise WireError(BAD_TYPE, f"Serf has no message type {kind}")
+
+
+def _ltime(body: Body, key: bytes) -> int:
+    return number(body, key, U64_MAX)
+
+
+def _read_state(cursor: Cursor) -> SerfState:
+    """A state grows with the group and with its events, so it is walked through, not built."""
+    body: Body = {}
+    for key in cursor.fields(_STATE_SHAPE):
+        if key == b"StatusLTimes":
+            body[key] = () if cursor.take_nil() else tuple(_status_ltimes(cursor))
+        elif key == b"LeftMembers":
+            body[key] = () if cursor.take_nil() else tuple(_left_members(cursor))
+        elif key in _STATE_TIMES:
+            body[key] = cursor.value()
+        else:
+            cursor.skip()
+    return SerfState(
+        _ltime(body, b"LTime"),
+        body.get(b"StatusLTimes", ()),
+        body.get(b"LeftMembers", ()),
+        _ltime(body, b"EventLTime"),
+        _ltime(body, b"QueryLTime"),
+    )
+
+
+def _status_ltimes(cursor: Cursor) -> Iterator[tuple[NodeName, int]]:
+    for name in cursor.pairs(_NAMES_MAX):
+        ltime = number({b"StatusLTimes": cursor.value()}, b"StatusLTimes", U64_MAX)
+        if _fits(name):
+            yield as_name(name, b"StatusLTimes"), ltime
+
+
+def _left_members(cursor: Cursor) -> Iterator[NodeName]:
+    for name in cursor.items(_NAMES_MAX):
+        if type(name) is not bytes:
+            raise WireError(BAD_FIELD, f"{type(name).__name__} among LeftMembers")
+        if _fits(name):
+            yield as_name(name, b"LeftMembers")
+
+
+def _fits(name: bytes) -> bool:
+    """Whether it can be a member of ours; a state is not refused for one that cannot."""
+    return 0 < len(name) <= NAME_BYTES_MAX
+
+
+def encode_tags(tags: Mapping[str, str]) -> bytes:
+    """Tags as Meta, the same bytes for equal tags. `ValueError` if they pass the 512 bytes of a Meta."""
+    meta = _TAGS_MAGIC + pack({packed_text(key): packed_text(tags[key]) for key in sorted(tags)})
+    if len(meta) > META_BYTES_MAX:
+        raise ValueError(f"tags take {len(meta)} bytes, of {META_BYTES_MAX} at most")
+    return meta
+
+
+def decode_tags(meta: bytes) -> dict[str, str]:
+    """The tags in a Meta. One without Serf's mark is the tag `role`, as old agents send it; an empty
+    one is no tags. Raises `WireError` (`bad_meta`)."""
+    if not meta:
+        return {}
+    if meta[:1] != _TAGS_MAGIC:
+        return {"role": as_text(meta, b"role")}
+    try:
+        tags = unpack(meta[1:])
+    except WireError as error:
+        raise WireError(BAD_META, error.detail) from None
+    if tags is None:
+        return {}
+    if type(tags) is not dict or not all(type(value) is bytes for value in tags.values()):
+        raise WireError(BAD_META, "tags that are no map of texts")
+    return {as_text(key, b"tags"): as_text(value, b"tags") for key, value in tags.items()}

@@ -1,0 +1,311 @@
+"""TCP: a connection carries one message each way, and without a key nothing says how long it is.
+
+Neither side closes its half before it has the answer, so a reader has to find the end of a message
+by reading it. Bytes after that end mean nothing, as in memberlist.
+"""
+
+from collections.abc import Callable, Generator
+from typing import Any, Final
+
+from msgpack import OutOfData, Unpacker
+
+from gossip.errors import WireError
+from gossip.messages import Ack, MemberState, Ping, PushPull, State, StreamError, StreamMessage, User
+from gossip.wire.bodies import (
+    ACK,
+    ACK_SHAPE,
+    COMPRESS,
+    COMPRESS_SHAPE,
+    CRC,
+    ENCRYPT,
+    ERROR,
+    LABEL,
+    PING,
+    PING_SHAPE,
+    PUSH_PULL,
+    USER,
+    encode_message,
+    read_ack,
+    read_compressed,
+    read_ping,
+)
+from gossip.wire.fields import (
+    U64_MAX,
+    Body,
+    address,
+    flag,
+    given_name,
+    incarnation,
+    meta,
+    number,
+    pack,
+    packed_host,
+    packed_text,
+    shape,
+    text,
+    unpack_body,
+    versions,
+)
+from gossip.wire.lzw import expand
+from gossip.wire.reasons import (
+    BAD_MSGPACK,
+    BAD_TYPE,
+    CRC_MISPLACED,
+    EMPTY,
+    ENCRYPTED,
+    HTTP,
+    TOO_BIG,
+    TRUNCATED,
+)
+from gossip.wire.reasons import LABEL as LABELLED
+
+STREAM_BYTES_MAX: Final = 20 * 1024 * 1024
+"""The most that one side may send, and the most it may announce inside a message."""
+
+UNPACKED_BYTES_MAX: Final = 40 * 1024 * 1024
+"""The most that a compressed message may unpack to."""
+
+MEMBERS_MAX: Final = 10_000
+"""The most entries of a push/pull."""
+
+_CHUNK_BYTES: Final = 64 * 1024
+_HTTP_METHODS: Final = tuple(
+    f"{method} ".encode()
+    for method in ("GET", "POST", "PUT", "HEAD", "DELETE", "OPTIONS", "CONNECT", "PATCH", "TRACE")
+)
+
+_HEADER_SHAPE: Final = shape(b"Nodes", b"UserStateLen", b"Join")
+_MEMBER_SHAPE: Final = shape(b"Name", b"Addr", b"Port", b"Meta", b"Incarnation", b"State", b"Vsn")
+_USER_SHAPE: Final = shape(b"UserMsgLen")
+_ERROR_SHAPE: Final = shape(b"Error")
+_STATES: Final = tuple(State)
+
+
+def encode_stream(message: StreamMessage) -> bytes:
+    """All that one side of a connection sends; uncompressed, keys in ascending order."""
+    match message:
+        case PushPull():
+            return _encode_push_pull(message)
+        case User(payload):
+            assert len(payload) <= STREAM_BYTES_MAX
+            return b"\x08" + pack({b"UserMsgLen": len(payload)}) + payload
+        case StreamError():
+            return b"\x0d" + pack({b"Error": packed_text(message.text)})
+        case Ping() | Ack():
+            return encode_message(message)
+
+
+def _encode_push_pull(exchange: PushPull) -> bytes:
+    assert len(exchange.members) <= MEMBERS_MAX
+    header = {
+        b"Join": exchange.join,
+        b"Nodes": len(exchange.members),
+        b"UserStateLen": len(exchange.user_state),
+    }
+    members = [
+        pack(
+            {
+                b"Addr": packed_host(member.address.host),
+                b"Incarnation": member.incarnation,
+                b"Meta": member.meta or None,
+                b"Name": packed_text(member.name),
+                b"Port": member.address.port,
+                b"State": member.state,
+                b"Vsn": bytes(member.versions),
+            }
+        )
+        for member in exchange.members
+    ]
+    data = b"".join((b"\x06", pack(header), *members, exchange.user_state))
+    assert len(data) <= STREAM_BYTES_MAX
+    return data
+
+
+class StreamReader:
+    """Takes what one side of a connection sends, in pieces of any size, until a message is whole.
+
+    A reader is for one message. Once it has returned it or has raised, it takes no notice of
+    further bytes. What it holds never passes the bounds above, whatever the sender announces; the
+    time it takes grows with the bytes, not with the pieces.
+    """
+
+    def __init__(self) -> None:
+        self.rejected: list[str] = []
+        """The reason for each entry of a push/pull that was dropped; the others stand."""
+        self._received = _Bytes()
+        self._steps = _stream(self._received, self.rejected)
+        self._ended = False
+
+    def feed(self, data: bytes) -> StreamMessage | None:
+        """The message, if `data` makes it whole. Raises `WireError` as soon as it cannot become one."""
+        if self._ended:
+            return None
+        room = STREAM_BYTES_MAX - len(self._received.data)
+        self._received.data += data if len(data) <= room else memoryview(data)[:room]
+        try:
+            next(self._steps)
+        except StopIteration as stop:
+            self._ended = True
+            message: StreamMessage = stop.value
+            return message
+        except WireError:
+            self._ended = True
+            raise
+        if len(data) > room:
+            self._ended = True
+            raise WireError(TOO_BIG, f"no message within {STREAM_BYTES_MAX} bytes")
+        return None
+
+    def end(self) -> None:
+        """Says that no more will come: raises `WireError` if the message is not whole."""
+        if self._ended:
+            return
+        self._ended = True
+        if not self._received.data:
+            raise WireError(EMPTY, "closed before the first byte")
+        raise WireError(TRUNCATED, f"closed after {len(self._received.data)} bytes, inside a message")
+
+
+class _Bytes:
+    """Bytes of which more may come, read from the front.
+
+    The readers are generators that yield where they need more and return what they have read.
+    """
+
+    def __init__(self, data: bytes = b"", at: int = 0) -> None:
+        self.data = bytearray(data)
+        self._at = at
+        self._values_from = 0
+        self._scanned = 0
+        self._scanner: Any = None
+
+    def take(self, count: int) -> Generator[None, None, bytes]:
+        while len(self.data) - self._at < count:
+            yield
+        self._at += count
+        return bytes(self.data[self._at - count : self._at])
+
+    def value(self) -> Generator[None, None, bytes]:
+        """The bytes of the msgpack value that comes next; nothing is built, so its size costs nothing.
+
+        The scanner keeps its place in a value that is not whole yet.
+        """
+        if self._scanner is None:
+            self._scanner = Unpacker(max_buffer_size=UNPACKED_BYTES_MAX + _CHUNK_BYTES, read_size=1)
+            self._values_from = self._scanned = self._at
+        while True:
+            try:
+                self._scanner.skip()
+                break
+            except OutOfData:
+                pass
+            except ValueError as error:
+                raise WireError(BAD_MSGPACK, str(error) or type(error).__name__) from None
+            while self._scanned == len(self.data):
+                yield
+            chunk = self.data[self._scanned : self._scanned + _CHUNK_BYTES]
+            self._scanner.feed(chunk)
+            self._scanned += len(chunk)
+        start, self._at = self._at, self._values_from + self._scanner.tell()
+        return bytes(self.data[start : self._at])
+
+
+_Reader = Generator[None, None, StreamMessage]
+
+
+def _stream(received: _Bytes, rejected: list[str]) -> _Reader:
+    """The outermost layer of what one side sends."""
+    kind = (yield from received.take(1))[0]
+    if kind == COMPRESS:
+        body = unpack_body((yield from received.value()), COMPRESS_SHAPE)
+        return _plain(expand(read_compressed(body), UNPACKED_BYTES_MAX), rejected)
+    if (read := _READERS.get(kind)) is not None:
+        return (yield from read(received, rejected))
+    if kind == ENCRYPT:
+        raise WireError(ENCRYPTED, "the stream is encrypted, and there is no key")
+    if kind == LABEL:
+        raise WireError(LABELLED, "the stream belongs to a group with a label")
+    if kind == CRC:
+        raise WireError(CRC_MISPLACED, "a checksum on a stream")
+    start = bytes((kind,))
+    while any(method.startswith(start) for method in _HTTP_METHODS):
+        if start in _HTTP_METHODS:
+            raise WireError(HTTP, f"{start.decode()}... is a web request, and this is the gossip port")
+        start += yield from received.take(1)
+    raise WireError(BAD_TYPE, f"message type {kind} has no place on a stream")
+
+
+def _plain(data: bytes, rejected: list[str]) -> StreamMessage:
+    """The message that `data` starts with, nothing wrapped."""
+    if not data:
+        raise WireError(EMPTY, "nothing where a message belongs")
+    read = _READERS.get(data[0])
+    if read is None:
+        raise WireError(BAD_TYPE, f"message type {data[0]} has no place under compression")
+    try:
+        next(read(_Bytes(data, at=1), rejected))
+    except StopIteration as stop:
+        message: StreamMessage = stop.value
+        return message
+    raise WireError(TRUNCATED, f"the {len(data)} bytes under compression end inside a message")
+
+
+def _read_push_pull(received: _Bytes, rejected: list[str]) -> _Reader:
+    header = unpack_body((yield from received.value()), _HEADER_SHAPE)
+    join = flag(header, b"Join")
+    count = _announced(header, b"Nodes", MEMBERS_MAX)
+    state_bytes = _announced(header, b"UserStateLen", STREAM_BYTES_MAX)
+    members = []
+    for _ in range(count):
+        entry = yield from received.value()
+        try:
+            members.append(_member(entry))
+        except WireError as error:
+            rejected.append(error.reason)
+    return PushPull(join, tuple(members), (yield from received.take(state_bytes)))
+
+
+def _announced(header: Body, key: bytes, largest: int) -> int:
+    count = number(header, key, U64_MAX)
+    if count > largest:
+        raise WireError(TOO_BIG, f"{key.decode()} announces {count}, of {largest} at most")
+    return count
+
+
+def _member(entry: bytes) -> MemberState:
+    body = unpack_body(entry, _MEMBER_SHAPE)
+    return MemberState(
+        given_name(body, b"Name"),
+        address(body, b"Addr", b"Port"),
+        meta(body),
+        incarnation(body),
+        _STATES[number(body, b"State", len(_STATES) - 1)],
+        versions(body),
+    )
+
+
+def _read_user(received: _Bytes, rejected: list[str]) -> _Reader:
+    header = unpack_body((yield from received.value()), _USER_SHAPE)
+    return User((yield from received.take(_announced(header, b"UserMsgLen", STREAM_BYTES_MAX))))
+
+
+def _read_ping(received: _Bytes, rejected: list[str]) -> _Reader:
+    return read_ping(unpack_body((yield from received.value()), PING_SHAPE))
+
+
+def _read_ack(received: _Bytes, rejected: list[str]) -> _Reader:
+    return read_ack(unpack_body((yield from received.value()), ACK_SHAPE))
+
+
+def _read_error(received: _Bytes, rejected: list[str]) -> _Reader:
+    return StreamError(text(unpack_body((yield from received.value()), _ERROR_SHAPE), b"Error"))
+
+
+_READERS: Final[dict[int, Callable[[_Bytes, list[str]], _Reader]]] = {
+    PING: _read_ping,
+    ACK: _read_ack,
+    PUSH_PULL: _read_push_pull,
+    USER: _read_user,
+    ERROR: _read_error,
+}
+"""What a stream may carry, by type byte; each reads what follows that byte."""
