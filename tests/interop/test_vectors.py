@@ -1,0 +1,394 @@
+"""What real agents wrote reads as what they meant, and we write the same bytes.
+
+`vectors/README.md` says how the recordings came about and what their fields mean.
+"""
+
+import json
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import pytest
+from msgpack import Unpacker
+
+from gossip.errors import WireError
+from gossip.messages import (
+    Ack,
+    Address,
+    Alive,
+    Dead,
+    IndirectPing,
+    JoinIntent,
+    LeaveIntent,
+    MemberState,
+    Nack,
+    Ping,
+    PushPull,
+    SerfOther,
+    SerfState,
+    State,
+    StreamError,
+    StreamMessage,
+    Suspect,
+    User,
+    Versions,
+)
+from gossip.wire import (
+    StreamReader,
+    decode_packet,
+    decode_serf,
+    decode_tags,
+    encode_packet,
+    encode_serf,
+    encode_stream,
+)
+from gossip.wire.lzw import expand
+from gossip.wire.reasons import (
+    BAD_COMPRESSION,
+    BAD_CRC,
+    BAD_FIELD,
+    BAD_INCARNATION,
+    BAD_MSGPACK,
+    BAD_NAME,
+    BAD_TYPE,
+    BAD_VERSIONS,
+    EMPTY,
+    EMPTY_PART,
+    ENCRYPTED,
+    LABEL,
+    TOO_BIG,
+    TOO_DEEP,
+    TRUNCATED,
+)
+
+Vector: TypeAlias = dict[str, Any]
+
+DIRECTORY = Path(__file__).parent / "vectors"
+RECORDED = (
+    "plain-compressed",
+    "plain-uncompressed",
+    "serf-protocols",
+    "name-conflict",
+    "big-state",
+    "probe",
+    "memberlist-0.6",
+)
+
+
+def load(file: str) -> Vector:
+    loaded: Vector = json.loads((DIRECTORY / f"{file}.json").read_text())
+    return loaded
+
+
+def plaintext(*files: str) -> list[Vector]:
+    return [vector for file in files for vector in load(file)["vectors"] if not vector["keys"]]
+
+
+def by_id(vectors: list[Vector]) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize("vector", vectors, ids=[vector["id"] for vector in vectors])
+
+
+def payload(vector: Vector) -> bytes:
+    return bytes.fromhex(vector["payload"])
+
+
+PACKETS = [vector for vector in plaintext(*RECORDED) if vector["transport"] == "udp"]
+STREAMS = [vector for vector in plaintext(*RECORDED) if vector["transport"] == "tcp"]
+REFUSED = plaintext("must-refuse")
+PAIRS = load("lzw")["pairs"]
+
+
+def is_ours_to_write(vector: Vector) -> bool:
+    """Uncompressed, integers in their smallest form, and no name beyond what we take."""
+    return (
+        vector["reencode"] == "exact"
+        and "compress" not in vector["kind"]
+        and vector.get("integers") != "signed"
+        and BAD_NAME not in meant(vector["decoded"])
+    )
+
+
+# What a vector means, built from its JSON alone.
+
+
+def octets(stated: Any) -> bytes:
+    return bytes.fromhex(stated["hex"]) if stated else b""
+
+
+def source(body: Vector) -> Address | None:
+    host, port = body.get("SourceAddr"), body.get("SourcePort")
+    return Address(host, port) if host and port else None
+
+
+def has_long_name(body: Vector) -> bool:
+    names = (body.get(key, "") for key in ("Node", "Name", "From", "SourceNode"))
+    return any(len(name.encode()) > 255 for name in names)
+
+
+def meant_message(stated: Vector) -> Any:
+    body: Vector = stated.get("body", {})
+    if has_long_name(body):
+        return BAD_NAME
+    match stated["name"]:
+        case "ping":
+            return Ping(body["SeqNo"], body["Node"], source(body), body.get("SourceNode", ""))
+        case "indirect-ping":
+            return IndirectPing(
+                body["SeqNo"],
+                body["Node"],
+                Address(body["Target"], body["Port"]),
+                body["Nack"],
+                source(body),
+                body.get("SourceNode", ""),
+            )
+        case "ack":
+            return Ack(body["SeqNo"], octets(body["Payload"]))
+        case "nack":
+            return Nack(body["SeqNo"])
+        case "suspect":
+            return Suspect(body["Node"], body["Incarnation"], body["From"])
+        case "dead":
+            return Dead(body["Node"], body["Incarnation"], body["From"])
+        case "alive":
+            return Alive(
+                body["Node"],
+                body["Incarnation"],
+                Address(body["Addr"], body["Port"]),
+                octets(body["Meta"]),
+                Versions(*body["Vsn"]),
+            )
+        case "err":
+            return StreamError(body["Error"])
+        case "user":
+            return stated["user"]
+        case name:
+            raise AssertionError(name)
+
+
+def meant(layer: Vector) -> list[Any]:
+    """The messages of a packet or a stream other than a push/pull; `bad_name` for each that we refuse."""
+    match layer["layer"]:
+        case "crc" | "compress":
+            return meant(layer["inner"])
+        case "compound":
+            return [message for part in layer["parts"] for message in meant(part)]
+        case "message" if layer["name"] == "push-pull":
+            return [BAD_NAME for node in layer["nodes"] if has_long_name(node)]
+        case "message":
+            return [meant_message(layer)]
+        case name:
+            raise AssertionError(name)
+
+
+def innermost(layer: Vector) -> Vector:
+    return innermost(layer["inner"]) if "inner" in layer else layer
+
+
+def meant_member(node: Vector) -> MemberState:
+    return MemberState(
+        node["Name"],
+        Address(node["Addr"], node["Port"]),
+        octets(node["Meta"]),
+        node["Incarnation"],
+        State(node["State"]),
+        Versions(*node["Vsn"]),
+    )
+
+
+def check_value(actual: Any, stated: Any) -> None:
+    """An unpacked msgpack value against what its vector states, text and addresses as bytes."""
+    if isinstance(stated, str):
+        dotted = ".".join(str(byte) for byte in actual)
+        assert stated in (actual.decode(), dotted)
+    elif isinstance(stated, list):
+        assert len(actual) == len(stated)
+        for inner, stated_inner in zip(actual, stated, strict=True):
+            check_value(inner, stated_inner)
+    elif not isinstance(stated, dict):
+        assert actual == stated
+    elif set(stated) == {"hex"}:
+        assert actual == octets(stated)
+    elif set(stated) == {"length", "set"}:
+        assert len(actual) == stated["length"]
+        check_value({str(at): event for at, event in enumerate(actual) if event is not None}, stated["set"])
+    else:
+        actual = {key if isinstance(key, str) else key.decode(): inner for key, inner in actual.items()}
+        assert actual.keys() == stated.keys()
+        for key, inner in actual.items():
+            check_value(inner, stated[key])
+
+
+def check_opaque(actual: bytes, stated: Vector | None) -> None:
+    """A user message or user state against the Serf message that its vector states."""
+    if stated is None or set(stated) == {"hex"}:
+        assert actual == octets(stated)
+        return
+    assert actual[0] == stated["type"]
+    unpacker = Unpacker(raw=True)
+    unpacker.feed(actual[1:])
+    if stated["name"] == "serf-relay":
+        check_value(unpacker.unpack(), stated["header"])
+        check_opaque(actual[1 + unpacker.tell() :], stated["inner"])
+    else:
+        check_value(unpacker.unpack(), stated["body"])
+        assert 1 + unpacker.tell() == len(actual)
+    check_serf(actual, stated)
+
+
+def check_serf(actual: bytes, stated: Vector) -> None:
+    body = stated.get("body", {})
+    match stated["name"]:
+        case "serf-leave" | "serf-join" if has_long_name(body):
+            with pytest.raises(WireError, match=BAD_NAME):
+                decode_serf(actual)
+        case "serf-leave":
+            intent = LeaveIntent(body["LTime"], body["Node"], body["Prune"])
+            assert (decode_serf(actual), encode_serf(intent)) == (intent, actual)
+        case "serf-join":
+            join = JoinIntent(body["LTime"], body["Node"])
+            assert (decode_serf(actual), encode_serf(join)) == (join, actual)
+        case "serf-push-pull":
+            assert decode_serf(actual) == SerfState(
+                body["LTime"],
+                tuple(
+                    (name, time) for name, time in body["StatusLTimes"].items() if len(name.encode()) <= 255
+                ),
+                tuple(name for name in body["LeftMembers"] if len(name.encode()) <= 255),
+                body["EventLTime"],
+                body["QueryLTime"],
+            )
+        case _:
+            assert decode_serf(actual) == SerfOther(stated["type"])
+
+
+def check_message(actual: object, stated: object) -> None:
+    if isinstance(stated, dict):
+        assert isinstance(actual, User)
+        check_opaque(actual.payload, stated)
+    else:
+        assert actual == stated
+
+
+def read_whole(data: bytes) -> tuple[StreamMessage, list[str]]:
+    reader = StreamReader()
+    message = reader.feed(data)
+    if message is None:
+        reader.end()
+    assert message is not None
+    return message, reader.rejected
+
+
+def test_the_recordings_are_all_here() -> None:
+    assert len(PACKETS) >= 224
+    assert len(STREAMS) >= 103
+    assert len(REFUSED) >= 53
+    assert len(PAIRS) >= 14
+    assert sum(map(is_ours_to_write, PACKETS)) >= 186
+    assert sum(map(is_ours_to_write, STREAMS)) >= 51
+
+
+@by_id(PACKETS)
+def test_a_packet_means_what_its_sender_meant(vector: Vector) -> None:
+    stated = meant(vector["decoded"])
+    if stated == [BAD_NAME] and innermost(vector["decoded"])["layer"] == "message":
+        with pytest.raises(WireError, match=BAD_NAME):
+            decode_packet(payload(vector))
+        return
+    packet = decode_packet(payload(vector))
+    assert list(packet.rejected) == [message for message in stated if message == BAD_NAME]
+    accepted = [message for message in stated if message != BAD_NAME]
+    assert len(packet.messages) == len(accepted)
+    for actual, message in zip(packet.messages, accepted, strict=True):
+        check_message(actual, message)
+
+
+@by_id(STREAMS)
+def test_a_stream_means_what_its_sender_meant(vector: Vector) -> None:
+    message, rejected = read_whole(payload(vector))
+    stated = innermost(vector["decoded"])
+    if stated["name"] != "push-pull":
+        check_message(message, meant_message(stated))
+        assert not rejected
+        return
+    assert isinstance(message, PushPull)
+    assert message.join == stated["header"]["Join"]
+    assert list(message.members) == [
+        meant_member(node) for node in stated["nodes"] if not has_long_name(node)
+    ]
+    assert rejected == [BAD_NAME for node in stated["nodes"] if has_long_name(node)]
+    assert len(message.user_state) == stated["header"]["UserStateLen"]
+    check_opaque(message.user_state, stated["user_state"])
+
+
+@by_id([vector for vector in STREAMS if innermost(vector["decoded"])["name"] == "push-pull"])
+def test_the_tags_of_members_are_read(vector: Vector) -> None:
+    message, _ = read_whole(payload(vector))
+    assert isinstance(message, PushPull)
+    stated = [node["tags_note"] for node in innermost(vector["decoded"])["nodes"] if not has_long_name(node)]
+    assert [decode_tags(member.meta) for member in message.members] == stated
+
+
+@by_id([vector for vector in PACKETS if is_ours_to_write(vector)])
+def test_we_write_a_packet_as_its_sender_did(vector: Vector) -> None:
+    with_crc = vector["kind"].startswith("crc>")
+    assert encode_packet(decode_packet(payload(vector)).messages, crc=with_crc) == payload(vector)
+
+
+@by_id([vector for vector in STREAMS if is_ours_to_write(vector)])
+def test_we_write_a_stream_as_its_sender_did(vector: Vector) -> None:
+    message, _ = read_whole(payload(vector))
+    assert encode_stream(message) == payload(vector)
+
+
+@by_id(STREAMS)
+def test_a_stream_by_the_byte_is_the_stream_whole(vector: Vector) -> None:
+    data = payload(vector)
+    reader = StreamReader()
+    for at in range(len(data) - 1):
+        assert reader.feed(data[at : at + 1]) is None
+    assert (reader.feed(data[-1:]), reader.rejected) == read_whole(data)
+
+
+REASONS = {
+    "refuse:bomb": TOO_BIG,
+    "refuse:compound-table": TRUNCATED,
+    "refuse:crc": BAD_CRC,
+    "refuse:cut": BAD_MSGPACK,
+    "refuse:empty-crc": EMPTY,
+    "refuse:empty-part": EMPTY_PART,
+    "refuse:incarnation": BAD_INCARNATION,
+    "refuse:incarnation-sign": BAD_INCARNATION,
+    "refuse:label-cut": LABEL,
+    "refuse:label-empty": LABEL,
+    "refuse:lzw-algo": BAD_COMPRESSION,
+    "refuse:lzw-code": BAD_COMPRESSION,
+    "refuse:lzw-cut": BAD_COMPRESSION,
+    "refuse:lzw-empty": EMPTY,
+    "refuse:name-type": BAD_FIELD,
+    "refuse:nested": TOO_DEEP,
+    "refuse:nodes-huge": TOO_BIG,
+    "refuse:nodes-negative": BAD_FIELD,
+    "refuse:port": BAD_FIELD,
+    "refuse:state-cut": TRUNCATED,
+    "refuse:state-huge": TOO_BIG,
+    "refuse:state-negative": BAD_FIELD,
+    "refuse:stream-bomb": TOO_BIG,
+    "refuse:stream-type-in-packet": BAD_TYPE,
+    "refuse:stream-unknown-type": BAD_TYPE,
+    "refuse:stream-without-key": ENCRYPTED,
+    "refuse:unknown-type": BAD_TYPE,
+    "refuse:vsn-3": BAD_VERSIONS,
+}
+
+
+@by_id(REFUSED)
+def test_what_must_be_refused_is_and_for_its_own_reason(vector: Vector) -> None:
+    read = decode_packet if vector["transport"] == "udp" else read_whole
+    with pytest.raises(WireError) as refused:
+        read(payload(vector))
+    assert refused.value.reason == REASONS[vector["kind"]]
+
+
+@pytest.mark.parametrize("pair", PAIRS, ids=[pair["from"] for pair in PAIRS])
+def test_compressed_bytes_expand_to_the_plain_ones(pair: dict[str, str]) -> None:
+    plain = bytes.fromhex(pair["plain"])
+    assert expand(bytes.fromhex(pair["lzw"]), len(plain)) == plain
