@@ -1,0 +1,75 @@
+"""Every knob of the gossip, with its unit, and the one preset that there is.
+
+Members of one group should share these values, though nothing checks it. Defaults are memberlist's LAN
+profile where it has the knob, so that agents and managers judge each other alike.
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GossipConfig:
+    """Tunables of membership and ledger. Durations are seconds."""
+
+    probe_interval: float = 1.0
+    """One member is probed in each; every member once per cycle, at the latest after two."""
+
+    probe_timeout: float = 0.5
+    """Wait for a direct ack before asking others; near the slowest usual round trip."""
+
+    indirect_checks: int = 3
+    """How many others are asked to try where we had no answer."""
+
+    stream_timeout: float = 10.0
+    """For a whole exchange over TCP, connecting included."""
+
+    suspicion_mult: int = 4
+    """α of the Lifeguard paper: the shortest suspicion is this × log10(n) × probe_interval."""
+
+    suspicion_max_mult: int = 6
+    """β: the longest suspicion is this × the shortest."""
+
+    gossip_interval: float = 0.2
+    gossip_nodes: int = 3
+
+    gossip_fresh_gap: float = 0.02
+    """News that nobody has been told yet goes out at once, but not more often than this."""
+
+    retransmit_mult: int = 4
+    """Each broadcast is put into this × ceil(log10(n + 1)) packets."""
+
+    gossip_to_dead: float = 30.0
+    """For so long a dead member is still sent gossip, so that a wrongly dead one can refute."""
+
+    push_pull_interval: float = 30.0
+    """Full exchange with one random member; stretched in groups above 32."""
+
+    packet_bytes_max: int = 1400
+    """Largest datagram we send; below the path MTU, so that none is fragmented."""
+
+    rejoin_interval: float = 1.0
+    """While something is amiss, one lost member or unmet peer is tried this often, for as long as we live."""
+
+    peer_retry_max: float = 10.0
+    """A configured peer that is no live member is tried at least this often."""
+
+    gone_kept: float = 86400.0
+    """A dead or left member stays listed, and a dead one is tried, for so long after it went."""
+
+    members_max: int = 10_000
+    """More are refused: without a key anybody can claim to be thousands."""
+
+    leave_intent: float = 0.6
+    """Serf's agents must have heard that we mean to leave before they hear that we left."""
+
+    leave_linger: float = 1.0
+    """How long a member that left still answers, so that its leave is told on."""
+
+    resend_after: float = 0.1
+    """What a live member has not acknowledged of our page is sent again, then at doubling intervals."""
+
+    resend_tries: int = 4
+    """After so many, reconciling brings what is missing."""
+
+
+LAN = GossipConfig()

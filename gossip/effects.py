@@ -1,0 +1,95 @@
+"""What the state machines of this room ask their shell to do, and what they tell their caller."""
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from gossip.messages import Address, Message, NodeName, State, StreamMessage
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """Put these messages into one datagram."""
+
+    address: Address
+    messages: tuple[Message, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class OpenStream:
+    """Connect by TCP, send `message`, read one answer unless `answered` is False.
+
+    Report the outcome by `stream_answered(token, answer | None)`: None where there was no answer.
+    """
+
+    token: int
+    address: Address
+    message: StreamMessage
+    timeout: float
+    answered: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Resolve:
+    """Look up `peer` (`host:port`) afresh; report by `resolved(peer, addresses)`, empty where it failed."""
+
+    peer: str
+
+
+@dataclass(frozen=True, slots=True)
+class MemberChanged:
+    """What we hold of `name` is now this; `before` is None for a newcomer."""
+
+    name: NodeName
+    before: State | None
+    after: State
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class NameConflict:
+    """`name` is claimed from a second address. `ours`: it is our name, the other lives, and we came later."""
+
+    name: NodeName
+    address: Address
+    ours: bool
+
+
+@dataclass(frozen=True, slots=True)
+class PeerFailed:
+    """A configured peer could not be joined; said once until it can."""
+
+    peer: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """Something that a peer sent was dropped: to be counted under `reason`."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class PageChanged:
+    """Our copy of `owner`'s page, or of its former one, has news in `keys`."""
+
+    owner: NodeName
+    keys: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class FormerPage:
+    """What we had written before our last start, under `generation`, as a member kept it: key → value."""
+
+    generation: int
+    entries: tuple[tuple[str, bytes], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Departed:
+    """Our leave has been told; the shell may close its sockets."""
+
+
+Effect: TypeAlias = Send | OpenStream | Resolve
+Event: TypeAlias = MemberChanged | NameConflict | PeerFailed | Rejected | PageChanged | FormerPage | Departed
+Output: TypeAlias = Effect | Event

@@ -1,0 +1,312 @@
+"""A page per member, written by its owner alone, reconciled by digest and delta.
+
+Scuttlebutt reconciliation (van Renesse, Dumitriu, Gough, Thomas 2008), with the rules of
+`PROTOCOL.md` § Ledger. A page maps a key to (version, value) or (version, tombstone). What travels is a
+`Piece`: all entries whose version is in `(after, upto]`, ascending, with the owner's generation.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from itertools import takewhile
+from typing import NamedTuple, TypeAlias
+
+from gossip.errors import GossipError
+from gossip.messages import NodeName
+
+VERSION_MAX = 2**62
+"""No honest page gets there; more is not taken, so that it cannot make a page unwritable."""
+
+KEY_CHARS_MAX = 200
+VALUE_BYTES_MAX = 4096
+ENTRY_OVERHEAD = 16
+"""Bytes that an entry costs beside its key and its value."""
+PAGE_BYTES_MAX = 8 * 2**20
+PAGE_BYTES_RESERVE = PAGE_BYTES_MAX // 16
+"""Kept for entries that end something: a full page refuses newcomers, never a release."""
+TOMBSTONES_MAX = 4096
+"""The owner collects the older half when it has more."""
+GENERATION_SHIFT = 24
+GENERATION_AHEAD_MAX = (366 * 86400) << GENERATION_SHIFT
+"""A generation starts with seconds since 1970; one that is a year ahead of our clock is not taken."""
+
+SUCCEEDS = "succeeds"
+"""Key on a page: the owner took over what stood on its pages up to this generation (8 bytes, big-endian)."""
+
+
+class PageFull(GossipError):
+    """Our page has no room for another entry; nothing was written."""
+
+
+class Entry(NamedTuple):
+    """`value` None is a tombstone."""
+
+    key: str
+    version: int
+    value: bytes | None
+
+
+class Mark(NamedTuple):
+    """How far a copy of a page is; marks of one owner compare as they stand."""
+
+    generation: int
+    version: int
+
+
+NOTHING = Mark(0, 0)
+
+Digest: TypeAlias = dict[NodeName, Mark]
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Everything that `owner` wrote after version `after` up to `upto`, or what overwrote it.
+
+    With `reset` it is the whole page, `after` is 0 and tombstones up to `floor` are not in it.
+    """
+
+    owner: NodeName
+    generation: int
+    after: int
+    upto: int
+    floor: int
+    entries: tuple[Entry, ...]
+    reset: bool = False
+
+
+def generation_at(unix_seconds: float, random_bits: int) -> int:
+    """A generation drawn at `unix_seconds`; `random_bits` keeps two of one second apart."""
+    return (max(1, int(unix_seconds)) << GENERATION_SHIFT) | (random_bits % (1 << GENERATION_SHIFT))
+
+
+@dataclass(slots=True)
+class Page:
+    """One member's page, or a copy of it. `values` holds its entries in ascending order of version."""
+
+    owner: NodeName
+    generation: int
+    version: int = 0
+    floor: int = 0
+    values: dict[str, Entry] = field(default_factory=dict)
+    size: int = 0
+    tombstones: int = 0
+
+    @property
+    def mark(self) -> Mark:
+        return Mark(self.generation, self.version)
+
+    def get(self, key: str) -> bytes | None:
+        entry = self.values.get(key)
+        return None if entry is None else entry.value
+
+    def items(self) -> Iterable[tuple[str, bytes]]:
+        """The living entries, ascending by version."""
+        return ((e.key, e.value) for e in self.values.values() if e.value is not None)
+
+    def store(self, entry: Entry) -> None:
+        """Write `entry`, which is newer than all that is here."""
+        old = self.values.pop(entry.key, None)
+        if old is not None:
+            self._count(old, -1)
+        self.values[entry.key] = entry
+        self._count(entry, 1)
+        self.version = entry.version
+
+    def collect(self, floor: int) -> None:
+        """Drop the tombstones up to `floor`."""
+        if floor <= self.floor:
+            return
+        self.floor = floor
+        old = list(takewhile(lambda entry: entry.version <= floor, self.values.values()))
+        for entry in old:
+            if entry.value is None:
+                del self.values[entry.key]
+                self._count(entry, -1)
+
+    def since(self, version: int) -> list[Entry]:
+        """The entries above `version`, ascending."""
+        newer = list(takewhile(lambda entry: entry.version > version, reversed(self.values.values())))
+        newer.reverse()
+        return newer
+
+    def _count(self, entry: Entry, sign: int) -> None:
+        self.size += sign * entry_bytes(entry)
+        if entry.value is None:
+            self.tombstones += sign
+
+
+def entry_bytes(entry: Entry) -> int:
+    """What an entry costs on a page and, at the most, in a piece."""
+    return ENTRY_OVERHEAD + len(entry.key) * 3 + len(entry.value or b"")
+
+
+class Ledger:
+    """Our own page and our copies of the others'. Pure: what is due comes out as values."""
+
+    def __init__(self, owner: NodeName, generation: int) -> None:
+        self.own = Page(owner, generation)
+        self.former: dict[NodeName, Page] = {}
+        """Pages that a new start of their owner replaced, until the owner has taken over what stood there."""
+        self._pages: dict[NodeName, Page] = {owner: self.own}
+        self._flushed = 0
+        self._fingerprint: bytes | None = None
+
+    @property
+    def pages(self) -> Mapping[NodeName, Page]:
+        """All pages by owner, our own among them. Read only."""
+        return self._pages
+
+    # Our own page
+
+    def put(self, key: str, value: bytes, *, ends_something: bool = False) -> int:
+        """Write to our page and give the version; `ends_something` may use the reserve. Raises `PageFull`."""
+        if len(key) > KEY_CHARS_MAX or len(value) > VALUE_BYTES_MAX:
+            raise ValueError(
+                f"entry {key[:40]!r} exceeds {KEY_CHARS_MAX} characters or {VALUE_BYTES_MAX} bytes"
+            )
+        bound = PAGE_BYTES_MAX if ends_something else PAGE_BYTES_MAX - PAGE_BYTES_RESERVE
+        entry = Entry(key, self.own.version + 1, value)
+        if self.own.size + entry_bytes(entry) > bound:
+            raise PageFull(f"the page holds {self.own.size} bytes, {bound} are allowed")
+        self.own.store(entry)
+        self._fingerprint = None
+        return self.own.version
+
+    def delete(self, key: str) -> None:
+        """Leave a tombstone for `key`, if it is there."""
+        if self.own.get(key) is None:
+            return
+        self.own.store(Entry(key, self.own.version + 1, None))
+        self._fingerprint = None
+        if self.own.tombstones > TOMBSTONES_MAX:
+            dead = [entry.version for entry in self.own.values.values() if entry.value is None]
+            self.own.collect(min(dead[len(dead) // 2], self._flushed))
+
+    def flush(self) -> Piece | None:
+        """What was written since the last flush: to be told at once."""
+        if self.own.version == self._flushed:
+            return None
+        after, self._flushed = self._flushed, self.own.version
+        return self.piece(self.own.owner, Mark(self.own.generation, after))
+
+    def renew(self, generation: int) -> None:
+        """Go on under a higher generation: somebody holds a page of ours that is newer than what we know of."""
+        page = Page(self.own.owner, generation)
+        for key, value in self.own.items():
+            page.store(Entry(key, page.version + 1, value))
+        self.own = self._pages[page.owner] = page
+        self._flushed = 0
+        self._fingerprint = None
+
+    # Reconciling
+
+    def digest(self) -> Digest:
+        """How far each page is that we hold."""
+        return {owner: page.mark for owner, page in self._pages.items()}
+
+    @property
+    def fingerprint(self) -> bytes:
+        """Eight bytes that are equal for members whose pages are equal."""
+        if self._fingerprint is None:
+            text = repr(sorted((owner, *mark) for owner, mark in self.digest().items()))
+            self._fingerprint = blake2b(text.encode("utf-8", "surrogateescape"), digest_size=8).digest()
+        return self._fingerprint
+
+    def piece(self, owner: NodeName, known: Mark) -> Piece | None:
+        """What somebody who is at `known` lacks of `owner`'s page; None where that is nothing."""
+        page = self._pages.get(owner)
+        if page is None or known >= page.mark:
+            return None
+        if known.generation != page.generation or known.version < page.floor:
+            return Piece(
+                owner, page.generation, 0, page.version, page.floor, tuple(page.values.values()), True
+            )
+        entries = tuple(page.since(known.version))
+        return Piece(owner, page.generation, known.version, page.version, page.floor, entries)
+
+    def lacking(self, reader: NodeName, digest: Digest) -> list[Piece]:
+        """What `reader`, who has `digest`, lacks of all that we hold, and what stood on its former page."""
+        pieces = [self.piece(owner, digest.get(owner, NOTHING)) for owner in self._pages if owner != reader]
+        former = self.former.get(reader)
+        if former is not None:
+            entries = tuple(former.values.values())
+            pieces.append(Piece(reader, former.generation, 0, former.version, former.floor, entries, True))
+        return [piece for piece in pieces if piece is not None]
+
+    def behind(self, digest: Digest) -> bool:
+        """Whether somebody with `digest` has what we lack."""
+        return any(
+            owner not in self._pages or self._pages[owner].mark < mark
+            for owner, mark in digest.items()
+            if owner != self.own.owner
+        )
+
+    def apply(self, piece: Piece, unix_seconds: float) -> tuple[str, ...] | None:
+        """Take `piece` of another's page: the keys that it changed, () where it brought nothing.
+
+        None where a gap keeps us from taking it: ask for what we lack. Raises `ValueError` for an absurd one.
+        """
+        if (
+            piece.generation > generation_at(unix_seconds, 0) + GENERATION_AHEAD_MAX
+            or piece.upto > VERSION_MAX
+        ):
+            raise ValueError("a generation or version that no honest clock or page has")
+        page = self._pages.get(piece.owner)
+        if page is not None and Mark(piece.generation, piece.upto) <= page.mark:
+            return ()
+        if piece.reset or (piece.after == 0 and (page is None or page.generation < piece.generation)):
+            return self._replace(page, piece)
+        if page is None or page.generation < piece.generation or piece.after > page.version:
+            return None
+        changed = [entry.key for entry in piece.entries if entry.version > page.version]
+        for entry in piece.entries:
+            if entry.version > page.version:
+                page.store(entry)
+        page.version = piece.upto
+        page.collect(piece.floor)
+        self._fingerprint = None
+        if SUCCEEDS in changed:
+            changed += self._drop_former(page)
+        return tuple(changed)
+
+    def _replace(self, old: Page | None, piece: Piece) -> tuple[str, ...]:
+        page = Page(piece.owner, piece.generation)
+        for entry in piece.entries:
+            page.store(entry)
+        page.version, page.floor = piece.upto, piece.floor
+        changed = [*page.values]
+        if old is not None:
+            changed += old.values
+            if old.generation < page.generation:
+                self.former[piece.owner] = old
+        self._pages[piece.owner] = page
+        self._fingerprint = None
+        return tuple(changed + self._drop_former(page))
+
+    def _drop_former(self, page: Page) -> list[str]:
+        """Forget the former page once its owner has taken over what stood there; gives the keys that it had."""
+        former, note = self.former.get(page.owner), page.get(SUCCEEDS)
+        if former is None or note is None or int.from_bytes(note) < former.generation:
+            return []
+        return list(self.former.pop(page.owner).values)
+
+
+def split(piece: Piece, room: int) -> list[Piece]:
+    """`piece` in consecutive parts whose entries cost at most `room` bytes each, or a single entry more.
+
+    Any prefix of them is a valid copy. A reset is never split: half of it would be no page at all.
+    """
+    if piece.reset:
+        return [piece]
+    parts: list[Piece] = []
+    batch: list[Entry] = []
+    after, cost = piece.after, 0
+    for entry in piece.entries:
+        if batch and cost + entry_bytes(entry) > room:
+            upto = batch[-1].version
+            parts.append(Piece(piece.owner, piece.generation, after, upto, piece.floor, tuple(batch)))
+            after, batch, cost = upto, [], 0
+        batch.append(entry)
+        cost += entry_bytes(entry)
+    parts.append(Piece(piece.owner, piece.generation, after, piece.upto, piece.floor, tuple(batch)))
+    return parts

@@ -1,0 +1,108 @@
+"""The membership table, and which of two claims prevails (SWIM § 4.2, with memberlist's states)."""
+
+from dataclasses import dataclass
+from random import Random
+
+from gossip.messages import Address, Alive, Incarnation, MemberState, NodeName, State, Versions
+from gossip.suspicion import Suspicion
+
+
+@dataclass(slots=True)
+class Member:
+    """One entry. `changed` is when its state last changed, `heard` its last sign of life, in our seconds."""
+
+    name: NodeName
+    address: Address
+    meta: bytes
+    versions: Versions
+    incarnation: Incarnation
+    state: State
+    changed: float
+    suspicion: Suspicion | None = None
+
+    @property
+    def present(self) -> bool:
+        """Whether it counts as running: nobody has declared it gone."""
+        return self.state in (State.ALIVE, State.SUSPECT)
+
+    def entry(self) -> MemberState:
+        """Its line in a push/pull."""
+        return MemberState(self.name, self.address, self.meta, self.incarnation, self.state, self.versions)
+
+    def alive(self) -> Alive:
+        """The claim that we repeat about it."""
+        return Alive(self.name, self.incarnation, self.address, self.meta, self.versions)
+
+
+def takes_new_address(known: Member, claim: Alive) -> bool:
+    """Whether `claim`, from another address than the known one, is the same member moved.
+
+    A member that left may come back anywhere. A dead one may too, where it says something newer: peers of
+    memberlist's default never allow that, which locks a replaced host out for as long as its name is known.
+    A running one is another process of the same name.
+    """
+    return known.state is State.LEFT or (known.state is State.DEAD and claim.incarnation > known.incarnation)
+
+
+class Members:
+    """The table by name, and a probe order over it in which each member comes once per cycle."""
+
+    def __init__(self, me: Member, random: Random) -> None:
+        self.me = me
+        self._random = random
+        self._by_name: dict[NodeName, Member] = {me.name: me}
+        self._order: list[NodeName] = []
+        self._next = 0
+
+    def __len__(self) -> int:
+        return len(self._by_name)
+
+    def __iter__(self):  # type: ignore[no-untyped-def]
+        return iter(self._by_name.values())
+
+    def get(self, name: NodeName) -> Member | None:
+        return self._by_name.get(name)
+
+    def add(self, member: Member) -> None:
+        """Enter a newcomer at a random place of the cycle."""
+        self._by_name[member.name] = member
+        self._order.append(member.name)
+        other = self._random.randrange(len(self._order))
+        self._order[-1], self._order[other] = self._order[other], self._order[-1]
+
+    def forget(self, name: NodeName) -> None:
+        del self._by_name[name]
+        at = self._order.index(name)
+        del self._order[at]
+        if at < self._next:
+            self._next -= 1
+
+    def others(self) -> list[Member]:
+        """All but ourselves, in the order in which we met them."""
+        return [member for member in self._by_name.values() if member is not self.me]
+
+    def present(self) -> list[Member]:
+        """The others that count as running."""
+        return [member for member in self.others() if member.present]
+
+    def has_address(self, address: Address) -> bool:
+        """Whether a member that is not gone, or we ourselves, live there."""
+        return any(member.present and member.address == address for member in self._by_name.values())
+
+    def next_to_probe(self) -> Member | None:
+        """The next running member of the cycle, which is shuffled anew each time it is through."""
+        for _ in range(len(self._order) + 1):
+            if self._next >= len(self._order):
+                self._random.shuffle(self._order)
+                self._next = 0
+                if not self._order:
+                    return None
+            member = self._by_name[self._order[self._next]]
+            self._next += 1
+            if member.present:
+                return member
+        return None
+
+    def sample(self, count: int, candidates: list[Member]) -> list[Member]:
+        """At most `count` of `candidates`, each equally likely; all of them where they are few."""
+        return self._random.sample(candidates, min(count, len(candidates)))

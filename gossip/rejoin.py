@@ -1,0 +1,111 @@
+"""Whom to try to meet (again): configured peers and lost members, for as long as we live.
+
+memberlist joins once and afterwards talks to live members only, so a split that outlives its memory of
+the dead never heals. Here every configured peer that is no live member is tried at growing intervals up
+to `peer_retry_max`, its name looked up afresh each time, and the lost members in turn.
+"""
+
+from dataclasses import dataclass, field
+from math import inf
+from random import Random
+
+from gossip.config import GossipConfig
+from gossip.members import Member
+from gossip.messages import Address
+
+_LOST_RECENTLY = 60.0
+_LOST_LONG_AGO_FACTOR = 3.0
+
+
+@dataclass(slots=True)
+class _Peer:
+    next_at: float
+    failures: int = 0
+    awaited: set[Address] = field(default_factory=set)
+    """Addresses of the present attempt that have not answered or failed yet."""
+    met: bool = False
+    """Whether an address of the present attempt answered."""
+    tried: bool = False
+    """Whether one whole attempt is over."""
+    said: bool = False
+    """Whether its failure has been reported since it last answered."""
+    why: str = ""
+
+
+class Rejoin:
+    """Decides when to try whom; the caller carries it out and reports back."""
+
+    def __init__(self, peers: tuple[str, ...], config: GossipConfig, random: Random, now: float) -> None:
+        self._config = config
+        self._random = random
+        self._peers = {peer: _Peer(next_at=now) for peer in peers}
+        self._lost_at = now
+        self._turn = 0
+
+    def due_peers(self, now: float) -> list[str]:
+        """Peers to look up now; each is due again only after its attempt is over."""
+        due = [peer for peer, state in self._peers.items() if state.next_at <= now]
+        for peer in due:
+            self._peers[peer].next_at = inf
+        return due
+
+    def resolved(self, peer: str, strangers: list[Address], found: bool, now: float) -> None:
+        """`peer` resolves to these addresses that are neither ours nor a live member's; all will be tried."""
+        state = self._peers[peer]
+        state.awaited = set(strangers)
+        state.met = False
+        if not strangers:
+            self._over(state, ok=found, why="its name does not resolve", now=now)
+
+    def answered(self, peer: str, address: Address, ok: bool, why: str, now: float) -> str | None:
+        """The outcome at one address. Gives the reason worth telling the operator, if there is one now."""
+        state = self._peers[peer]
+        state.awaited.discard(address)
+        state.met = state.met or ok
+        if not state.awaited:
+            self._over(state, ok=state.met, why=why, now=now)
+        return self.complaint(peer)
+
+    def complaint(self, peer: str) -> str | None:
+        """Why `peer` cannot be joined, once until it can."""
+        state = self._peers[peer]
+        if not state.failures or state.said:
+            return None
+        state.said = True
+        return state.why
+
+    def _over(self, state: _Peer, *, ok: bool, why: str, now: float) -> None:
+        state.tried = True
+        if ok:
+            state.failures = 0
+            state.said = False
+            wait = self._config.peer_retry_max
+        else:
+            state.failures += 1
+            state.why = why
+            wait = min(self._config.peer_retry_max, 0.5 * 2 ** min(state.failures - 1, 10))
+        state.next_at = now + wait * self._random.uniform(0.5, 1.0)
+
+    @property
+    def all_tried(self) -> bool:
+        """Whether every configured peer has been tried at least once, with whatever outcome."""
+        return all(state.tried for state in self._peers.values())
+
+    @property
+    def knows_others(self) -> bool:
+        """Whether some configured peer is, or may turn out to be, somebody else."""
+        return any(not state.tried or state.failures or state.met for state in self._peers.values())
+
+    def due_lost(self, lost: list[Member], now: float) -> Member | None:
+        """The lost member whose turn it is, if one is due."""
+        if not lost or now < self._lost_at:
+            return None
+        self._turn += 1
+        member = lost[self._turn % len(lost)]
+        factor = 1.0 if now - member.changed < _LOST_RECENTLY else _LOST_LONG_AGO_FACTOR
+        self._lost_at = now + self._config.rejoin_interval * factor * self._random.uniform(0.75, 1.25)
+        return member
+
+    def next_deadline(self, any_lost: bool) -> float:
+        deadline = min((state.next_at for state in self._peers.values()), default=inf)
+        return min(deadline, self._lost_at) if any_lost else deadline

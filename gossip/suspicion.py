@@ -1,0 +1,51 @@
+"""How long a suspect may take to answer (Lifeguard, Dadgar et al. 2017, § IV-B)."""
+
+import math
+from dataclasses import dataclass, field
+
+from gossip.messages import Incarnation, NodeName
+
+
+def suspicion_bounds(members: int, mult: int, max_mult: int, interval: float) -> tuple[float, float]:
+    """Shortest and longest suspicion in seconds; `members` counts the dead and the left too, as peers do."""
+    scale = max(1.0, math.floor(math.log10(max(1, members)) * 1000) / 1000)
+    shortest = mult * scale * interval
+    return shortest, max_mult * shortest
+
+
+def confirmations_wanted(members: int, mult: int) -> int:
+    """How many independent confirmations bring a suspicion down to its shortest."""
+    wanted = mult - 2
+    return 0 if members - 2 < wanted else max(0, wanted)
+
+
+def suspicion_seconds(confirmations: int, wanted: int, shortest: float, longest: float) -> float:
+    """The time-out, from the suspicion's start, after so many confirmations."""
+    if wanted < 1:
+        return shortest
+    seconds = longest - (longest - shortest) * math.log(confirmations + 1) / math.log(wanted + 1)
+    return max(shortest, math.floor(seconds * 1000) / 1000)
+
+
+@dataclass(slots=True)
+class Suspicion:
+    """One running suspicion; `accusers` are distinct, the first of them does not confirm."""
+
+    incarnation: Incarnation
+    started: float
+    wanted: int
+    shortest: float
+    longest: float
+    accusers: set[NodeName] = field(default_factory=set)
+
+    def confirm(self, accuser: NodeName) -> bool:
+        """Count `accuser`; true where that was news worth telling."""
+        if accuser in self.accusers or len(self.accusers) > self.wanted:
+            return False
+        self.accusers.add(accuser)
+        return True
+
+    @property
+    def deadline(self) -> float:
+        confirmations = len(self.accusers) - 1
+        return self.started + suspicion_seconds(confirmations, self.wanted, self.shortest, self.longest)

@@ -1,0 +1,136 @@
+"""Who is let in when seats run short: claims that every live manager has answered for (rules A1, A2).
+
+Of two concurrent claims at least one manager sees both, and since a later claim has a higher stamp than all
+that its manager had answered, both judge alike (Ricart and Agrawala 1981).
+"""
+
+from collections import deque
+from dataclasses import dataclass
+from math import inf
+from typing import Literal
+
+from gossip.group import Group
+from gossip.messages import State
+from manager.registry import Registry
+
+OUTSTANDING_MAX = 64
+"""Admissions of one manager that a live manager has not acknowledged yet, at the most."""
+PATIENCE = 1.0
+"""Wait so long for a manager that answered the time before; it may be busy."""
+PATIENCE_SILENT = 0.2
+"""… and so long for one that did not, or that is suspected."""
+UNDECIDED_MAX = 2.0
+"""A claim waits so long for earlier claims of others to be decided before it is refused."""
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A newcomer on connection `conn` that waits; it stands on our page at `version` since `at`."""
+
+    conn: int
+    id: str
+    stamp: int
+    version: int
+    at: float
+
+
+class Admission:
+    """Counts what is outstanding, and judges the claims on our page."""
+
+    def __init__(self, group: Group, registry: Registry) -> None:
+        self._group = group
+        self._registry = registry
+        self._claims: dict[int, Claim] = {}
+        self._open: deque[int] = deque()
+        self._silent: set[str] = set()
+        self._stamp = 0
+
+    def knows_enough(self, up_for: float, fresh_seconds: float) -> bool:
+        """Whether newcomers may be admitted: we reconciled, or there is nobody to ask (rule A2)."""
+        if self._group.reconciled:
+            return True
+        rejoin = self._group.swim.rejoin
+        alone = not self._group.kin()
+        if alone and rejoin.all_tried and not rejoin.knows_others:
+            return True
+        return up_for >= fresh_seconds and rejoin.all_tried
+
+    def new_stamp(self, now: float) -> int:
+        """Milliseconds since 1970, but above every stamp that we have seen or given."""
+        self._stamp = max(
+            int(self._group.wall(now) * 1000), self._registry.highest_stamp + 1, self._stamp + 1
+        )
+        return self._stamp
+
+    def way(self, cap: int | None) -> Literal["open", "claim", "wait"]:
+        """How the next newcomer is dealt with: at once, by a claim, or after answers have come."""
+        if cap is None:
+            return "open"
+        kin = [member.name for member in self._group.kin()]
+        free = cap - self._registry.used - self._registry.over
+        if free < OUTSTANDING_MAX * (len(kin) + 1):
+            return "claim" if len(self._claims) < OUTSTANDING_MAX else "wait"
+        while self._open and all(self._group.heard_by(name, self._open[0]) for name in kin):
+            self._open.popleft()
+        return "open" if len(self._open) < OUTSTANDING_MAX else "wait"
+
+    def note_open(self) -> None:
+        """A newcomer was admitted at once; it stands on our page at its present version."""
+        self._open.append(self._group.ledger.own.version)
+
+    def claimed(self, claim: Claim) -> None:
+        self._claims[claim.conn] = claim
+
+    def claim_of(self, conn: int) -> Claim | None:
+        return self._claims.get(conn)
+
+    def withdraw(self, conn: int) -> Claim | None:
+        """The newcomer went away before it was judged."""
+        return self._claims.pop(conn, None)
+
+    def forget_silence(self, alive: set[str]) -> None:
+        """Who is no longer alive is not waited for anyway, and starts afresh when it returns."""
+        self._silent &= alive
+
+    def judge(self, cap: int | None, now: float) -> list[tuple[Claim, bool]]:
+        """The claims that are decided now, each with whether it is within the cap."""
+        judged: list[tuple[Claim, bool]] = []
+        taken = self._registry.used + self._registry.over
+        for claim in sorted(self._claims.values(), key=lambda c: (c.stamp, c.id)):
+            if not self._answered(claim, now):
+                continue
+            ahead = sum(
+                (view.record.stamp, view.id) < (claim.stamp, claim.id)
+                for view in self._registry.claims()
+                if all(view.id != done.id for done, _ in judged)
+            )
+            if cap is None or taken + ahead < cap:
+                taken += 1
+                judged.append((claim, True))
+            elif taken >= cap or now - claim.at >= UNDECIDED_MAX:
+                judged.append((claim, False))
+        for claim, _ in judged:
+            del self._claims[claim.conn]
+        return judged
+
+    def next_deadline(self) -> float:
+        """When a claim is judged without further answers."""
+        deadlines = [inf]
+        for claim in self._claims.values():
+            deadlines += [claim.at + PATIENCE_SILENT, claim.at + PATIENCE, claim.at + UNDECIDED_MAX]
+        return min(deadline for deadline in deadlines if deadline > self._judged_at)
+
+    _judged_at = -inf
+
+    def _answered(self, claim: Claim, now: float) -> bool:
+        """Whether every live manager has answered for `claim`, or is not waited for any longer."""
+        self._judged_at = now
+        for member in self._group.kin():
+            if self._group.heard_by(member.name, claim.version):
+                self._silent.discard(member.name)
+                continue
+            impatient = member.name in self._silent or member.state is not State.ALIVE
+            if now - claim.at < (PATIENCE_SILENT if impatient else PATIENCE):
+                return False
+            self._silent.add(member.name)
+        return True

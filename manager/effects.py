@@ -1,0 +1,62 @@
+"""What the manager's core asks its shell to do, beside the effects of gossip."""
+
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import TypeAlias
+
+from gossip.effects import Departed, Effect
+from node.protocol import ManagerMessage
+
+
+class Level(IntEnum):
+    """Severity of a log line; the numbers are those of the standard library."""
+
+    DEBUG = 10
+    INFO = 20
+    WARNING = 30
+    ERROR = 40
+    CRITICAL = 50
+
+
+@dataclass(frozen=True, slots=True)
+class ToNode:
+    """Send `message` on connection `conn`."""
+
+    conn: int
+    message: ManagerMessage
+
+
+@dataclass(frozen=True, slots=True)
+class CloseNode:
+    """Close connection `conn`, after what was sent before; `node_closed` need not be called for it."""
+
+    conn: int
+    code: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Log:
+    """A line for the operator."""
+
+    level: Level
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Count:
+    """One more under `rejected{where, reason}`."""
+
+    where: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """The process must end with `exit_code`; `text` says why and what to do."""
+
+    exit_code: int
+    text: str
+
+
+ManagerEffect: TypeAlias = Effect | Departed | ToNode | CloseNode | Log | Count | Stop

@@ -1,0 +1,74 @@
+"""Who a node is: its id and the ticket that proves that the group gave it (rule I2).
+
+Both are HMACs under the group's secret. Where none is configured the secret follows from the group's
+name, and then guards against accidents only, not against strangers.
+"""
+
+import hmac
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from dataclasses import dataclass
+from hashlib import blake2b, sha256
+from uuid import UUID
+
+import msgpack
+
+from node.protocol import is_node_id
+
+KEY_BYTES = 32
+_SIGNATURE_BYTES = 16
+
+
+class TicketError(Exception):
+    """The ticket is not one of this group; the text says why, for the node's operator."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ticket:
+    """`stamp`: when the node was first seated, as the registry orders it; 0 where it never was."""
+
+    group: str
+    id: str
+    stamp: int
+
+
+class Identity:
+    """Makes and checks ids and tickets for one group."""
+
+    def __init__(self, group: str, secret: str) -> None:
+        self.group = group
+        seed = secret.encode() if secret else b"no secret, group " + group.encode()
+        self._id_key = blake2b(seed, person=b"kcm node id").digest()
+        self._ticket_key = blake2b(seed, person=b"kcm ticket").digest()
+
+    def id_of(self, key: bytes) -> str:
+        """The id that belongs to a node's `key`: the same however often and wherever it asks."""
+        digest = hmac.digest(self._id_key, key, sha256)
+        return f"krakend_{UUID(bytes=digest[:16], version=4)}"
+
+    def seal(self, ticket: Ticket) -> str:
+        """The ticket in text form."""
+        body: bytes = msgpack.packb([ticket.group, ticket.id, ticket.stamp])
+        return urlsafe_b64encode(body + self._signature(body)).decode()
+
+    def open(self, text: str) -> Ticket:
+        """The ticket in `text`; raises `TicketError` where it is none, of another group, or forged."""
+        try:
+            sealed = urlsafe_b64decode(text)
+            body, signature = sealed[:-_SIGNATURE_BYTES], sealed[-_SIGNATURE_BYTES:]
+            match msgpack.unpackb(body):
+                case [str(group), str(id_), int(stamp)] if is_node_id(id_) and 0 <= stamp < 2**63:
+                    ticket = Ticket(group, id_, stamp)
+                case _:
+                    raise ValueError
+        except (ValueError, msgpack.UnpackException, RecursionError):
+            raise TicketError("the ticket cannot be read; remove the node's state to join anew") from None
+        if group != self.group:
+            raise TicketError(f"the ticket is of group {group!r}, this is group {self.group!r}")
+        if not hmac.compare_digest(signature, self._signature(body)):
+            raise TicketError(
+                "the ticket was not given by this group: its group.secret differs; remove the node's state to join"
+            )
+        return ticket
+
+    def _signature(self, body: bytes) -> bytes:
+        return hmac.digest(self._ticket_key, body, sha256)[:_SIGNATURE_BYTES]

@@ -1,0 +1,175 @@
+"""What stands on a manager's page, and how it is written there.
+
+| key | value |
+| --- | --- |
+| `node/<id>` | `NodeRecord`: the state of a node at the incarnation whose hello this manager got |
+| `clone/<id>` | `CloneNote`: the session of that incarnation is a second process of the id (rule I3) |
+| `sees` | names of the managers that this one sees alive (rule I7) |
+| `setting/<name>` | `Setting`: this manager's YAML value, or its copy of the winner (rule L7) |
+| `gone` | present where the manager has left for good |
+
+Values are MessagePack arrays in the order of the fields; what cannot be read is ignored and counted, since
+only a member that forges can have written it.
+"""
+
+import json
+from dataclasses import astuple, dataclass
+from enum import StrEnum
+from typing import Any
+
+import msgpack
+
+NODE = "node/"
+CLONE = "clone/"
+SEES = "sees"
+SETTING = "setting/"
+GONE = "gone"
+
+
+class NodeState(StrEnum):
+    """The states of a record; the first five are shown to people, `claimed` and `moved` are not."""
+
+    ACTIVE = "active"
+    UNREACHABLE = "unreachable"
+    DOWN = "down"
+    REMOVED = "removed"
+    REFUSED = "refused"
+    CLAIMED = "claimed"
+    """A newcomer waits until every live manager has answered (rule A1)."""
+    MOVED = "moved"
+    """Served elsewhere at a higher incarnation; kept until that record is gone (rule I6)."""
+
+
+@dataclass(frozen=True, slots=True)
+class NodeRecord:
+    """Ordered by (incarnation, nonce) over all pages; `since` is in seconds since 1970.
+
+    `stamp` orders the nodes by when they were first seated: milliseconds since 1970, but always above every
+    stamp that its writer had seen. `seat` says whether it counts against the subscription.
+    """
+
+    state: NodeState
+    incarnation: int
+    nonce: int
+    stamp: int
+    seat: bool
+    over_limit: bool
+    since: float
+    why: str
+    name: str
+    address: str
+    gateway: str
+
+    @property
+    def order(self) -> tuple[int, int]:
+        """Which of two records of one node is the newer (rule I1)."""
+        return self.incarnation, self.nonce
+
+    def pack(self) -> bytes:
+        packed: bytes = msgpack.packb(list(astuple(self)))
+        return packed
+
+    @classmethod
+    def unpack(cls, value: bytes) -> "NodeRecord":
+        """Raises `ValueError` for anything else than a packed record."""
+        match _unpack(value):
+            case [
+                str(state),
+                int(incarnation),
+                int(nonce),
+                int(stamp),
+                bool(seat),
+                bool(over_limit),
+                float(since),
+                str(why),
+                str(name),
+                str(address),
+                str(gateway),
+            ]:
+                return cls(
+                    NodeState(state),
+                    incarnation,
+                    nonce,
+                    stamp,
+                    seat,
+                    over_limit,
+                    since,
+                    why,
+                    name,
+                    address,
+                    gateway,
+                )
+            case _:
+                raise ValueError("not a node record")
+
+
+@dataclass(frozen=True, slots=True)
+class CloneNote:
+    """The session that said this hello is not the only process of its id."""
+
+    incarnation: int
+    nonce: int
+
+    def pack(self) -> bytes:
+        packed: bytes = msgpack.packb([self.incarnation, self.nonce])
+        return packed
+
+    @classmethod
+    def unpack(cls, value: bytes) -> "CloneNote":
+        match _unpack(value):
+            case [int(incarnation), int(nonce)]:
+                return cls(incarnation, nonce)
+            case _:
+                raise ValueError("not a clone note")
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """A value that an operator gave; serial 0 is a YAML file's. `value` is anything that JSON has."""
+
+    serial: int
+    writer: str
+    value: Any
+
+    @property
+    def order(self) -> tuple[int, str, str]:
+        """Which of two prevails: the higher serial; of YAML values the larger; then the writer's name."""
+        return self.serial, "" if self.serial else _sortable(self.value), self.writer
+
+    def pack(self) -> bytes:
+        packed: bytes = msgpack.packb([self.serial, self.writer, json.dumps(self.value, sort_keys=True)])
+        return packed
+
+    @classmethod
+    def unpack(cls, value: bytes) -> "Setting":
+        match _unpack(value):
+            case [int(serial), str(writer), str(text)] if serial >= 0:
+                return cls(serial, writer, json.loads(text))
+            case _:
+                raise ValueError("not a setting")
+
+
+def _sortable(value: object) -> str:
+    """Numbers as numbers, everything else by its text."""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return f"{value:030.6f}"
+    return json.dumps(value, sort_keys=True)
+
+
+def pack_names(names: list[str]) -> bytes:
+    packed: bytes = msgpack.packb(names)
+    return packed
+
+
+def unpack_names(value: bytes) -> list[str]:
+    names = _unpack(value)
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise ValueError("not a list of names")
+    return names
+
+
+def _unpack(value: bytes) -> object:
+    try:
+        return msgpack.unpackb(value, unicode_errors="surrogateescape")
+    except (msgpack.UnpackException, RecursionError) as error:
+        raise ValueError(str(error)) from error

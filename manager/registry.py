@@ -1,0 +1,260 @@
+"""Gateway nodes, merged from every page: a pure function of pages, of who is alive, and of time.
+
+The newest record of a node prevails, whoever wrote it (rule I1). Where its writer is dead the state is
+derived (rule I7): unreachable while anybody alive still sees that manager, then, after the grace, down.
+Managers that hold the same pages and see the same members derive the same.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from math import inf
+
+from gossip.ledger import Ledger
+from manager.records import NODE, NodeRecord, NodeState
+
+_RUNNING = frozenset({NodeState.ACTIVE, NodeState.UNREACHABLE})
+
+
+@dataclass(frozen=True, slots=True)
+class NodeView:
+    """A node as it stands: `record` is the newest, `state`, `seat`, `since` and `why` are derived from it."""
+
+    id: str
+    record: NodeRecord
+    manager: str
+    state: NodeState
+    seat: bool
+    since: float
+    why: str
+
+    @property
+    def running(self) -> bool:
+        """Whether its gateway may be serving traffic."""
+        return self.state in _RUNNING
+
+    @property
+    def shown(self) -> bool:
+        """Whether it is listed: a claim is not a node yet."""
+        return self.state is not NodeState.CLAIMED
+
+
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """Where a record stands: on its owner's page, or on the one from before the owner's last start."""
+
+    owner: str
+    former: bool
+
+
+@dataclass(slots=True)
+class _Lost:
+    """A manager that is dead here: since when, and since when nobody alive here sees it."""
+
+    here_since: float
+    everywhere_since: float | None
+
+
+class Registry:
+    """All nodes by id. `grace` and `rejoin_window` in seconds."""
+
+    def __init__(self, ledger: Ledger, grace: float, rejoin_window: float, wall_offset: float) -> None:
+        self._ledger = ledger
+        self._grace = grace
+        self._rejoin_window = rejoin_window
+        self.wall_offset = wall_offset
+        self._records: dict[str, dict[_Source, NodeRecord]] = {}
+        self._by_source: dict[_Source, dict[str, None]] = {}
+        # A dict for a set: its order is the same in every process.
+        self._views: dict[str, NodeView] = {}
+        self._claims: dict[str, NodeView] = {}
+        self._lost: dict[str, _Lost] = {}
+        self._former_since: dict[str, float] = {}
+        self.used = 0
+        """Seats taken."""
+        self.over = 0
+        """Nodes that run beyond the cap."""
+        self.running = 0
+        """Nodes that may be serving traffic."""
+        self.highest_stamp = 0
+        self._ticked = -inf
+        self.unreadable = 0
+        """Records that could not be read since we started."""
+
+    # Reading
+
+    def view(self, id_: str) -> NodeView | None:
+        return self._views.get(id_)
+
+    def views(self) -> Iterator[NodeView]:
+        """Every node that is shown, by id."""
+        return (self._views[id_] for id_ in sorted(self._views) if self._views[id_].shown)
+
+    def claims(self) -> Iterable[NodeView]:
+        """Newcomers that wait for a seat, here or elsewhere."""
+        return self._claims.values()
+
+    def own_records(self) -> Iterator[tuple[str, NodeRecord]]:
+        """What stands on our own page; it may be written meanwhile."""
+        source = _Source(self._ledger.own.owner, False)
+        for id_ in list(self._by_source.get(source, ())):
+            yield id_, self._records[id_][source]
+
+    def own_record(self, id_: str) -> NodeRecord | None:
+        return self._records.get(id_, {}).get(_Source(self._ledger.own.owner, False))
+
+    def highest(self, id_: str) -> tuple[int, int]:
+        """The newest (incarnation, nonce) that any page names; (0, 0) for an unknown node."""
+        view = self._views.get(id_)
+        return (0, 0) if view is None else view.record.order
+
+    def may_forget(self, id_: str) -> bool:
+        """Whether no page names an older record whose writer does not know that it is outdated (rule I6)."""
+        own = _Source(self._ledger.own.owner, False)
+        others = [record for source, record in self._records.get(id_, {}).items() if source != own]
+        mine = self._records[id_][own]
+        return all(r.state is NodeState.MOVED or r.order > mine.order for r in others)
+
+    def surplus(self, cap: int) -> set[str]:
+        """The nodes beyond `cap`, in the order (stamp, id) of all that hold a seat or lack one."""
+        candidates = [view for view in self._views.values() if view.seat or view.record.over_limit]
+        candidates = [view for view in candidates if view.shown and (view.running or view.seat)]
+        candidates.sort(key=lambda view: (view.record.stamp, view.id))
+        return {view.id for view in candidates[cap:]}
+
+    # What changes
+
+    def page_changed(self, owner: str, keys: Iterable[str], now: float) -> list[str]:
+        """Read `keys` of `owner`'s page and of its former one; gives the ids whose newest record changed."""
+        former = self._ledger.former.get(owner)
+        if former is None:
+            self._former_since.pop(owner, None)
+        else:
+            self._former_since.setdefault(owner, now)
+        changed = []
+        for key in keys:
+            if key.startswith(NODE):
+                id_ = key[len(NODE) :]
+                before = self._views.get(id_)
+                page = self._ledger.pages.get(owner)
+                self._read(id_, _Source(owner, False), None if page is None else page.get(key))
+                self._read(id_, _Source(owner, True), None if former is None else former.get(key))
+                self._derive(id_, now)
+                if self._views.get(id_) != before:
+                    changed.append(id_)
+        return changed
+
+    def liveness(self, alive: set[str], seen_by_alive: set[str], now: float) -> None:
+        """`alive`: the managers alive here, with ourselves; `seen_by_alive`: all that any of them sees."""
+        owners = {source.owner for source in self._by_source}
+        for owner in sorted(owners):
+            if owner in alive:
+                if self._lost.pop(owner, None) is not None:
+                    self._derive_all(owner, now)
+                continue
+            lost = self._lost.get(owner)
+            before = None if lost is None else (lost.here_since, lost.everywhere_since)
+            if lost is None:
+                lost = self._lost[owner] = _Lost(now, None)
+            if owner in seen_by_alive:
+                lost.everywhere_since = None
+            elif lost.everywhere_since is None:
+                lost.everywhere_since = now
+            if before != (lost.here_since, lost.everywhere_since):
+                self._derive_all(owner, now)
+
+    def next_deadline(self) -> float:
+        """When a derived state changes by itself."""
+        deadlines = [inf]
+        for since in self._ages():
+            deadlines += [since + self._grace, since + self._rejoin_window]
+        return min(deadline for deadline in deadlines if deadline > self._ticked)
+
+    def tick(self, now: float) -> None:
+        """Derive anew what time has changed."""
+        due = [
+            since
+            for since in self._ages()
+            if any(self._ticked < since + wait <= now for wait in (self._grace, self._rejoin_window))
+        ]
+        self._ticked = now
+        if due:
+            for owner in sorted({source.owner for source in self._by_source}):
+                if owner in self._lost or owner in self._former_since:
+                    self._derive_all(owner, now)
+
+    def _ages(self) -> list[float]:
+        everywhere = [
+            lost.everywhere_since for lost in self._lost.values() if lost.everywhere_since is not None
+        ]
+        return everywhere + list(self._former_since.values())
+
+    def _read(self, id_: str, source: _Source, value: bytes | None) -> None:
+        records = self._records.setdefault(id_, {})
+        try:
+            record = None if value is None else NodeRecord.unpack(value)
+        except ValueError:
+            self.unreadable += 1
+            record = None
+        if record is None:
+            records.pop(source, None)
+            self._by_source.get(source, {}).pop(id_, None)
+            if not records:
+                del self._records[id_]
+            return
+        records[source] = record
+        self._by_source.setdefault(source, {})[id_] = None
+        self.highest_stamp = max(self.highest_stamp, record.stamp)
+
+    def _derive_all(self, owner: str, now: float) -> None:
+        for former in (False, True):
+            for id_ in list(self._by_source.get(_Source(owner, former), ())):
+                self._derive(id_, now)
+
+    def _derive(self, id_: str, now: float) -> None:
+        records = self._records.get(id_)
+        if not records:
+            self._put(id_, None)
+            return
+        source, record = max(
+            records.items(), key=lambda item: (item[1].order, not item[0].former, item[0].owner)
+        )
+        self._put(id_, self._as_seen(id_, source, record, now))
+
+    def _as_seen(self, id_: str, source: _Source, record: NodeRecord, now: float) -> NodeView:
+        view = NodeView(id_, record, source.owner, record.state, record.seat, record.since, record.why)
+        if source.former:
+            since: float | None = self._former_since[source.owner]
+            here, reason = self._former_since[source.owner], "has started anew"
+        elif (lost := self._lost.get(source.owner)) is not None:
+            since, here, reason = lost.everywhere_since, lost.here_since, "is gone"
+        else:
+            if record.state is NodeState.MOVED:
+                return replace(view, state=NodeState.UNREACHABLE)
+            return view
+        gone_for = 0.0 if since is None else now - since
+        why = f"its manager {source.owner} {reason}"
+        if record.state in _RUNNING or record.state is NodeState.MOVED:
+            if gone_for < self._grace:
+                return replace(view, state=NodeState.UNREACHABLE, since=here + self.wall_offset, why=why)
+            since_wall = (since or now) + self._grace + self.wall_offset
+            return replace(view, state=NodeState.DOWN, seat=False, since=since_wall, why=why)
+        if record.state is NodeState.REMOVED:
+            return replace(view, seat=record.seat and gone_for < self._rejoin_window)
+        if record.state is NodeState.CLAIMED:
+            return replace(view, state=NodeState.REMOVED, seat=False, why=why)
+        return view
+
+    def _put(self, id_: str, view: NodeView | None) -> None:
+        old = self._views.get(id_)
+        for counted, sign in ((old, -1), (view, 1)):
+            if counted is not None and counted.shown:
+                self.used += sign * counted.seat
+                self.running += sign * counted.running
+                self.over += sign * (counted.record.over_limit and counted.running)
+        self._claims.pop(id_, None)
+        if view is None:
+            self._views.pop(id_, None)
+            return
+        self._views[id_] = view
+        if not view.shown:
+            self._claims[id_] = view

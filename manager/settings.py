@@ -1,0 +1,82 @@
+"""Values that an operator gave and that hold for the whole group: subscription and limits (rule L7).
+
+Each manager's YAML value stands on its own page with serial 0. A value set live has one more than the
+highest serial seen, and every manager copies the winner to its own page, so that it outlives its writer.
+"""
+
+from gossip.ledger import Ledger
+from manager.records import SETTING, Setting
+
+
+class Settings:
+    """Reads and writes the settings on the pages of `ledger`."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self._winners: dict[str, Setting] = {}
+        self._warned: set[tuple[str, str]] = set()
+
+    def get(self, name: str) -> Setting | None:
+        """The setting that prevails."""
+        return self._winners.get(name)
+
+    def put_yaml(self, name: str, value: object) -> None:
+        """Our own YAML file's value."""
+        self._write(name, Setting(0, self._ledger.own.owner, value))
+
+    def set(self, name: str, value: object) -> Setting:
+        """An operator's value, above all that we have seen."""
+        winner = self._winners.get(name)
+        setting = Setting((winner.serial if winner else 0) + 1, self._ledger.own.owner, value)
+        self._write(name, setting)
+        return setting
+
+    def page_changed(self, keys: tuple[str, ...]) -> tuple[list[str], list[str]]:
+        """Settle what changed: the names whose winner changed, and warnings for the operator, each once."""
+        changed, warnings = [], []
+        for name in sorted({key[len(SETTING) :] for key in keys if key.startswith(SETTING)}):
+            if self._settle(name):
+                changed.append(name)
+            warnings += self._mismatches(name)
+        return changed, warnings
+
+    def _write(self, name: str, setting: Setting) -> None:
+        self._ledger.put(SETTING + name, setting.pack(), ends_something=True)
+        self._settle(name)
+
+    def _settle(self, name: str) -> bool:
+        found = self._all(name)
+        if not found:
+            return False
+        winner = max((setting for _, setting in found), key=lambda setting: setting.order)
+        own = dict(found).get(self._ledger.own.owner)
+        if winner.serial > 0 and winner != own:
+            self._ledger.put(SETTING + name, winner.pack(), ends_something=True)
+        changed = self._winners.get(name) != winner
+        self._winners[name] = winner
+        return changed
+
+    def _all(self, name: str) -> list[tuple[str, Setting]]:
+        found = []
+        for owner in sorted(self._ledger.pages):
+            value = self._ledger.pages[owner].get(SETTING + name)
+            if value is not None:
+                try:
+                    found.append((owner, Setting.unpack(value)))
+                except ValueError:
+                    continue
+        return found
+
+    def _mismatches(self, name: str) -> list[str]:
+        own = self._ledger.own.owner
+        yaml = {owner: s.value for owner, s in self._all(name) if s.serial == 0 and s.writer == owner}
+        warnings = []
+        for owner, value in yaml.items():
+            if owner != own and own in yaml and value != yaml[own] and (name, owner) not in self._warned:
+                self._warned.add((name, owner))
+                winner = self._winners[name]
+                warnings.append(
+                    f"{name}: this manager's file says {yaml[own]}, that of {owner} says {value}; "
+                    f"{winner.value} of {winner.writer} holds. Make the files equal"
+                )
+        return warnings

@@ -1,0 +1,66 @@
+"""What nodes reported, in a window of fixed steps, by the manager that received it.
+
+Counters are cumulative per (id, nonce), so of several reports in a step the last one holds (rule I8), and
+the window outlives the node: what it reported stays until the window has passed.
+"""
+
+from collections import OrderedDict, deque
+from dataclasses import dataclass, field
+
+SERIES_MAX = 20_000
+"""Nodes whose window is kept; the one that has been silent longest goes first."""
+
+
+@dataclass(slots=True)
+class _Step:
+    at: float
+    nonce: int
+    counters: dict[str, float]
+
+
+@dataclass(slots=True)
+class _Series:
+    steps: deque[_Step] = field(default_factory=deque)
+
+
+class StatsWindow:
+    """`window` and `step` in seconds; times are seconds since 1970."""
+
+    def __init__(self, window: float, step: float) -> None:
+        self.window = window
+        self.step = step
+        self._series: OrderedDict[str, _Series] = OrderedDict()
+
+    def add(self, node: str, nonce: int, counters: dict[str, float], at: float) -> None:
+        """One report of `node`."""
+        series = self._series.setdefault(node, _Series())
+        self._series.move_to_end(node)
+        start = at - at % self.step
+        if series.steps and series.steps[-1].at >= start and series.steps[-1].nonce == nonce:
+            series.steps[-1].counters = counters
+        else:
+            series.steps.append(_Step(start, nonce, counters))
+        while series.steps[0].at < at - self.window:
+            series.steps.popleft()
+        if len(self._series) > SERIES_MAX:
+            self._series.popitem(last=False)
+
+    def expire(self, at: float) -> None:
+        """Forget the nodes whose last report is older than the window."""
+        while self._series:
+            node, series = next(iter(self._series.items()))
+            if series.steps[-1].at >= at - self.window:
+                return
+            del self._series[node]
+
+    def view(self, at: float) -> dict[str, list[dict[str, object]]]:
+        """Per node its steps within the window, oldest first: `{"at", "nonce", "counters"}`."""
+        since = at - self.window
+        return {
+            node: [
+                {"at": step.at, "nonce": step.nonce, "counters": step.counters}
+                for step in series.steps
+                if step.at >= since
+            ]
+            for node, series in self._series.items()
+        }
