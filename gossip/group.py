@@ -269,7 +269,7 @@ class Group:
     # The ledger, for whoever writes it
 
     def flush(self, now: float) -> list[Output]:
-        """Tell what has been written to our page since the last flush; call it once at the end of each turn."""
+        """Tell what was written to our page since the last flush; call it at the end of each turn."""
         piece = self.ledger.flush()
         if piece is None:
             return []
@@ -403,7 +403,7 @@ class Group:
         if mark is None:
             return []
         if mark.generation > own.generation or (mark.generation == own.generation and mark > own.mark):
-            # It holds a page of ours that is newer than ours: our clock was set back, or another of our name ran.
+            # A page of ours that is newer than ours: our clock was set back, or another of our name ran.
             self.ledger.renew(mark.generation + 1)
             return [Rejected("own_page_newer_elsewhere")]
         self._note_heard(kin, mark, digest.get(kin, NOTHING))

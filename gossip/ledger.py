@@ -190,7 +190,7 @@ class Ledger:
         return self.piece(self.own.owner, Mark(self.own.generation, after))
 
     def renew(self, generation: int) -> None:
-        """Go on under a higher generation: somebody holds a page of ours that is newer than what we know of."""
+        """Go on under a higher generation: somebody holds a newer page of ours than we know of."""
         page = Page(self.own.owner, generation)
         for key, value in self.own.items():
             page.store(Entry(key, page.version + 1, value))
@@ -284,7 +284,7 @@ class Ledger:
         return tuple(changed + self._drop_former(page))
 
     def _drop_former(self, page: Page) -> list[str]:
-        """Forget the former page once its owner has taken over what stood there; gives the keys that it had."""
+        """Forget the former page once its owner has taken it over; gives the keys that it had."""
         former, note = self.former.get(page.owner), page.get(SUCCEEDS)
         if former is None or note is None or int.from_bytes(note) < former.generation:
             return []

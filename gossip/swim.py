@@ -353,7 +353,7 @@ class Swim:
         return output
 
     def _answer_to(self, source: Address | None, sender: Address) -> Address:
-        """Where an answer goes: as asked where that is a member or the sender itself, so we are no reflector."""
+        """Where an answer goes: as asked only where that is a member or the sender: we are no reflector."""
         if source is not None and (source == sender or self.members.has_address(source)):
             return source
         return sender

@@ -59,6 +59,7 @@ from node.protocol import (
     Limit,
     Limits,
     LimitsPush,
+    ManagerMessage,
     Managers,
     NodeMessage,
     Redirect,
@@ -442,7 +443,7 @@ class Manager:
     def _refuse_page_full(self, session: _Session) -> None:
         sentence = f"manager {self.name} has no room for more nodes in its page: join by another manager"
         self._log(Level.ERROR, sentence)
-        self._refuse(session, "page_full", sentence)
+        self._refuse(session, "starting", sentence)
 
     def _refuse(self, session: _Session, code: str, sentence: str) -> None:
         self._say(
@@ -823,11 +824,7 @@ class Manager:
         out, self._out = self._out, []
         return out
 
-    def _say(
-        self,
-        session: _Session,
-        message: Welcome | Refused | Behind | Clone | Ask | Reported | LimitsPush | Managers | Redirect,
-    ) -> None:
+    def _say(self, session: _Session, message: ManagerMessage) -> None:
         self._out.append(ToNode(session.conn, message))
 
     def _log(self, level: Level, text: str) -> None:

@@ -66,7 +66,7 @@ class Identity:
             raise TicketError(f"the ticket is of group {group!r}, this is group {self.group!r}")
         if not hmac.compare_digest(signature, self._signature(body)):
             raise TicketError(
-                "the ticket was not given by this group: its group.secret differs; remove the node's state to join"
+                "the ticket was given under another group.secret; remove the node's state to join anew"
             )
         return ticket
 

@@ -72,6 +72,8 @@ class Hello:
     agent_version: str = ""
     gateway: str = ""
     """The gateway's kind and state, for people: `command: running`."""
+    limits_version: int = 0
+    """Of the last limits that it was sent: the next ones get a higher version."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,7 +95,7 @@ class Welcome:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refused:
-    """The node is not in. `code`: `full`, `starting`, `protocol`, `foreign`, `invalid`, `clone`."""
+    """It is not in. `code`: `full`, `starting` (ask another manager), `protocol`, `foreign`, `invalid`."""
 
     code: str
     sentence: str
