@@ -195,7 +195,7 @@ def _first_line(error: ValidationError, model: type[BaseModel], document: Docume
 
 def _explain(details: ErrorDetails, model: type[BaseModel]) -> str:
     location = details["loc"]
-    key = ".".join(str(part) for part in location)
+    key = ".".join(part for part in location if isinstance(part, str))
     if details["type"] == "extra_forbidden":
         return f"`{key}` is not a key{_remedy(location, model)}"
     context = details.get("ctx", {})

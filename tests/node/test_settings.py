@@ -87,10 +87,10 @@ def failure(path: Path, text: str | bytes, **environ: str) -> str:
         ("limits:\n  public:\n    every: 1s\n", "line 2: `limits.public.max_rate` is missing"),
         ("limits:\n  public:\n    max_rate: fast\n", "line 3: `limits.public.max_rate` must be a number"),
         ("peers: {a: b}\n", "line 1: `peers` must be a list, or text with commas"),
-        ("peers:\n  - a:1\n  - a:b\n", "line 3: `peers.1` must be `host:7946`, not `a:b`"),
-        ("peers: a:0\n", "line 1: `peers.0` must have a port from 1 to 65535, not 0"),
-        ("peers: ::1\n", 'line 1: `peers.0` must have its IPv6 address in brackets: write `"[::1]:7946"`'),
-        ("peers: 'bad host'\n", "line 1: `peers.0` must be `host:7946`, and `bad host` is neither"),
+        ("peers:\n  - a:1\n  - a:b\n", "line 3: `peers` must be `host:7946`, not `a:b`"),
+        ("peers: a:0\n", "line 1: `peers` must have a port from 1 to 65535, not 0"),
+        ("peers: ::1\n", 'line 1: `peers` must have its IPv6 address in brackets: write `"[::1]:7946"`'),
+        ("peers: 'bad host'\n", "line 1: `peers` must be `host:7946`, and `bad host` is neither"),
         ("name: a\nname: b\n", "line 2: `name` stands twice, first in line 1: delete one"),
         ("log:\n\tlevel: info\n", "line 2: a tab: YAML wants spaces, replace it"),
         ("name:\ta\n", "line 1: a tab: YAML wants spaces, replace it"),
@@ -188,7 +188,7 @@ def test_a_wrong_variable_or_option_is_named_in_place_of_the_line(tmp_path: Path
         "variable KCM_NODE_PORT: `node_port` must be a whole number"
     )
     assert failure(tmp_path, "log: text\n", KCM_LOG_LEVEL="x").startswith("example.yml, line 1: `log` must")
-    with pytest.raises(SettingsError, match=r"option --peers: `peers.1` must be `host:7946`"):
+    with pytest.raises(SettingsError, match=r"option --peers: `peers` must be `host:7946`"):
         load(Example, prefix="KCM_", environ={}, options={"peers": "a,b:c"})
 
 

@@ -1,0 +1,227 @@
+"""The agent: the shell that carries out what the session asks, beside one gateway."""
+
+import asyncio
+import contextlib
+import json
+import logging
+import os
+import signal
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from random import SystemRandom
+from typing import assert_never
+
+import aiohttp
+
+from node.api import serve
+from node.config import NodeSettings
+from node.effects import ApplyLimits, Close, Connect, Effect, Log, Save, Send
+from node.gateways import Gateway, open_gateway
+from node.gateways.command import end_leftover
+from node.gateways.processes import use_of
+from node.link import Link
+from node.protocol import Limits, ProtocolError, decode, encode
+from node.session import Joined, Session
+from node.settings import format_duration
+from node.state import StateError, StateFile, write_atomically
+
+_LOG = logging.getLogger(__name__)
+
+
+class Agent:
+    """Owns the session, the connection, the gateway and the state; `run` it once."""
+
+    def __init__(
+        self, settings: NodeSettings, state: StateFile, environ: Mapping[str, str], name: str, version: str
+    ) -> None:
+        """`name` is for people, to find this node in the managers' lists."""
+        self._settings, self._state = settings, state
+        self._gateway: Gateway = open_gateway(settings.gateway, environ, state.record_gateway)
+        self._session = Session(
+            seeds=[str(seed) for seed in settings.seed],
+            state=state.state,
+            rng=SystemRandom(),
+            name=name,
+            agent_version=version,
+        )
+        self._client: aiohttp.ClientSession | None = None
+        self._link: Link | None = None
+        self._closing: set[asyncio.Task[None]] = set()
+        self._timer: asyncio.TimerHandle | None = None
+        self._started = time.monotonic()
+        self._stopping = False
+        self.limits: tuple[int, str, Limits] = (0, "", {})
+
+    async def run(self) -> None:
+        """Until the operator stops us or the gateway; then leave, and end the gateway.
+
+        Raises `SettingsError` or `StateError` before the gateway is started.
+        """
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stop)
+        async with self._serve_api():
+            await end_leftover(self._state.gateway, self._settings.gateway.stop_timeout)
+            self._save_first_state()
+            connector = aiohttp.TCPConnector(use_dns_cache=False, force_close=True)
+            async with aiohttp.ClientSession(connector=connector) as self._client:
+                gateway = asyncio.create_task(self._gateway.run())
+                if not self._stopping:
+                    self._observe()
+                    self._perform(self._session.start(loop.time()))
+                await gateway
+                self._leave("its gateway was stopped")
+                if self._closing:
+                    await asyncio.wait(self._closing)
+
+    # What the API shows
+
+    @property
+    def not_ready(self) -> str:
+        if self._stopping:
+            return "the agent is stopping"
+        return "" if self._gateway.state == "running" else f"the gateway is {self._gateway.state}"
+
+    @property
+    def joined(self) -> bool:
+        return isinstance(self._session.phase, Joined)
+
+    @property
+    def counters(self) -> dict[str, float]:
+        gateway = self._gateway.use()
+        return {
+            "agent_cpu_seconds": time.process_time(),
+            "agent_rss_bytes": float(use_of(os.getpid(), descend=False).rss_bytes),
+            "agent_uptime_seconds": time.monotonic() - self._started,
+            "gateway_cpu_seconds": gateway.cpu_seconds,
+            "gateway_rss_bytes": float(gateway.rss_bytes),
+            "gateway_restarts": float(self._gateway.restarts),
+        }
+
+    # What a link tells
+
+    def link_connected(self, link: Link, remote: str) -> None:
+        if link is self._link:
+            self._observe()
+            self._perform(self._session.connected(self._now(), remote))
+
+    def link_failed(self, link: Link, reason: str) -> None:
+        if link is self._link:
+            self._link = None
+            self._perform(self._session.connect_failed(reason, self._now()))
+
+    def link_received(self, link: Link, frame: bytes) -> None:
+        if link is not self._link:
+            return
+        try:
+            message = decode(frame)
+        except ProtocolError as error:
+            self._perform(self._session.broken(str(error), self._now()))
+            return
+        if message is not None:
+            self._perform(self._session.received(message, self._now()))
+
+    def link_closed(self, link: Link, code: int, reason: str) -> None:
+        if link is self._link:
+            self._link = None
+            self._perform(self._session.closed(code, reason, self._now()))
+
+    # What is to be done
+
+    def _perform(self, effects: list[Effect]) -> None:
+        for effect in effects:
+            match effect:
+                case Connect(address):
+                    assert self._client is not None
+                    self._link = Link(self._client, address, self)
+                case Send(message):
+                    assert self._link is not None
+                    self._link.send(encode(message))
+                case Close(code, reason):
+                    self._close(code, reason)
+                case Save(state):
+                    try:
+                        self._state.save(state)
+                    except StateError as error:
+                        self._perform(self._session.save_failed(str(error), self._now()))
+                        return
+                case ApplyLimits(version, source, limits):
+                    self.limits = (version, source, limits)
+                    self._write_limits()
+                case Log(level, text):
+                    _LOG.log(level, "%s", text)
+                case _:
+                    assert_never(effect)
+        self._arm_timer()
+
+    def _close(self, code: int, reason: str) -> None:
+        if self._link is not None:
+            closing = self._link.close(code, reason)
+            self._link = None
+            self._closing.add(closing)
+            closing.add_done_callback(self._closing.discard)
+
+    def _write_limits(self) -> None:
+        if not self._settings.limits_file:
+            return
+        version, source, limits = self.limits
+        content = {
+            "version": version,
+            "source": source,
+            "limits": {
+                name: {"max_rate": limit.max_rate, "every": format_duration(limit.every)}
+                for name, limit in limits.items()
+            },
+        }
+        try:
+            write_atomically(
+                Path(self._settings.limits_file), json.dumps(content).encode() + b"\n", mode=0o644
+            )
+        except OSError as error:
+            _LOG.error("The limits are not written to %s: %s", self._settings.limits_file, error.strerror)
+
+    def _arm_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        deadline = self._session.next_deadline()
+        self._timer = (
+            asyncio.get_running_loop().call_at(deadline, self._tick) if deadline is not None else None
+        )
+
+    def _tick(self) -> None:
+        self._observe()
+        self._perform(self._session.tick(self._now()))
+
+    def _observe(self) -> None:
+        kind = self._settings.gateway.kind
+        self._session.gateway = kind if kind == "none" else f"{kind}: {self._gateway.state}"
+        self._session.counters = self.counters
+
+    # Start and end
+
+    def _serve_api(self) -> contextlib.AbstractAsyncContextManager[None]:
+        return serve(self._settings.api, self) if self._settings.api else contextlib.nullcontext()
+
+    def _save_first_state(self) -> None:
+        """So that the gateway can be recorded beside it; the session saves it again before each hello."""
+        if self._state.state is None:
+            try:
+                self._state.save(self._session.state)
+            except StateError as error:
+                _LOG.warning("%s", error)
+
+    def _stop(self) -> None:
+        self._stopping = True
+        self._leave("stopped by its operator")
+        self._gateway.stop()
+
+    def _leave(self, reason: str) -> None:
+        effects = self._session.leave(reason, self._now())
+        if effects:
+            _LOG.info("Leaving: %s", reason)
+        self._perform(effects)
+
+    @staticmethod
+    def _now() -> float:
+        return asyncio.get_running_loop().time()

@@ -1,0 +1,99 @@
+"""The agent's own small HTTP server: `/health`, `/ready` and `/metrics`."""
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from typing import Protocol
+
+from aiohttp import web
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from node.protocol import Limits
+from node.settings import HostPort, SettingsError
+
+
+class Status(Protocol):
+    """What the server shows; read anew for each request."""
+
+    @property
+    def not_ready(self) -> str:
+        """Why this gateway should get no traffic, empty if it may."""
+
+    @property
+    def joined(self) -> bool:
+        """Whether a manager has us."""
+
+    @property
+    def counters(self) -> dict[str, float]:
+        """What is reported to the manager."""
+
+    @property
+    def limits(self) -> tuple[int, str, Limits]:
+        """Version, source and limits in force."""
+
+
+def create_app(status: Status) -> web.Application:
+    """The server's handlers over `status`."""
+    registry = CollectorRegistry()
+    registry.register(_StatusCollector(status))
+
+    async def health(request: web.Request) -> web.Response:
+        return web.json_response({"status": "ok"})
+
+    async def ready(request: web.Request) -> web.Response:
+        reason = status.not_ready
+        return web.json_response({"ready": not reason, "reason": reason}, status=503 if reason else 200)
+
+    async def metrics(request: web.Request) -> web.Response:
+        return web.Response(
+            body=generate_latest(registry),
+            headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"},
+        )
+
+    app = web.Application()
+    app.add_routes([web.get("/health", health), web.get("/ready", ready), web.get("/metrics", metrics)])
+    return app
+
+
+@asynccontextmanager
+async def serve(address: str, status: Status) -> AsyncIterator[None]:
+    """Serve on `address` (`host:port`); raises `SettingsError` where that cannot be had."""
+    where = HostPort.parse(address)
+    runner = web.AppRunner(create_app(status), access_log=None, shutdown_timeout=0.5)
+    await runner.setup()
+    try:
+        try:
+            await web.TCPSite(runner, where.host, where.port).start()
+        except OSError as error:
+            raise SettingsError(
+                f"`api` cannot listen on {where} ({(error.strerror or str(error)).lower()}):"
+                ' put another address, or `api: ""` for none'
+            ) from None
+        yield
+    finally:
+        await runner.cleanup()
+
+
+class _StatusCollector(Collector):
+    def __init__(self, status: Status) -> None:
+        self._status = status
+
+    def collect(self) -> Iterator[Metric]:
+        status = self._status
+        yield GaugeMetricFamily("kcm_node_joined", "Whether a manager has this node", float(status.joined))
+        yield GaugeMetricFamily(
+            "kcm_node_ready", "Whether the gateway may get traffic", float(not status.not_ready)
+        )
+        for name, value in status.counters.items():
+            rises_and_falls = name.endswith(("_bytes", "_uptime_seconds"))
+            family = GaugeMetricFamily if rises_and_falls else CounterMetricFamily
+            yield family(f"kcm_node_{name}", "As reported to the manager", value)
+        version, source, limits = status.limits
+        yield GaugeMetricFamily("kcm_node_limits_version", "Of the limits in force", float(version))
+        rates = GaugeMetricFamily(
+            "kcm_node_limit_per_second", "Requests per second let through", labels=["limit", "source"]
+        )
+        for name, limit in limits.items():
+            rates.add_metric([name, source], limit.max_rate / limit.every if limit.every else limit.max_rate)
+        yield rates

@@ -1,0 +1,72 @@
+"""What a session asks of its shell."""
+
+from dataclasses import dataclass, field
+from typing import Literal, TypeAlias
+
+from node.protocol import Limits, NodeMessage
+
+Source: TypeAlias = Literal["lease", "reuse_last", "safe", "free"]
+"""Where limits come from: a manager's share, the last one while there is no manager, or a refusal."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeState:
+    """What a restart may not lose."""
+
+    key: bytes
+    id: str = ""
+    ticket: str = ""
+    incarnation: int = 0
+    """That of the last hello; it is on disk before the hello leaves (rule I1)."""
+    limits_version: int = 0
+    limits: Limits = field(default_factory=dict)
+    """The last lease."""
+
+
+@dataclass(frozen=True, slots=True)
+class Connect:
+    """Open a connection to `address`; its name, if it is one, is to be resolved anew."""
+
+    address: str
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """On the open connection."""
+
+    message: NodeMessage
+
+
+@dataclass(frozen=True, slots=True)
+class Close:
+    """The connection, or the attempt; report nothing of it any more."""
+
+    code: int
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Save:
+    """Durably, before any effect that follows. If that fails, drop those and call `save_failed`."""
+
+    state: NodeState
+
+
+@dataclass(frozen=True, slots=True)
+class ApplyLimits:
+    """From now on this gateway may pass `limits`."""
+
+    version: int
+    source: Source
+    limits: Limits
+
+
+@dataclass(frozen=True, slots=True)
+class Log:
+    """One line for the operator; `level` as in `logging`."""
+
+    level: int
+    text: str
+
+
+Effect: TypeAlias = Connect | Send | Close | Save | ApplyLimits | Log

@@ -1,0 +1,416 @@
+"""A node's session with whichever manager it can reach: the pure core.
+
+It waits, connects, says hello, reports until the connection ends, and starts over with another
+manager. Rules I1-I5: the incarnation is raised and saved before every hello, answered or not; one
+that is behind goes above; a clone becomes a newcomer; moving is said by the close code.
+"""
+
+import logging
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from random import Random
+from typing import TypeAlias, assert_never
+
+from node.backoff import full_jitter
+from node.candidates import Candidates
+from node.effects import ApplyLimits, Close, Connect, Effect, Log, NodeState, Save, Send, Source
+from node.protocol import (
+    CLOSE_GOING,
+    CLOSE_MOVING,
+    CLOSE_PROTOCOL,
+    CLOSE_SUPERSEDED,
+    AnyMessage,
+    Ask,
+    Behind,
+    Clone,
+    Hello,
+    Here,
+    Leave,
+    Limits,
+    LimitsPush,
+    Managers,
+    Redirect,
+    Refused,
+    Report,
+    Reported,
+    Welcome,
+    is_node_id,
+)
+
+CLOSE_NORMAL = 1000
+HELLO_SECONDS_MAX = 10.0
+"""Wait for an answer to a hello."""
+SILENT_HEARTBEATS_MAX = 3
+"""After so many without a word the manager is taken for dead."""
+FAILOVER_SECONDS_MAX = 0.3
+"""Spread of the first try after a lost session: a manager's nodes do not come to another all at once."""
+SUPERSEDED_SECONDS = 15.0
+HELLOS_MAX = 8
+"""On one connection before a welcome: two ends that disagree about who is ahead would never end."""
+SHORT_SESSIONS_MAX = 3
+"""So many in a row that ended within a heartbeat are a pattern: from then on, back off."""
+INCARNATION_MAX = 2**62
+"""What a manager may claim to know; above, there would be no room to go above it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    address: str
+    until: float
+
+
+@dataclass(frozen=True, slots=True)
+class Connecting:
+    address: str
+
+
+@dataclass(frozen=True, slots=True)
+class Greeting:
+    """Hello is said and not yet answered. `addresses`: the one dialled, then where it led to."""
+
+    addresses: tuple[str, ...]
+    until: float
+    hellos: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Joined:
+    addresses: tuple[str, ...]
+    manager: str
+    since: float
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    pass
+
+
+Phase: TypeAlias = Waiting | Connecting | Greeting | Joined | Done
+
+
+class Session:
+    """Carry out the effects it returns, in order, and call `tick` no later than `next_deadline()`.
+
+    Answer each `Connect` with `connected` or `connect_failed`; report what a connection brings with
+    `received` and its end with `closed`, but nothing after a `Close`. Set `gateway` and `counters`
+    whenever they change: the next hello or report says them.
+    """
+
+    def __init__(
+        self,
+        *,
+        seeds: Iterable[str],
+        state: NodeState | None,
+        rng: Random,
+        name: str = "",
+        agent_version: str = "",
+    ) -> None:
+        """`state` is what was saved, None at a node's first start; keys are drawn from `rng`."""
+        self.state = state or NodeState(key=rng.randbytes(32))
+        self.gateway = ""
+        self.counters: dict[str, float] = {}
+        self.phase: Phase = Done()
+        self.source: Source | None = None
+        self._rng = rng
+        self._nonce = rng.getrandbits(63)
+        self._name, self._agent_version = name, agent_version
+        self._candidates = Candidates(seeds)
+        self._heartbeat = 5.0
+        self._heard = 0.0
+        self._report_at = 0.0
+        self._reports = 0
+        self._over_limit = False
+        self._short_sessions = 0
+
+    def start(self, now: float) -> list[Effect]:
+        """Begin; call once, before anything else."""
+        effects: list[Effect] = []
+        self._heard = now
+        if self.state.limits or self.state.limits_version:
+            effects.append(self._apply("reuse_last", self.state.limits))
+        self._candidates.restart(self._rng)
+        self.phase = Waiting(self._candidates.next(self._rng), now)
+        return [*effects, *self.tick(now)]
+
+    def next_deadline(self) -> float | None:
+        """When to call `tick` at the latest; None when nothing is due before something happens."""
+        deadlines: list[float] = []
+        match self.phase:
+            case Waiting(until=until) | Greeting(until=until):
+                deadlines.append(until)
+            case Joined():
+                deadlines += [self._report_at, self._silent_at]
+            case Connecting():
+                pass
+            case Done():
+                return None
+            case _:
+                assert_never(self.phase)
+        if self.source == "lease" and not isinstance(self.phase, Joined):
+            deadlines.append(self._silent_at)
+        return min(deadlines, default=None)
+
+    def tick(self, now: float) -> list[Effect]:
+        """Do what is due; early or twice does no harm."""
+        match self.phase:
+            case Waiting(address, until) if now >= until:
+                self.phase = Connecting(address)
+                return [Connect(address)]
+            case Greeting(until=until) if now >= until:
+                return self._abandon("no answer to our hello", now)
+            case Joined() if now >= self._silent_at:
+                return self._abandon(f"silent for {SILENT_HEARTBEATS_MAX} heartbeats", now)
+            case Joined() if now >= self._report_at:
+                return [self._report(now)]
+            case Waiting() | Connecting() | Greeting() if self.source == "lease" and now >= self._silent_at:
+                return [
+                    Log(logging.WARNING, "No manager: the last limits stay in force"),
+                    self._apply("reuse_last", self.state.limits),
+                ]
+            case _:
+                return []
+
+    def connected(self, now: float, remote: str = "") -> list[Effect]:
+        """The connection is open, to `remote` if the name led to another address than it says."""
+        assert isinstance(self.phase, Connecting)
+        addresses = (self.phase.address, remote or self.phase.address)
+        self.phase = Greeting(addresses, now + HELLO_SECONDS_MAX)
+        return self._hello()
+
+    def connect_failed(self, reason: str, now: float) -> list[Effect]:
+        """`reason` is for people: `connection refused`."""
+        assert isinstance(self.phase, Connecting)
+        return self._try_next(f"No manager at {self.phase.address}: {reason}", now)
+
+    def save_failed(self, reason: str, now: float) -> list[Effect]:
+        """The last `Save` is not on disk, and the effects after it were dropped."""
+        if isinstance(self.phase, Greeting):  # the hello was among the dropped
+            return [Close(CLOSE_NORMAL), *self._try_next(f"No hello without a saved state: {reason}", now)]
+        return [Log(logging.WARNING, f"The state is not saved: {reason}")]
+
+    def closed(self, code: int, reason: str, now: float) -> list[Effect]:
+        """The connection ended, by the other end or by itself."""
+        match self.phase:
+            case Greeting() | Joined():
+                pass
+            case Connecting():
+                return self.connect_failed(reason, now)
+            case _:
+                return []
+        if code == CLOSE_SUPERSEDED:
+            delay = self._rng.uniform(0.5, 1.5) * SUPERSEDED_SECONDS
+            return self._wait(f"{self._where()}: another session of this node has taken over", delay, now)
+        if code == CLOSE_GOING:
+            return self._fail_over("it stops", now, logging.INFO)
+        return self._fail_over(f"connection ended ({reason or code})", now)
+
+    def broken(self, reason: str, now: float) -> list[Effect]:
+        """The manager sent what is no message."""
+        text = f"{self._where()} breaks the protocol: {reason}"
+        return [Close(CLOSE_PROTOCOL, reason), *self._try_next(text, now)]
+
+    def leave(self, reason: str, now: float) -> list[Effect]:
+        """The operator stops the node: say so, and be done."""
+        phase, self.phase = self.phase, Done()
+        match phase:
+            case Greeting() | Joined():
+                return [Send(Leave(reason=reason)), Close(CLOSE_NORMAL)]
+            case Connecting():
+                return [Close(CLOSE_NORMAL)]
+            case _:
+                return []
+
+    def received(self, message: AnyMessage, now: float) -> list[Effect]:
+        """A message of the open connection."""
+        if not isinstance(self.phase, Greeting | Joined):
+            return []
+        self._heard = now
+        match message:
+            case Welcome():
+                return self._welcome(message, now)
+            case Refused():
+                return self._refused(message, now)
+            case Behind(incarnation=incarnation):
+                return self._go_above(incarnation, now)
+            case Clone(sentence=sentence):
+                self.state = replace(self.state, key=self._rng.randbytes(32), id="", ticket="", incarnation=0)
+                return [Log(logging.WARNING, sentence), *self._hello_again(now)]
+            case Ask(number=number):
+                return [Send(Here(number=number))]
+            case Reported():
+                return []
+            case LimitsPush(version=version, limits=limits, over_limit=over_limit):
+                if self.source == "lease" and version <= self.state.limits_version:
+                    return []
+                return [*self._lease(version, limits, over_limit), self._report(now), Save(self.state)]
+            case Managers(managers=managers):
+                self._candidates.learn(managers)
+                return []
+            case Redirect(managers=managers, going=going):
+                return self._redirect(managers, going, now)
+            case Hello() | Here() | Report() | Leave():
+                return self.broken(f"a manager does not say {type(message).__name__.lower()}", now)
+            case _:
+                assert_never(message)
+
+    # Saying hello
+
+    def _hello(self) -> list[Effect]:
+        self.state = replace(self.state, incarnation=self.state.incarnation + 1)
+        hello = Hello(
+            key=self.state.key,
+            id=self.state.id,
+            ticket=self.state.ticket,
+            incarnation=self.state.incarnation,
+            nonce=self._nonce,
+            name=self._name,
+            agent_version=self._agent_version,
+            gateway=self.gateway,
+            limits_version=self.state.limits_version,
+        )
+        return [Save(self.state), Send(hello)]
+
+    def _hello_again(self, now: float) -> list[Effect]:
+        match self.phase:
+            case Greeting(addresses, _, hellos):
+                pass
+            case Joined(addresses):
+                hellos = 0
+            case _:
+                raise AssertionError("no connection to say hello on")
+        if hellos >= HELLOS_MAX:
+            return self.broken(f"{hellos} hellos without a welcome", now)
+        self.phase = Greeting(addresses, now + HELLO_SECONDS_MAX, hellos + 1)
+        return self._hello()
+
+    def _go_above(self, incarnation: int, now: float) -> list[Effect]:
+        if incarnation >= INCARNATION_MAX:
+            return self.broken(f"incarnation {incarnation} is absurd", now)
+        self.state = replace(self.state, incarnation=max(self.state.incarnation, incarnation))
+        return self._hello_again(now)
+
+    def _welcome(self, message: Welcome, now: float) -> list[Effect]:
+        if message.incarnation > self.state.incarnation:
+            return self._go_above(message.incarnation, now)
+        if message.incarnation < self.state.incarnation or not isinstance(self.phase, Greeting):
+            return []  # the answer to an earlier hello
+        if not is_node_id(message.id):
+            return self.broken("a welcome without a node id", now)
+        self.state = replace(self.state, id=message.id, ticket=message.ticket)
+        self.phase = Joined(self.phase.addresses, message.manager, now)
+        self._heartbeat = min(max(message.heartbeat, 0.05), 3600.0)
+        self._candidates.learn(message.managers)
+        # Save comes last: what stands before it holds even when the disk is full.
+        return [
+            Log(logging.INFO, f"Joined as {message.id}, {self._where()}"),
+            *self._lease(message.limits_version, message.limits, message.over_limit),
+            self._report(now),
+            Save(self.state),
+        ]
+
+    def _refused(self, message: Refused, now: float) -> list[Effect]:
+        self._candidates.learn(message.managers)
+        if message.code == "starting":
+            # Not a no: this manager does not know yet. Another may, so nothing falls to the free limits.
+            return [Close(CLOSE_NORMAL), *self._try_next(message.sentence, now)]
+        self._candidates.restart(self._rng)
+        delay = self._rng.uniform(0.5, 1.5) * message.retry_after
+        self.phase = Waiting(self._candidates.next(self._rng), now + delay)
+        return [
+            Log(logging.WARNING, message.sentence),
+            self._apply("free", {**self.state.limits, **message.free_limits}),
+            Close(CLOSE_NORMAL),
+            Log(logging.INFO, f"Next try in {delay:.1f} s"),
+        ]
+
+    # Being joined
+
+    def _report(self, now: float) -> Effect:
+        self._reports += 1
+        self._report_at = now + self._heartbeat
+        return Send(
+            Report(
+                number=self._reports,
+                gateway=self.gateway,
+                limits_version=self.state.limits_version,
+                counters=self.counters,
+            )
+        )
+
+    def _lease(self, version: int, limits: Limits, over_limit: bool) -> list[Effect]:
+        effects: list[Effect] = []
+        if over_limit and not self._over_limit:
+            effects.append(Log(logging.WARNING, "This node runs above what the subscription allows"))
+        self._over_limit = over_limit
+        if limits:
+            shown = ", ".join(
+                f"{name} {limit.max_rate:g} per {limit.every:g} s" for name, limit in limits.items()
+            )
+            effects.append(Log(logging.INFO, f"Limits received, version {version}: {shown}"))
+        self.state = replace(self.state, limits_version=version, limits=limits)
+        return [*effects, self._apply("lease", limits)]
+
+    def _apply(self, source: Source, limits: Limits) -> ApplyLimits:
+        self.source = source
+        return ApplyLimits(self.state.limits_version, source, limits)
+
+    @property
+    def _silent_at(self) -> float:
+        return self._heard + SILENT_HEARTBEATS_MAX * self._heartbeat
+
+    # Going elsewhere
+
+    def _redirect(self, managers: tuple[str, ...], going: bool, now: float) -> list[Effect]:
+        assert isinstance(self.phase, Greeting | Joined)
+        here = self.phase.addresses
+        wanted = tuple(address for address in managers if address not in here)
+        if not wanted and not going:
+            return []  # asked to move, and there is nowhere to move to
+        where = self._where()
+        self._candidates.learn(managers)
+        self._candidates.restart(self._rng, first=wanted, last=here)
+        return [
+            Close(CLOSE_MOVING, "moving"),
+            *self._wait(
+                f"{where} asks us to move", self._rng.uniform(0.0, FAILOVER_SECONDS_MAX), now, logging.INFO
+            ),
+        ]
+
+    def _abandon(self, why: str, now: float) -> list[Effect]:
+        """The connection may still look open, and its manager may only be slow: we move (rule I5)."""
+        return [Close(CLOSE_MOVING, why), *self._fail_over(why, now)]
+
+    def _fail_over(self, why: str, now: float, level: int = logging.WARNING) -> list[Effect]:
+        """Another manager, at once after a session that was one; after one that was none, back off."""
+        text = f"Lost {self._where()}: {why}"
+        match self.phase:
+            case Joined(addresses, _, since):
+                self._short_sessions = self._short_sessions + 1 if now - since < self._heartbeat else 0
+                self._candidates.restart(self._rng, last=addresses)
+                if self._short_sessions < SHORT_SESSIONS_MAX:
+                    return self._wait(text, self._rng.uniform(0.0, FAILOVER_SECONDS_MAX), now, level)
+                return self._wait(text, full_jitter(self._short_sessions, self._rng), now, level)
+            case _:
+                return self._try_next(text, now)
+
+    def _try_next(self, text: str, now: float) -> list[Effect]:
+        address = self._candidates.next(self._rng)
+        return self._wait_for(address, text, full_jitter(self._candidates.round, self._rng), now)
+
+    def _wait(self, text: str, delay: float, now: float, level: int = logging.WARNING) -> list[Effect]:
+        return self._wait_for(self._candidates.next(self._rng), text, delay, now, level)
+
+    def _wait_for(
+        self, address: str, text: str, delay: float, now: float, level: int = logging.WARNING
+    ) -> list[Effect]:
+        self.phase = Waiting(address, now + delay)
+        return [Log(level, f"{text}; next try in {delay:.1f} s at {address}")]
+
+    def _where(self) -> str:
+        match self.phase:
+            case Joined(addresses, manager):
+                return f"manager {manager} ({addresses[0]})"
+            case Greeting(addresses):
+                return f"manager at {addresses[0]}"
+            case _:
+                return "no manager"

@@ -1,0 +1,178 @@
+"""What a node must not lose, in one file that is whole at every moment.
+
+`DIRECTORY/NAME/state.json`, 0600: key, id, ticket, incarnation, the last limits, and the process of
+the gateway under supervision. It is written aside, synced, renamed into place, and its directory
+synced, before anyone acts on it. `lock` beside it is held for as long as the agent lives.
+"""
+
+import fcntl
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from node.effects import NodeState
+from node.protocol import Limit
+
+SYSTEM_DIRECTORY = Path("/var/lib/krakend-cluster")
+FILE_BYTES_MAX = 1024 * 1024
+
+
+class StateError(Exception):
+    """The state cannot be had or kept; the text says why and what to do."""
+
+
+class ProcessId(BaseModel):
+    """A process, told from a later one of the same number by when it started."""
+
+    model_config = ConfigDict(frozen=True)
+
+    pid: Annotated[int, Field(gt=1)]
+    start_time: int
+    """Clock ticks after boot: field 22 of /proc/PID/stat."""
+
+
+class _Stored(BaseModel):
+    model_config = ConfigDict(strict=True)
+
+    format: Annotated[int, Field(ge=1, le=1)] = 1
+    key: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    id: str
+    ticket: str
+    incarnation: Annotated[int, Field(ge=0, lt=2**63)]
+    limits_version: Annotated[int, Field(ge=0, lt=2**63)]
+    limits: dict[str, Limit]
+    gateway: ProcessId | None
+
+
+def state_directory(configured: str, name: str, environ: Mapping[str, str]) -> Path:
+    """Where the node called `name` keeps its state."""
+    if configured:
+        return Path(configured).expanduser() / name
+    system = SYSTEM_DIRECTORY if SYSTEM_DIRECTORY.exists() else SYSTEM_DIRECTORY.parent
+    if os.access(system, os.W_OK | os.X_OK):
+        return SYSTEM_DIRECTORY / name
+    home = environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
+    return Path(home) / "krakend-cluster" / name
+
+
+class StateFile:
+    """The state on disk; while it is open no other agent can open it."""
+
+    def __init__(self, directory: Path) -> None:
+        """Create and lock `directory` and read what is there; raises `StateError`."""
+        self.path = directory / "state.json"
+        self.state: NodeState | None = None
+        """What was last saved; None before a node's first start."""
+        self.gateway: ProcessId | None = None
+        try:
+            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._lock = os.open(directory / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+        except OSError as error:
+            raise StateError(
+                f"{directory} cannot hold the node's state ({_why(error)}): name another `state_dir:`"
+            ) from None
+        try:
+            self._take_lock(directory)
+            self._read()
+        except BaseException:
+            os.close(self._lock)
+            raise
+
+    def save(self, state: NodeState) -> None:
+        """`state` is on disk when this returns; after a `StateError` what was there still is."""
+        self._write(state, self.gateway)
+        self.state = state
+
+    def record_gateway(self, gateway: ProcessId | None) -> None:
+        """Keep `gateway` in mind for the next agent, beside a state that is saved; same promise as `save`."""
+        if self.state is None:
+            raise StateError(f"{self.path} is not yet written")
+        self._write(self.state, gateway)
+        self.gateway = gateway
+
+    def close(self) -> None:
+        """Let another agent have the state."""
+        os.close(self._lock)
+
+    def _take_lock(self, directory: Path) -> None:
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            holder = os.pread(self._lock, 20, 0).decode("ascii", "replace").strip() or "unknown"
+            raise StateError(
+                f"{directory} is in use by another agent, pid {holder}:"
+                " stop it, or give this node another `name:`"
+            ) from None
+        os.ftruncate(self._lock, 0)
+        os.pwrite(self._lock, f"{os.getpid()}\n".encode(), 0)
+
+    def _read(self) -> None:
+        try:
+            with self.path.open("rb") as stream:
+                stored = _Stored.model_validate_json(stream.read(FILE_BYTES_MAX))
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise StateError(f"{self.path} cannot be read: {_why(error)}") from None
+        except ValidationError as error:
+            first = error.errors()[0]
+            field = ".".join(str(part) for part in first["loc"]) or "the whole"
+            raise StateError(
+                f"{self.path} is damaged ({field}: {first['msg']}): restore it from a copy,"
+                " or delete it, and this becomes a new node that needs a seat of its own"
+            ) from None
+        self.gateway = stored.gateway
+        self.state = NodeState(
+            key=bytes.fromhex(stored.key),
+            id=stored.id,
+            ticket=stored.ticket,
+            incarnation=stored.incarnation,
+            limits_version=stored.limits_version,
+            limits=stored.limits,
+        )
+
+    def _write(self, state: NodeState, gateway: ProcessId | None) -> None:
+        stored = _Stored(
+            key=state.key.hex(),
+            id=state.id,
+            ticket=state.ticket,
+            incarnation=state.incarnation,
+            limits_version=state.limits_version,
+            limits=state.limits,
+            gateway=gateway,
+        )
+        try:
+            write_atomically(self.path, stored.model_dump_json().encode() + b"\n", mode=0o600)
+        except OSError as error:
+            raise StateError(f"{self.path} cannot be written: {_why(error)}") from None
+
+
+def write_atomically(path: Path, content: bytes, mode: int) -> None:
+    """Whoever reads `path`, also after a power cut, finds the old content or `content`, whole.
+
+    Raises OSError; then the old content is there.
+    """
+    aside = path.with_name(f".{path.name}.new")
+    descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
+    try:
+        os.fchmod(descriptor, mode)
+        with open(descriptor, "wb") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fsync(descriptor)
+        os.rename(aside, path)
+    except OSError:
+        aside.unlink(missing_ok=True)
+        raise
+    directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)
+
+
+def _why(error: OSError) -> str:
+    return (error.strerror or str(error)).lower()

@@ -1,0 +1,436 @@
+"""The session, called directly: what happened goes in, effects come out."""
+
+import logging
+from collections.abc import Iterable
+from dataclasses import replace
+from random import Random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from node.backoff import full_jitter
+from node.candidates import Candidates
+from node.effects import ApplyLimits, Close, Connect, Effect, Log, NodeState, Save, Send
+from node.protocol import (
+    CLOSE_GOING,
+    CLOSE_MOVING,
+    CLOSE_PROTOCOL,
+    CLOSE_SUPERSEDED,
+    Ask,
+    Behind,
+    Clone,
+    Hello,
+    Here,
+    Leave,
+    Limit,
+    LimitsPush,
+    Managers,
+    Redirect,
+    Refused,
+    Report,
+    Reported,
+    Welcome,
+)
+from node.session import HELLOS_MAX, Greeting, Joined, Session, Waiting
+
+ID = "krakend_3f20a44d-3d93-4bc9-829b-b76b22055142"
+A, B, C = "10.0.0.1:7000", "10.0.0.2:7000", "10.0.0.3:7000"
+PUBLIC = {"public": Limit(100.0, 1.0)}
+SENTENCE = "Your current subscription does not allow more nodes running. Please upgrade to add more nodes."
+
+
+def session(*seeds: str, state: NodeState | None = None, seed: int = 1) -> Session:
+    return Session(seeds=seeds or (A,), state=state, rng=Random(seed), name="edge", agent_version="1")
+
+
+def greeted(*seeds: str, state: NodeState | None = None) -> tuple[Session, list[Effect]]:
+    made = session(*seeds, state=state)
+    made.start(0.0)
+    return made, made.connected(0.0)
+
+
+def welcome(made: Session, **changes: object) -> Welcome:
+    plain = Welcome(
+        id=ID,
+        ticket="t",
+        incarnation=made.state.incarnation,
+        manager="m1",
+        limits_version=3,
+        limits=PUBLIC,
+    )
+    return replace(plain, **changes)  # type: ignore[arg-type]
+
+
+def joined(*seeds: str, managers: tuple[str, ...] = ()) -> Session:
+    made, _ = greeted(*seeds)
+    made.received(welcome(made, managers=managers), 0.0)
+    assert isinstance(made.phase, Joined)
+    return made
+
+
+def run_to(made: Session, until: float) -> list[tuple[float, Effect]]:
+    """Tick at each deadline up to `until`, answering no connect."""
+    seen: list[tuple[float, Effect]] = []
+    while (due := made.next_deadline()) is not None and due <= until:
+        seen += [(due, effect) for effect in made.tick(due)]
+    return seen
+
+
+def without_logs(effects: Iterable[Effect]) -> list[Effect]:
+    return [effect for effect in effects if not isinstance(effect, Log)]
+
+
+def test_a_first_start_connects_at_once_and_has_no_limits_to_reuse() -> None:
+    assert session().start(0.0) == [Connect(A)]
+
+
+def test_the_raised_incarnation_is_saved_before_each_hello() -> None:
+    _, effects = greeted(state=NodeState(key=b"k" * 32, id=ID, ticket="t", incarnation=7))
+    hello = Hello(
+        key=b"k" * 32,
+        id=ID,
+        ticket="t",
+        incarnation=8,
+        nonce=Random(1).getrandbits(63),
+        name="edge",
+        agent_version="1",
+    )
+    assert effects == [
+        Save(NodeState(key=b"k" * 32, id=ID, ticket="t", incarnation=8)),
+        Send(hello),
+    ]
+
+
+def test_an_unanswered_hello_costs_an_incarnation_too() -> None:
+    made, _ = greeted()
+    made.closed(1006, "reset", 1.0)
+    assert [effect for _, effect in run_to(made, 60.0)] == [Connect(A)]
+    assert made.connected(2.0)[0] == Save(replace(made.state, incarnation=2))
+
+
+def test_the_key_is_drawn_once_and_kept() -> None:
+    made, effects = greeted()
+    assert isinstance(effects[0], Save)
+    assert len(effects[0].state.key) == 32
+    made.closed(1006, "reset", 1.0)
+    run_to(made, 60.0)
+    assert made.connected(2.0)[0] == Save(replace(effects[0].state, incarnation=2))
+
+
+def test_a_welcome_brings_id_ticket_and_limits_and_is_answered_by_a_report() -> None:
+    made, _ = greeted()
+    made.gateway, made.counters = "command: running", {"requests": 5.0}
+    report = Report(number=1, gateway="command: running", limits_version=3, counters={"requests": 5.0})
+    assert made.received(welcome(made), 0.5) == [
+        Log(logging.INFO, f"Joined as {ID}, manager m1 ({A})"),
+        Log(logging.INFO, "Limits received, version 3: public 100 per 1 s"),
+        ApplyLimits(3, "lease", PUBLIC),
+        Send(report),
+        Save(replace(made.state, id=ID, ticket="t", limits_version=3, limits=PUBLIC)),
+    ]
+
+
+def test_a_report_leaves_every_heartbeat_while_the_manager_answers() -> None:
+    made = joined()
+    sent = []
+    for _ in range(3):
+        due = made.next_deadline()
+        assert due is not None
+        sent += [(due, effect.message) for effect in made.tick(due) if isinstance(effect, Send)]
+        made.received(Reported(number=1), due)
+    assert sent == [(5.0 * n, Report(number=n + 1, limits_version=3)) for n in (1, 2, 3)]
+
+
+def test_a_tick_that_comes_early_or_twice_does_nothing() -> None:
+    made = joined()
+    assert made.tick(4.9) == []
+    assert without_logs(made.tick(5.0)) != []
+    assert made.tick(5.0) == []
+
+
+def test_a_manager_silent_for_three_heartbeats_is_left_for_another() -> None:
+    made = joined(A, managers=(A, B))
+    effects = run_to(made, 16.0)
+    assert (15.0, Close(CLOSE_MOVING, "silent for 3 heartbeats")) in effects
+    at, effect = effects[-1]
+    assert effect == Connect(B)
+    assert at <= 15.3
+
+
+def test_a_hello_unanswered_for_ten_seconds_is_given_up() -> None:
+    made, _ = greeted()
+    assert made.tick(9.9) == []
+    assert Close(CLOSE_MOVING, "no answer to our hello") in made.tick(10.0)
+    assert isinstance(made.phase, Waiting)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_after_a_lost_session_another_manager_is_tried_within_300_ms(seed: int) -> None:
+    made = session(A, B, seed=seed)
+    connect = made.start(0.0)[0]
+    assert isinstance(connect, Connect)
+    made.connected(0.0)
+    made.received(welcome(made, managers=(A, B, C)), 0.0)
+    made.closed(1006, "reset", 20.0)
+    assert isinstance(made.phase, Waiting)
+    assert made.phase.address != connect.address
+    assert made.phase.until <= 20.3
+
+
+def test_a_seed_known_by_two_names_is_not_another_manager() -> None:
+    made = session("m1.example:7000")
+    made.start(0.0)
+    made.connected(0.0, remote=A)
+    made.received(welcome(made, managers=(A, B)), 0.0)
+    made.closed(1006, "reset", 20.0)
+    assert isinstance(made.phase, Waiting)
+    assert made.phase.address == B
+
+
+def test_when_nobody_answers_all_are_tried_in_turn_with_growing_back_off_and_a_line_each() -> None:
+    made = joined(A, managers=(A, B, C))
+    now = 20.0
+    effects = made.closed(1006, "reset", now)
+    tried, waits = [], []
+    for _ in range(60):
+        assert isinstance(made.phase, Waiting)
+        tried.append(made.phase.address)
+        waits.append(made.phase.until - now)
+        now = made.phase.until
+        assert Connect(tried[-1]) in run_to(made, now)[-1]
+        effects = made.connect_failed("connection refused", now)
+        assert isinstance(made.phase, Waiting)
+        wait = f"next try in {made.phase.until - now:.1f} s at {made.phase.address}"
+        assert effects == [Log(logging.WARNING, f"No manager at {tried[-1]}: connection refused; {wait}")]
+    assert all({*tried[n : n + 3]} == {A, B, C} for n in range(0, 60, 3))
+    assert max(waits[:3]) <= 0.5
+    assert 5.0 < max(waits) <= 15.0
+
+
+def test_sessions_that_end_at_once_again_and_again_are_backed_off() -> None:
+    made = session(A)
+    made.start(0.0)
+    waits = []
+    now = 0.0
+    for _ in range(20):
+        made.connected(now)
+        made.received(welcome(made), now)
+        made.closed(1006, "reset", now)
+        assert isinstance(made.phase, Waiting)
+        waits.append(made.phase.until - now)
+        now = made.phase.until
+        made.tick(now)
+    assert max(waits[:2]) <= 0.3
+    assert max(waits) > 3.0
+
+
+def test_a_refusal_is_printed_as_it_stands_and_the_free_limits_apply_until_the_retry() -> None:
+    limits = {**PUBLIC, "internal": Limit(9.0, 1.0)}
+    made, _ = greeted(state=NodeState(key=b"k" * 32, incarnation=1, limits_version=3, limits=limits))
+    effects = made.received(
+        Refused(code="full", sentence=SENTENCE, retry_after=20.0, free_limits={"public": Limit(1.0, 1.0)}),
+        1.0,
+    )
+    assert effects[:3] == [
+        Log(logging.WARNING, SENTENCE),
+        ApplyLimits(3, "free", {"public": Limit(1.0, 1.0), "internal": Limit(9.0, 1.0)}),
+        Close(1000),
+    ]
+    due = made.next_deadline()
+    assert due is not None
+    assert 11.0 <= due <= 31.0
+    assert made.tick(due) == [Connect(A)]
+    made.connected(due)
+    assert ApplyLimits(4, "lease", PUBLIC) in made.received(welcome(made, limits_version=4), due)
+
+
+def test_a_manager_that_is_starting_refuses_nothing_for_good() -> None:
+    made, _ = greeted(A, B)
+    effects = made.received(Refused(code="starting", sentence="Starting", retry_after=15.0), 1.0)
+    assert without_logs(effects) == [Close(1000)]
+    assert isinstance(made.phase, Waiting)
+    assert made.phase.until <= 1.5
+
+
+def test_who_is_behind_goes_above_on_the_same_connection() -> None:
+    made, _ = greeted()
+    effects = made.received(Behind(incarnation=41), 0.1)
+    assert effects[0] == Save(replace(made.state, incarnation=42))
+    assert isinstance(effects[1], Send)
+    assert isinstance(effects[1].message, Hello)
+    assert effects[1].message.incarnation == 42
+    assert len(effects) == 2
+
+
+def test_who_is_behind_goes_above_also_when_joined_or_told_by_a_welcome() -> None:
+    made = joined()
+    assert made.received(Behind(incarnation=9), 3.0)[0] == Save(replace(made.state, incarnation=10))
+    assert made.received(welcome(made, incarnation=20), 3.0)[0] == Save(replace(made.state, incarnation=21))
+
+
+def test_a_welcome_that_answers_an_earlier_hello_is_ignored() -> None:
+    made, _ = greeted()
+    made.received(Behind(incarnation=41), 0.1)
+    assert made.received(welcome(made, incarnation=1), 0.2) == []
+    assert isinstance(made.phase, Greeting)
+
+
+def test_endless_and_absurd_incarnations_break_the_protocol() -> None:
+    made, _ = greeted()
+    for _ in range(HELLOS_MAX - 1):
+        assert isinstance(made.received(Behind(incarnation=made.state.incarnation), 0.1)[0], Save)
+    assert Close(CLOSE_PROTOCOL, f"{HELLOS_MAX} hellos without a welcome") in made.received(
+        Behind(incarnation=made.state.incarnation), 0.1
+    )
+    made, _ = greeted()
+    assert Close(CLOSE_PROTOCOL, f"incarnation {2**62} is absurd") in made.received(
+        Behind(incarnation=2**62), 0.1
+    )
+
+
+def test_a_clone_becomes_a_newcomer_on_the_same_connection() -> None:
+    old = NodeState(key=b"k" * 32, id=ID, ticket="t", incarnation=7, limits_version=3, limits=PUBLIC)
+    made, _ = greeted(state=old)
+    effects = made.received(Clone(sentence="Another process of this id lives"), 0.1)
+    assert effects[0] == Log(logging.WARNING, "Another process of this id lives")
+    assert isinstance(effects[1], Save)
+    saved = effects[1].state
+    assert saved.key != old.key
+    assert saved == replace(old, key=saved.key, id="", ticket="", incarnation=1)
+    assert isinstance(effects[2], Send)
+
+
+def test_an_ask_is_answered_at_once() -> None:
+    assert joined().received(Ask(number=12), 0.1) == [Send(Here(number=12))]
+
+
+def test_a_push_of_limits_is_applied_then_confirmed_then_saved() -> None:
+    made = joined()
+    limits = {"public": Limit(50.0, 1.0)}
+    assert without_logs(made.received(LimitsPush(version=4, limits=limits), 2.0)) == [
+        ApplyLimits(4, "lease", limits),
+        Send(Report(number=2, limits_version=4)),
+        Save(replace(made.state, limits_version=4, limits=limits)),
+    ]
+    assert made.received(LimitsPush(version=3, limits=PUBLIC), 2.1) == []
+
+
+def test_running_above_the_subscription_is_said_once() -> None:
+    made = joined()
+    said = [
+        effect.text
+        for version in (4, 5)
+        for effect in made.received(LimitsPush(version=version, limits={}, over_limit=True), 2.0)
+        if isinstance(effect, Log)
+    ]
+    assert said == ["This node runs above what the subscription allows"]
+
+
+def test_without_a_session_for_three_heartbeats_the_last_limits_are_reused() -> None:
+    made = joined()
+    made.closed(1006, "reset", 2.0)
+    made.tick(3.0)
+    due = made.next_deadline()
+    assert due == 15.0
+    assert without_logs(made.tick(due)) == [ApplyLimits(3, "reuse_last", PUBLIC)]
+    assert made.next_deadline() is None
+
+
+def test_saved_limits_are_reused_from_the_start() -> None:
+    made = session(state=NodeState(key=b"k" * 32, limits_version=3, limits=PUBLIC))
+    assert made.start(0.0) == [ApplyLimits(3, "reuse_last", PUBLIC), Connect(A)]
+
+
+def test_a_redirect_moves_to_the_first_that_is_named() -> None:
+    made = joined(A)
+    effects = made.received(Redirect(managers=(C, B)), 2.0)
+    assert without_logs(effects) == [Close(CLOSE_MOVING, "moving")]
+    assert isinstance(made.phase, Waiting)
+    assert made.phase.address == C
+    assert made.phase.until <= 2.3
+    made.tick(made.phase.until)
+    made.connect_failed("connection refused", 2.3)
+    assert isinstance(made.phase, Waiting)
+    assert made.phase.address == B
+
+
+def test_a_redirect_to_nowhere_else_moves_nothing_unless_the_manager_goes() -> None:
+    made = joined(A)
+    assert made.received(Redirect(managers=(A,)), 2.0) == []
+    assert without_logs(made.received(Redirect(managers=(), going=True), 2.0)) == [
+        Close(CLOSE_MOVING, "moving")
+    ]
+
+
+def test_a_manager_that_goes_is_left_for_another_at_once() -> None:
+    made = joined(A)
+    made.received(Managers(managers=(A, B)), 1.0)
+    effects = made.closed(CLOSE_GOING, "", 20.0)
+    assert isinstance(made.phase, Waiting)
+    assert made.phase.address == B
+    assert made.phase.until <= 20.3
+    assert isinstance(effects[0], Log)
+    assert effects[0].level == logging.INFO
+
+
+def test_a_superseded_session_comes_again_only_after_a_while() -> None:
+    made = joined(A, B)
+    made.closed(CLOSE_SUPERSEDED, "", 20.0)
+    assert isinstance(made.phase, Waiting)
+    assert 27.5 <= made.phase.until <= 42.5
+
+
+def test_leaving_says_so_and_ends_everything() -> None:
+    made = joined()
+    assert made.leave("stopped", 2.0) == [Send(Leave(reason="stopped")), Close(1000)]
+    assert made.next_deadline() is None
+    assert made.tick(99.0) == made.closed(1000, "", 99.0) == made.received(Ask(number=1), 99.0) == []
+
+
+def test_leaving_while_connecting_or_waiting_gives_the_attempt_up() -> None:
+    made = session()
+    made.start(0.0)
+    assert made.leave("stopped", 0.1) == [Close(1000)]
+    made = session()
+    made.start(0.0)
+    made.connect_failed("connection refused", 0.1)
+    assert made.leave("stopped", 0.2) == []
+
+
+def test_no_hello_leaves_with_an_incarnation_that_is_not_on_disk() -> None:
+    made, _ = greeted()
+    effects = made.save_failed("no space left on device", 0.1)
+    assert without_logs(effects) == [Close(1000)]
+    assert isinstance(made.phase, Waiting)
+
+
+def test_limits_that_cannot_be_saved_cost_no_session() -> None:
+    made = joined()
+    assert made.save_failed("no space left on device", 0.1) == [
+        Log(logging.WARNING, "The state is not saved: no space left on device")
+    ]
+    assert isinstance(made.phase, Joined)
+
+
+def test_what_a_manager_never_says_breaks_the_protocol() -> None:
+    effects = joined().received(Leave(), 0.1)
+    assert effects[0] == Close(CLOSE_PROTOCOL, "a manager does not say leave")
+    made, _ = greeted()
+    assert Close(CLOSE_PROTOCOL, "a welcome without a node id") in made.received(welcome(made, id="x"), 0.1)
+
+
+@given(st.integers(0, 10_000), st.integers(0, 2**32))
+def test_full_jitter_stays_below_its_step_and_its_cap(step: int, seed: int) -> None:
+    assert 0.0 <= full_jitter(step, Random(seed)) <= min(15.0, 0.5 * 2 ** min(step, 10))
+
+
+def test_each_round_tries_everyone_once() -> None:
+    candidates, rng = Candidates([A, B, A]), Random(1)
+    candidates.learn((B, C))
+    candidates.learn(())
+    candidates.restart(rng, first=(C,), last=(A,))
+    assert [candidates.next(rng) for _ in range(3)] == [C, B, A]
+    assert candidates.round == 0
+    assert {candidates.next(rng) for _ in range(3)} == {A, B, C}
+    assert candidates.round == 1
