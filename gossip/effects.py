@@ -8,10 +8,11 @@ from gossip.messages import Address, Message, NodeName, State, StreamMessage
 
 @dataclass(frozen=True, slots=True)
 class Send:
-    """Put these messages into one datagram."""
+    """Put these messages into one datagram, with a checksum where the receiver understands it."""
 
     address: Address
     messages: tuple[Message, ...]
+    crc: bool = False
 
 
 @dataclass(frozen=True, slots=True)

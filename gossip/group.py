@@ -554,6 +554,8 @@ class Group:
         settled: list[Output] = []
         for item in output:
             match item:
+                case Send(address) if self._takes_crc(address):
+                    settled.append(replace(item, crc=True))
                 case OpenStream(message=PushPull() as table):
                     settled.append(replace(item, message=self._with_serf_state(table)))
                 case MemberChanged(name, before, after):
@@ -566,6 +568,10 @@ class Group:
                 case _:
                     settled.append(item)
         return settled
+
+    def _takes_crc(self, address: Address) -> bool:
+        member = self.swim.members.at(address)
+        return member is not None and member.versions.protocol_max >= 5
 
     def _meet(self, member: Member, now: float) -> list[Output]:
         self._readers[member.name] = _Reader()

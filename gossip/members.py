@@ -1,5 +1,6 @@
 """The membership table, and which of two claims prevails (SWIM § 4.2, with memberlist's states)."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from random import Random
 
@@ -51,13 +52,15 @@ class Members:
         self.me = me
         self._random = random
         self._by_name: dict[NodeName, Member] = {me.name: me}
+        self._by_address: dict[Address, Member] = {}
+        self._addresses_known = False
         self._order: list[NodeName] = []
         self._next = 0
 
     def __len__(self) -> int:
         return len(self._by_name)
 
-    def __iter__(self):  # type: ignore[no-untyped-def]
+    def __iter__(self) -> Iterator[Member]:
         return iter(self._by_name.values())
 
     def get(self, name: NodeName) -> Member | None:
@@ -66,12 +69,14 @@ class Members:
     def add(self, member: Member) -> None:
         """Enter a newcomer at a random place of the cycle."""
         self._by_name[member.name] = member
+        self._addresses_known = False
         self._order.append(member.name)
         other = self._random.randrange(len(self._order))
         self._order[-1], self._order[other] = self._order[other], self._order[-1]
 
     def forget(self, name: NodeName) -> None:
         del self._by_name[name]
+        self._addresses_known = False
         at = self._order.index(name)
         del self._order[at]
         if at < self._next:
@@ -85,9 +90,17 @@ class Members:
         """The others that count as running."""
         return [member for member in self.others() if member.present]
 
-    def has_address(self, address: Address) -> bool:
-        """Whether a member that is not gone, or we ourselves, live there."""
-        return any(member.present and member.address == address for member in self._by_name.values())
+    def addresses_changed(self) -> None:
+        """A member has another address, or counts as running where it did not before."""
+        self._addresses_known = False
+
+    def at(self, address: Address) -> Member | None:
+        """The member that counts as running there; it may be we ourselves."""
+        if not self._addresses_known:
+            self._by_address = {m.address: m for m in self._by_name.values() if m.present}
+            self._addresses_known = True
+        member = self._by_address.get(address)
+        return member if member is not None and member.present else None
 
     def next_to_probe(self) -> Member | None:
         """The next running member of the cycle, which is shuffled anew each time it is through."""

@@ -204,7 +204,7 @@ class Swim:
 
     def resolved(self, peer: str, addresses: list[Address], now: float) -> list[Output]:
         """`Resolve(peer)` gave these; empty where the name is not known (yet)."""
-        strangers = [address for address in addresses if not self.members.has_address(address)]
+        strangers = [address for address in addresses if self.members.at(address) is None]
         self.rejoin.resolved(peer, strangers, bool(addresses), now)
         output: list[Output] = [self._join(address, peer) for address in strangers]
         if (complaint := self.rejoin.complaint(peer)) is not None:
@@ -354,7 +354,7 @@ class Swim:
 
     def _answer_to(self, source: Address | None, sender: Address) -> Address:
         """Where an answer goes: as asked only where that is a member or the sender: we are no reflector."""
-        if source is not None and (source == sender or self.members.has_address(source)):
+        if source is not None and (source == sender or self.members.at(source) is not None):
             return source
         return sender
 
@@ -385,6 +385,7 @@ class Swim:
         member.suspicion = None
         member.address, member.meta, member.versions = claim.address, claim.meta, claim.versions
         member.incarnation = claim.incarnation
+        self.members.addresses_changed()
         if before is not State.ALIVE:
             member.state, member.changed = State.ALIVE, now
         self._broadcast(claim)

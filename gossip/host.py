@@ -1,0 +1,184 @@
+"""The sockets of one member: datagrams and streams, decoded, with every bound on what strangers may cost.
+
+A thin shell: nothing is decided here but what is dropped unread.
+"""
+
+import asyncio
+import socket
+from collections.abc import Callable
+from typing import Any, cast
+
+from gossip.effects import OpenStream, Send
+from gossip.errors import WireError
+from gossip.messages import Address, Message, StreamError, StreamMessage
+from gossip.wire import StreamReader, decode_packet, encode_packet, encode_stream
+
+STREAMS_MAX = 128
+"""Streams that are served at once; more are closed unread."""
+STREAM_SECONDS_MAX = 10.0
+"""For a whole exchange that somebody else began."""
+_READ_BYTES = 65536
+
+
+class GossipSockets(asyncio.DatagramProtocol):
+    """One UDP and one TCP socket on the same address.
+
+    `packet` gets the messages of each datagram and its sender; `stream` gets a request and gives the
+    answer, None for none; `rejected` is told the reason and the IP address of all that was dropped;
+    `near` says from which IP addresses anything is taken at all.
+    """
+
+    def __init__(
+        self,
+        *,
+        packet: Callable[[tuple[Message, ...], Address], None],
+        stream: Callable[[StreamMessage], StreamMessage | None],
+        rejected: Callable[[str, str], None],
+        near: Callable[[str], bool],
+    ) -> None:
+        self._packet = packet
+        self._stream = stream
+        self._rejected = rejected
+        self._near = near
+        self._udp: asyncio.DatagramTransport | None = None
+        self._tcp: asyncio.Server | None = None
+        self._family = socket.AF_INET
+        self._serving: set[asyncio.Task[None]] = set()
+        self._asking: set[asyncio.Task[None]] = set()
+
+    async def open(self, bind: str, port: int) -> None:
+        """Listen; raises `OSError` where the port is taken."""
+        loop = asyncio.get_running_loop()
+        self._family = socket.AF_INET6 if ":" in bind else socket.AF_INET
+        self._tcp = await asyncio.start_server(
+            self._accept, bind, port, family=self._family, backlog=STREAMS_MAX
+        )
+        try:
+            self._udp, _ = await loop.create_datagram_endpoint(
+                lambda: self, (bind, port), family=self._family
+            )
+        except OSError:
+            self._tcp.close()
+            raise
+
+    async def close(self) -> None:
+        """Stop listening, and end what is under way."""
+        tasks = [*self._serving, *self._asking]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        if self._udp is not None:
+            self._udp.close()
+        if self._tcp is not None:
+            self._tcp.close()
+            await self._tcp.wait_closed()
+
+    # Datagrams
+
+    def send(self, effect: Send) -> None:
+        """Send one packet; that a datagram is lost is nothing new to the core."""
+        if self._udp is not None and not self._udp.is_closing():
+            self._udp.sendto(encode_packet(effect.messages, effect.crc), effect.address)
+
+    def datagram_received(self, data: bytes, addr: tuple[str | Any, int]) -> None:
+        host = str(addr[0])
+        if not self._near(host):
+            self._rejected("not_near", host)
+            return
+        try:
+            packet = decode_packet(data)
+        except WireError as error:
+            self._rejected(error.reason, host)
+            return
+        for reason in packet.rejected:
+            self._rejected(reason, host)
+        self._packet(packet.messages, Address.of(host, addr[1]))
+
+    # Streams
+
+    def ask(self, effect: OpenStream, answered: Callable[[StreamMessage | None], None]) -> None:
+        """Carry out `effect`; `answered` is called once, unless we are closed before."""
+        self._keep(self._asking, self._exchange(effect, answered))
+
+    async def _exchange(self, effect: OpenStream, answered: Callable[[StreamMessage | None], None]) -> None:
+        answer: StreamMessage | None = None
+        try:
+            async with asyncio.timeout(effect.timeout):
+                reader, writer = await asyncio.open_connection(effect.address.host, effect.address.port)
+                try:
+                    writer.write(encode_stream(effect.message))
+                    await writer.drain()
+                    if effect.answered:
+                        answer = await self._read(reader, effect.address.host)
+                finally:
+                    writer.close()
+        except (OSError, TimeoutError):
+            pass
+        except WireError as error:
+            self._rejected(error.reason, effect.address.host)
+        answered(None if isinstance(answer, StreamError) else answer)
+
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        peer = writer.get_extra_info("peername")
+        host = str(peer[0]) if peer else ""
+        if not self._near(host):
+            self._refuse(writer, "not_near", host)
+        elif len(self._serving) >= STREAMS_MAX:
+            self._refuse(writer, "too_many_streams", host)
+        else:
+            self._keep(self._serving, self._serve(reader, writer, host))
+
+    def _refuse(self, writer: asyncio.StreamWriter, reason: str, host: str) -> None:
+        self._rejected(reason, host)
+        writer.transport.abort()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, host: str) -> None:
+        try:
+            async with asyncio.timeout(STREAM_SECONDS_MAX):
+                request = await self._read(reader, host)
+                answer = None if request is None else self._stream(request)
+                if answer is not None:
+                    writer.write(encode_stream(answer))
+                    await writer.drain()
+        except TimeoutError:
+            self._rejected("too_slow", host)
+            writer.transport.abort()
+        except OSError:
+            pass
+        except WireError as error:
+            self._rejected(error.reason, host)
+        finally:
+            writer.close()
+
+    async def _read(self, reader: asyncio.StreamReader, host: str) -> StreamMessage | None:
+        """One message; None where the other side closes first. Raises `WireError`, `OSError`."""
+        parser = StreamReader()
+        while data := await reader.read(_READ_BYTES):
+            message = parser.feed(data)
+            if message is not None:
+                for reason in parser.rejected:
+                    self._rejected(reason, host)
+                return message
+        return None
+
+    def _keep(self, tasks: set[asyncio.Task[None]], work: Any) -> None:
+        task = cast("asyncio.Task[None]", asyncio.ensure_future(work))
+        tasks.add(task)
+        task.add_done_callback(tasks.discard)
+
+    # Names
+
+    def look_up(self, peer: str, found: Callable[[list[Address]], None]) -> None:
+        """Resolve `host:port`, in a thread; `found` gets what there is of our address family."""
+        self._keep(self._asking, self._look_up(peer, found))
+
+    async def _look_up(self, peer: str, found: Callable[[list[Address]], None]) -> None:
+        host, _, port = peer.rpartition(":")
+        loop = asyncio.get_running_loop()
+        try:
+            infos = await loop.getaddrinfo(
+                host.strip("[]"), int(port), family=self._family, type=socket.SOCK_STREAM
+            )
+        except OSError:
+            infos = []
+        found(list(dict.fromkeys(Address.of(str(info[4][0]), int(info[4][1])) for info in infos)))
