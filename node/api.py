@@ -1,5 +1,6 @@
 """The agent's own small HTTP server: `/health`, `/ready` and `/metrics`."""
 
+import os
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from typing import Protocol
@@ -66,9 +67,10 @@ async def serve(address: str, status: Status) -> AsyncIterator[None]:
         try:
             await web.TCPSite(runner, where.host, where.port).start()
         except OSError as error:
+            # asyncio's own text repeats the address; a name that does not resolve has no errno of the system
+            why = os.strerror(error.errno).lower() if error.errno and error.errno > 0 else error
             raise SettingsError(
-                f"`api` cannot listen on {where} ({(error.strerror or str(error)).lower()}):"
-                ' put another address, or `api: ""` for none'
+                f'`api` cannot listen on {where} ({why}): put another address, or `api: ""` for none'
             ) from None
         yield
     finally:

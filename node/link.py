@@ -105,8 +105,8 @@ class Link:
             writer.cancel()
 
     async def _read(self, socket: aiohttp.ClientWebSocketResponse) -> str:
-        """Until the end, whose reason it returns."""
-        while True:
+        """Until the end, whose reason it returns, or until we close: a `receive` would then close for us."""
+        while self._close is None:
             message = await socket.receive()
             match message.type:
                 case aiohttp.WSMsgType.BINARY:
@@ -121,6 +121,7 @@ class Link:
                 case _:
                     await socket.close(code=aiohttp.WSCloseCode.UNSUPPORTED_DATA)
                     return "a frame that is not binary"
+        return ""
 
     async def _write(self, socket: aiohttp.ClientWebSocketResponse) -> None:
         with contextlib.suppress(ConnectionError):  # the reader sees the end too
