@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Annotated, Literal, TextIO, TypeAlias
 
-from pydantic import BeforeValidator
+from pydantic import BeforeValidator, Field
 
 from node.settings import Settings
 
@@ -34,8 +34,12 @@ def _read_level(value: object) -> object:
 class LogSettings(Settings):
     """The key `log` of both configuration files."""
 
-    format: Format = "text"
-    level: Annotated[Level, BeforeValidator(_read_level)] = "info"
+    format: Annotated[Format, Field(description="text or json")] = "text"
+    level: Annotated[
+        Level,
+        BeforeValidator(_read_level),
+        Field(description="debug, info, warning, error or critical"),
+    ] = "info"
 
 
 _SHORT = {"DEBUG": "DEBU", "INFO": "INFO", "WARNING": "WARN", "ERROR": "ERRO", "CRITICAL": "CRIT"}

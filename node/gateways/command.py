@@ -28,6 +28,8 @@ _LOG = logging.getLogger(__name__)
 _HERE = Path(__file__).parent
 _STEADY_SECONDS = 60.0
 """A gateway that ran for so long starts the back-off anew when it crashes."""
+_DAEMON_SECONDS = 2.0
+"""One that ends well in so short a time may have left a daemon, which no agent would look after."""
 _HEALTH_SECONDS = 2.0
 """Between two questions after its health, and the longest wait for an answer."""
 
@@ -62,9 +64,17 @@ class CommandGateway:
             except OSError as error:
                 _LOG.error("The gateway cannot be started: %s", error)
                 code = 1
-            if self._stop.is_set() or code in (0, -signal.SIGTERM, -signal.SIGINT):
+            seconds = loop.time() - started
+            if self._stop.is_set():
                 break
-            step = 0 if loop.time() - started >= _STEADY_SECONDS else step + 1
+            if code in (0, -signal.SIGTERM, -signal.SIGINT):
+                _LOG.info("The gateway %s: its operator has stopped it", _shown(code))
+                if code == 0 and seconds < _DAEMON_SECONDS:
+                    _LOG.warning(
+                        "Did it go to the background? Make it stay in front, as nginx -g 'daemon off;'"
+                    )
+                break
+            step = 0 if seconds >= _STEADY_SECONDS else step + 1
             delay = full_jitter(step, rng, first=0.5, longest=30.0)
             self.state = "restarting"
             self.restarts += 1

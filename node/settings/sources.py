@@ -123,9 +123,13 @@ class _Variables:
     def __init__(self, model: type[BaseModel], prefix: str, renamed: Mapping[str, str]) -> None:
         self.prefix = prefix
         self.fields: dict[str, tuple[tuple[str, ...], FieldInfo]] = {}
+        self.other_names: dict[str, str] = {}
         for path, field in keys(model):
-            name = renamed.get(".".join(path), prefix + "_".join(path).upper())
+            usual = prefix + "_".join(path).upper()
+            name = renamed.get(".".join(path), usual)
             self.fields[name] = (path, field)
+            if name != usual:
+                self.other_names[usual] = name
         self.named = list(_named_maps(model))
 
     def given(self, environ: Mapping[str, str], document: Document) -> Iterator[tuple[Place, str]]:
@@ -156,8 +160,9 @@ class _Variables:
             if self._inside_named_map(name, Document()) is not None:
                 continue
             near = difflib.get_close_matches(name, self.fields, n=1, cutoff=0.85)
-            if near:
-                yield f"variable {name} is none of ours: did you mean {near[0]}?"
+            meant = self.other_names.get(name) or next(iter(near), None)
+            if meant:
+                yield f"variable {name} is none of ours: did you mean {meant}?"
 
 
 def _named_maps(

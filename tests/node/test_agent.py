@@ -289,7 +289,7 @@ async def test_a_refused_node_says_the_sentence_keeps_its_gateway_and_comes_agai
     assert is_running(await pid_in(tmp_path / "pid"))
     manager.answer = manager.welcome
     await node.line("Joined as")
-    assert json.loads((tmp_path / "limits.json").read_text())["source"] == "lease"
+    await eventually(lambda: json.loads((tmp_path / "limits.json").read_text())["source"] == "lease" or None)
 
 
 async def test_a_node_whose_manager_dies_is_on_another_within_two_seconds(
@@ -425,6 +425,41 @@ async def test_a_stopped_agent_ends_all_of_its_gateways_group(
     node.signal(signal.SIGTERM)
     assert await node.ends(5.0) == 0
     assert not is_running(worker)
+
+
+async def test_a_second_signal_ends_a_gateway_that_does_not_want_to(
+    tmp_path: Path, manager: Manager, start_node: StartNode
+) -> None:
+    node = await start_node(
+        f"seed: {manager.address}\n" + gateway(IGNORES_TERM, tmp_path / "pid", stop_timeout="1m")
+    )
+    pid = await pid_in(tmp_path / "pid")
+    node.signal(signal.SIGTERM)
+    await node.line("Leaving: stopped by its operator")
+    node.signal(signal.SIGTERM)
+    assert await node.ends(3.0) == 0
+    assert not is_running(pid)
+
+
+async def test_a_gateway_that_goes_to_the_background_is_warned_about(
+    manager: Manager, start_node: StartNode
+) -> None:
+    node = await start_node(f"seed: {manager.address}\n" + gateway("raise SystemExit(0)"))
+    assert await node.ends() == 0
+    assert any("Did it go to the background?" in line for line in node.lines)
+
+
+async def test_a_node_that_cannot_save_says_no_hello_until_it_can(
+    tmp_path: Path, manager: Manager, start_node: StartNode
+) -> None:
+    in_the_way = tmp_path / "state" / "default" / ".state.json.new"
+    in_the_way.mkdir(parents=True)
+    node = await start_node(f"seed: {manager.address}\n" + gateway(STAYS, tmp_path / "pid"))
+    await node.line("No hello without a saved state: .* cannot be written: is a directory")
+    assert is_running(await pid_in(tmp_path / "pid"))
+    assert manager.heard == []
+    in_the_way.rmdir()
+    await node.line("Joined as")
 
 
 async def test_none_of_our_variables_reaches_the_gateway(tmp_path: Path, start_node: StartNode) -> None:

@@ -109,6 +109,20 @@ def test_an_unanswered_hello_costs_an_incarnation_too() -> None:
     assert made.connected(2.0)[0] == Save(replace(made.state, incarnation=2))
 
 
+def test_an_attempt_that_ends_from_within_is_a_failed_one() -> None:
+    made = session()
+    made.start(0.0)
+    made.closed(1011, "our own fault", 0.0)
+    assert isinstance(made.phase, Waiting)
+
+
+def test_a_hello_says_which_limits_were_the_last() -> None:
+    _, effects = greeted(state=NodeState(key=b"k" * 32, limits_version=3, limits=PUBLIC))
+    assert [
+        e.message.limits_version for e in effects if isinstance(e, Send) and isinstance(e.message, Hello)
+    ] == [3]
+
+
 def test_the_key_is_drawn_once_and_kept() -> None:
     made, effects = greeted()
     assert isinstance(effects[0], Save)

@@ -206,6 +206,7 @@ def test_a_key_can_have_a_variable_of_another_name() -> None:
         renamed={"name": "KRAKEND_SEED"},
     )
     assert loaded.settings.name == "a"
+    assert loaded.warnings == ("variable KCM_NAME is none of ours: did you mean KRAKEND_SEED?",)
 
 
 def test_options_come_from_the_model() -> None:
