@@ -179,6 +179,10 @@ class Manager:
         self._log(Level.INFO, f"subscription: max_nodes is {max_nodes} from now on (serial {setting.serial})")
         return self._turn(now)
 
+    def served(self) -> list[str]:
+        """The ids of the nodes that are connected here and let in."""
+        return [id_ for id_, session in self._by_id.items() if session.admitted]
+
     # Gossip
 
     def packet_received(
@@ -505,6 +509,7 @@ class Manager:
     # Take-over and clones (rule I3)
 
     def _challenge(self, session: _Session, newer: tuple[int, int], now: float) -> None:
+        session.admitted = False
         session.challenge = newer
         session.challenge_ends = now + self.config.unreachable_after
         self._say(session, Ask(number=newer[0]))
@@ -521,7 +526,6 @@ class Manager:
             self._put(CLONE + session.id, CloneNote(*newer).pack())
             self._clone_notes[session.id] = now + _CLONE_NOTE_SECONDS
         self._by_id[session.id] = session
-        session.admitted = False
         self._say(session, Behind(incarnation=newer[0]))
 
     def _cloned(self, session: _Session) -> None:
@@ -624,7 +628,7 @@ class Manager:
             self._cloned(session)
 
     def _newer_elsewhere(self, id_: str, now: float) -> None:
-        """Our record is outdated (rule I6), and a session that still stands is asked whether it lives (I3)."""
+        """Our record is outdated (rule I6); a session that still stands is asked whether it lives (I3)."""
         own, view = self.registry.own_record(id_), self.registry.view(id_)
         if own is None or view is None or view.manager == self.name or view.record.order <= own.order:
             return

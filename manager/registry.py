@@ -231,15 +231,17 @@ class Registry:
             if record.state is NodeState.MOVED:
                 return replace(view, state=NodeState.UNREACHABLE)
             return view
-        gone_for = 0.0 if since is None else now - since
+        # Compared as in `tick`, and not by a difference: a sum and a difference round differently.
+        grace_over = since is not None and since + self._grace <= now
+        window_over = since is not None and since + self._rejoin_window <= now
         why = f"its manager {source.owner} {reason}"
         if record.state in _RUNNING or record.state is NodeState.MOVED:
-            if gone_for < self._grace:
+            if not grace_over:
                 return replace(view, state=NodeState.UNREACHABLE, since=here + self.wall_offset, why=why)
             since_wall = (since or now) + self._grace + self.wall_offset
             return replace(view, state=NodeState.DOWN, seat=False, since=since_wall, why=why)
         if record.state is NodeState.REMOVED:
-            return replace(view, seat=record.seat and gone_for < self._rejoin_window)
+            return replace(view, seat=record.seat and not window_over)
         if record.state is NodeState.CLAIMED:
             return replace(view, state=NodeState.REMOVED, seat=False, why=why)
         return view

@@ -17,7 +17,7 @@ from node.effects import Effect as NodeEffect
 from node.effects import Log as NodeLog
 from node.effects import Send as SendToManager
 from node.protocol import Limits, ProtocolError, decode, encode
-from node.session import Session
+from node.session import Joined, Session
 from simulations.network import Connection, Network
 from simulations.world import WALL_AT_START, World
 
@@ -241,6 +241,11 @@ class SimNode:
     def id(self) -> str:
         """Its id, empty until a manager gave one."""
         return "" if self.disk.state is None else self.disk.state.id
+
+    @property
+    def joined(self) -> bool:
+        """Whether a manager has let it in and serves it."""
+        return isinstance(self.session.phase, Joined)
 
     def start(self) -> None:
         """A new process on the same disk."""

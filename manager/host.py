@@ -1,0 +1,251 @@
+"""The asyncio shell of one manager process: sockets, clock, signals and log around the core.
+
+It hands each input to the core with the loop's time, carries out the effects in order, and re-arms one
+timer. Nothing else is decided here.
+"""
+
+import asyncio
+import contextlib
+import logging
+import signal
+import time
+from collections import Counter
+from collections.abc import Callable
+from random import SystemRandom
+
+from aiohttp import ClientSession, ClientTimeout, web
+
+from gossip.effects import Departed, OpenStream, Resolve, Send
+from gossip.group import Group
+from gossip.host import GossipSockets
+from gossip.messages import Address, Message, StreamMessage
+from manager.config import ManagerFile, core_config
+from manager.core import TAG_HTTP_PORT, TAG_NODE_PORT, Manager
+from manager.doors import is_near
+from manager.effects import CloseNode, Count, Log, ManagerEffect, Stop, ToNode
+from manager.listeners import ListenError, explain, listen
+from manager.seed import SeedServer
+from manager.web.app import create_app
+from node.protocol import NodeMessage
+
+log = logging.getLogger("manager")
+
+STOP_SECONDS_MAX = 9.0
+"""After a signal the process has ended by then, whatever its peers do."""
+_CLOCK_EVERY = 1.0
+_CLOCK_JUMP = 0.5
+_SAID_EVERY = 60.0
+_WRONG_DOOR = {
+    "memberlist_on_node_port": "a gossip packet from {peer} came to the node port {node}: "
+    "peers are gossip addresses, the gossip port is {gossip}",
+    "http": "an HTTP request from {peer} came to the gossip port {gossip}: "
+    "the page and the API are on port {http}",
+    "not_near": "turned away {peer}: without a key only loopback and private addresses are served",
+    "too_many_without_hello": "turned away {peer}: too many connections that have not said hello",
+}
+
+
+class ManagerHost:
+    """One running manager. `run` returns its exit code."""
+
+    def __init__(self, file: ManagerFile, advertise: str) -> None:
+        self.counts: Counter[tuple[str, str]] = Counter()
+        self.file = file
+        self.http: ClientSession
+        self.core: Manager
+        self._advertise = advertise
+        self._loop = asyncio.get_running_loop()
+        self._timer: asyncio.TimerHandle | None = None
+        self._ended = asyncio.Event()
+        self._exit_code = 0
+        self._said: dict[tuple[str, str], float] = {}
+        self._clock_offset = time.time() - self._loop.time()
+        self._gossip = GossipSockets(
+            packet=self._packet, stream=self._stream, rejected=self._gossip_rejected, near=is_near
+        )
+        self._seed = SeedServer(
+            message=self._node_message,
+            closed=self._node_closed,
+            rejected=self._node_rejected,
+            near=is_near,
+            gossip_port=file.gossip_port,
+        )
+
+    # What the HTTP API needs
+
+    def now(self) -> float:
+        return self._loop.time()
+
+    def count(self, where: str, reason: str) -> None:
+        """One more under `rejected{where, reason}`."""
+        self.counts[where, reason] += 1
+
+    def set_max_nodes(self, max_nodes: int) -> None:
+        self._perform(self.core.set_max_nodes(max_nodes, self.now()))
+
+    def leave(self, *, for_good: bool) -> None:
+        """Move the nodes, leave the group, end the process."""
+        self._loop.call_later(STOP_SECONDS_MAX, self._ended.set)
+        self._perform(self.core.go(self.now(), for_good=for_good))
+
+    # Running
+
+    async def run(self) -> int:
+        """Listen, join, serve until told to stop. Raises `ListenError` before anything was sent."""
+        async with contextlib.AsyncExitStack() as stack:
+            await self._open(stack)
+            for number in (signal.SIGTERM, signal.SIGINT):
+                self._loop.add_signal_handler(number, self._signalled)
+            self._watch_clock()
+            self._perform(self.core.tick(self.now()))
+            await self._ended.wait()
+            if self._timer is not None:
+                self._timer.cancel()
+        return self._exit_code
+
+    async def _open(self, stack: contextlib.AsyncExitStack) -> None:
+        file = self.file
+        node_sockets = listen(file.bind, file.node_port, "node_port", both_families=True)
+        for sock in node_sockets:
+            stack.callback(sock.close)
+        http_sockets = listen(file.bind, file.http_port, "http_port", both_families=True)
+        for sock in http_sockets:
+            stack.callback(sock.close)
+        stack.push_async_callback(self._gossip.close)
+        self.core = self._make_core()
+        try:
+            await self._gossip.open(file.bind, file.gossip_port)
+        except OSError as error:
+            raise ListenError(explain(error, file.bind, file.gossip_port, "gossip_port")) from error
+        self.http = await stack.enter_async_context(ClientSession(timeout=ClientTimeout(total=5)))
+        stack.push_async_callback(self._seed.close)
+        await self._seed.open(node_sockets)
+        runner = web.AppRunner(create_app(self), handle_signals=False, access_log=None)
+        await runner.setup()
+        stack.push_async_callback(runner.cleanup)
+        for sock in http_sockets:
+            await web.SockSite(runner, sock).start()
+        log.info(
+            "manager %s of group %s is listening: nodes on %s, gossip on %s, page and API on http://%s",
+            file.name,
+            file.group.name,
+            Address(self._advertise, file.node_port),
+            Address(self._advertise, file.gossip_port),
+            Address(self._advertise, file.http_port),
+        )
+
+    def _make_core(self) -> Manager:
+        now = self.now()
+        group = Group(
+            name=self.file.name,
+            address=Address.of(self._advertise, self.file.gossip_port),
+            group_name=self.file.group.name,
+            tags={TAG_NODE_PORT: str(self.file.node_port), TAG_HTTP_PORT: str(self.file.http_port)},
+            peers=tuple(str(peer) for peer in self.file.peers),
+            random=SystemRandom(),
+            now=now,
+            wall_offset=self._clock_offset,
+        )
+        return Manager(group, core_config(self.file), now)
+
+    def _signalled(self) -> None:
+        if self.core.going:
+            self._ended.set()
+        else:
+            self.leave(for_good=False)
+
+    def _watch_clock(self) -> None:
+        offset = time.time() - self.now()
+        if abs(offset - self._clock_offset) > _CLOCK_JUMP:
+            log.warning("the clock was set by %+.1f s", offset - self._clock_offset)
+            self._clock_offset = offset
+            self.core.adjust_clock(offset)
+        self._loop.call_later(_CLOCK_EVERY, self._watch_clock)
+
+    # Inputs
+
+    def _packet(self, messages: tuple[Message, ...], sender: Address) -> None:
+        self._perform(self.core.packet_received(messages, sender, self.now()))
+
+    def _stream(self, message: StreamMessage) -> StreamMessage | None:
+        answer, effects = self.core.stream_received(message, self.now())
+        self._perform(effects)
+        return answer
+
+    def _node_message(self, conn: int, message: NodeMessage, peer: str) -> None:
+        self._perform(self.core.node_message(conn, message, peer, self.now()))
+
+    def _node_closed(self, conn: int, code: int | None) -> None:
+        self._perform(self.core.node_closed(conn, code, self.now()))
+
+    def _ticked(self) -> None:
+        self._perform(self.core.tick(self.now()))
+
+    # Effects
+
+    def _perform(self, effects: list[ManagerEffect]) -> None:
+        for effect in effects:
+            match effect:
+                case Send():
+                    self._gossip.send(effect)
+                case OpenStream(token=token):
+                    self._gossip.ask(effect, self._answer_to(token, wanted=effect.answered))
+                case Resolve(peer):
+                    self._gossip.look_up(peer, self._found(peer))
+                case ToNode(conn, message):
+                    self._seed.send(conn, message)
+                case CloseNode(conn, code, reason):
+                    self._seed.end(conn, code, reason)
+                case Log(level, text):
+                    log.log(level, text)
+                case Count(where, reason):
+                    self.count(where, reason)
+                case Departed():
+                    self._ended.set()
+                case Stop(exit_code, text):
+                    log.critical(text)
+                    self._exit_code = exit_code
+                    self._ended.set()
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self._loop.call_at(self.core.next_deadline(), self._ticked)
+
+    def _answer_to(self, token: int, *, wanted: bool) -> Callable[[StreamMessage | None], None]:
+        def answered(answer: StreamMessage | None) -> None:
+            if wanted:
+                self._perform(self.core.stream_answered(token, answer, self.now()))
+
+        return answered
+
+    def _found(self, peer: str) -> Callable[[list[Address]], None]:
+        return lambda addresses: self._perform(self.core.resolved(peer, addresses, self.now()))
+
+    # What was dropped
+
+    def _gossip_rejected(self, reason: str, peer: str) -> None:
+        self._rejected("gossip", reason, peer)
+
+    def _node_rejected(self, reason: str, peer: str) -> None:
+        self._rejected("node", reason, peer)
+
+    def _rejected(self, where: str, reason: str, peer: str) -> None:
+        """Count it; where it has a remedy that the operator should hear, say so once a minute."""
+        self.count(where, reason)
+        text = _WRONG_DOOR.get(reason)
+        if text is None or self._said.get((reason, peer), 0.0) > self.now() - _SAID_EVERY:
+            return
+        if len(self._said) > 1024:
+            self._said.clear()
+        self._said[reason, peer] = self.now()
+        file = self.file
+        log.warning(text.format(peer=peer, node=file.node_port, gossip=file.gossip_port, http=file.http_port))
+
+
+async def run_manager(file: ManagerFile, advertise: str) -> int:
+    """Run one manager until it is stopped; gives its exit code. `advertise` is the IP that others reach."""
+    host = ManagerHost(file, advertise)
+    try:
+        return await host.run()
+    except ListenError as error:
+        log.critical("%s", error)
+        return 2

@@ -1,0 +1,50 @@
+"""Managers and nodes in one world, as the scenarios use them."""
+
+from dataclasses import replace
+
+from manager.core import ManagerConfig
+from node.protocol import Limit
+from simulations.checkers import unhealed
+from simulations.network import Network
+from simulations.processes import GOSSIP_PORT, NODE_PORT, SimManager, SimNode
+from simulations.world import World
+
+DEFAULT = ManagerConfig(limits={"public": Limit(1000.0)})
+
+
+class Cluster:
+    """`managers` managers that all list each other, started together."""
+
+    def __init__(self, seed: int, managers: int, config: ManagerConfig = DEFAULT) -> None:
+        self.world = World(seed)
+        self.network = Network(self.world)
+        hosts = [f"10.0.0.{at}" for at in range(1, managers + 1)]
+        peers = tuple(f"{host}:{GOSSIP_PORT}" for host in hosts)
+        self.seeds = tuple(f"{host}:{NODE_PORT}" for host in hosts)
+        self.managers = [
+            SimManager(self.network, f"m{at}", host, peers, replace(config))
+            for at, host in enumerate(hosts, start=1)
+        ]
+        self.nodes: list[SimNode] = []
+
+    def add_nodes(self, count: int) -> list[SimNode]:
+        """`count` more nodes, each on a host of its own, that know all managers."""
+        start = len(self.nodes)
+        added = [
+            SimNode(self.network, f"n{at + 1}", f"10.1.{at // 250}.{at % 250 + 1}", self.seeds)
+            for at in range(start, start + count)
+        ]
+        self.nodes += added
+        return added
+
+    def settle(self, within: float, what: str) -> float:
+        """Let time pass until nothing is amiss; gives the seconds that took."""
+        try:
+            return self.world.run_until(lambda: not unhealed(self.managers), within, what)
+        except AssertionError as error:
+            raise AssertionError("\n".join([str(error), *unhealed(self.managers)])) from error
+
+    def formed(self) -> bool:
+        """Whether every living manager sees every other and has its pages."""
+        living = [manager for manager in self.managers if manager.alive]
+        return not unhealed(living) and all(m.core.group.reconciled for m in living if len(living) > 1)
