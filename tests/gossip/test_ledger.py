@@ -1,0 +1,277 @@
+"""The ledger's laws: whatever is lost, doubled or late, copies that reconcile are equal, and never wrong."""
+
+from random import Random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gossip.ledger import (
+    GENERATION_AHEAD_MAX,
+    NOTHING,
+    PAGE_BYTES_MAX,
+    PAGE_BYTES_RESERVE,
+    SUCCEEDS,
+    TOMBSTONES_MAX,
+    VALUE_BYTES_MAX,
+    Entry,
+    Ledger,
+    Mark,
+    PageFull,
+    Piece,
+    generation_at,
+    split,
+)
+from gossip.ledger_messages import DigestIs, Heard, LedgerMessage, Pieces, Push, Summary, Sync
+from gossip.wire.ledger import decode_ledger, encode_ledger
+
+NOW = 1_800_000_000.0
+GENERATION = generation_at(NOW, 5)
+
+writes = st.lists(st.tuples(st.sampled_from("abcdef"), st.none() | st.binary(max_size=3)), max_size=40)
+
+
+def write(ledger: Ledger, key: str, value: bytes | None) -> None:
+    if value is None:
+        ledger.delete(key)
+    else:
+        ledger.put(key, value)
+
+
+def living(ledger: Ledger, owner: str = "a") -> dict[str, bytes]:
+    page = ledger.pages.get(owner)
+    return {} if page is None else dict(page.items())
+
+
+def reconcile(reader: Ledger, source: Ledger) -> None:
+    """One whole exchange, as two members do it."""
+    for piece in source.lacking(reader.own.owner, reader.digest()):
+        reader.apply(piece, NOW)
+
+
+@given(writes, st.data())
+def test_whatever_pieces_are_lost_doubled_or_late_a_reconciled_copy_is_equal(
+    all_writes: list[tuple[str, bytes | None]], data: st.DataObject
+) -> None:
+    owner, copy = Ledger("a", GENERATION), Ledger("b", GENERATION)
+    sent: list[Piece] = []
+    for key, value in all_writes:
+        write(owner, key, value)
+        piece = owner.flush()
+        if piece is not None:
+            sent.append(piece)
+    for piece in data.draw(st.lists(st.sampled_from(sent), max_size=60) if sent else st.just([])):
+        copy.apply(piece, NOW)
+    reconcile(copy, owner)
+    assert living(copy) == living(owner)
+    assert not sent or copy.digest()["a"] == owner.own.mark
+
+
+@given(writes, st.integers(1, 60))
+def test_any_prefix_of_a_split_delta_is_a_valid_copy(
+    all_writes: list[tuple[str, bytes | None]], room: int
+) -> None:
+    """Mutant: a delta cut after its first piece claims what it never brought."""
+    owner = Ledger("a", GENERATION)
+    history: dict[int, dict[str, bytes]] = {0: {}}
+    for key, value in all_writes:
+        write(owner, key, value)
+        history[owner.own.version] = living(owner)
+    piece = owner.flush()
+    if piece is None:
+        return
+    copy = Ledger("b", GENERATION)
+    for part in split(piece, room):
+        assert copy.apply(part, NOW) is not None
+        held = copy.pages["a"].version
+        # What was overwritten later is absent; everything else up to there is there.
+        final = {e.key: e.version for e in owner.own.values.values()}
+        for key, then in history[held].items():
+            assert living(copy).get(key) == then or final[key] > held
+    assert living(copy) == living(owner)
+
+
+def test_a_gap_is_not_taken_but_asked_for() -> None:
+    """Mutant: replicas that take the higher version per key lose a write for ever."""
+    owner, copy = Ledger("a", GENERATION), Ledger("b", GENERATION)
+    pieces = []
+    for key in "xyz":
+        owner.put(key, b"1")
+        pieces.append(owner.flush())
+    assert pieces[0] is not None
+    assert pieces[2] is not None
+    assert copy.apply(pieces[0], NOW) == ("x",)
+    assert copy.apply(pieces[2], NOW) is None
+    assert living(copy) == {"x": b"1"}
+
+
+def test_a_late_duplicate_does_not_bring_back_what_was_deleted_and_collected() -> None:
+    """Mutant: `k@1` arrives again after its tombstone was collected."""
+    owner, copy = Ledger("a", GENERATION), Ledger("b", GENERATION)
+    owner.put("k", b"1")
+    late = owner.flush()
+    assert late is not None
+    owner.delete("k")
+    owner.put("other", b"2")
+    owner.own.collect(owner.own.version)
+    reconcile(copy, owner)
+    assert copy.apply(late, NOW) == ()
+    assert living(copy) == {"other": b"2"}
+
+
+def test_who_is_below_the_floor_gets_the_whole_page() -> None:
+    owner, copy = Ledger("a", GENERATION), Ledger("b", GENERATION)
+    owner.put("gone", b"1")
+    owner.put("kept", b"1")
+    reconcile(copy, owner)
+    owner.delete("gone")
+    owner.put("new", b"1")
+    owner.flush()
+    owner.own.collect(3)
+    [piece] = owner.lacking("b", copy.digest())
+    assert piece.reset
+    assert set(copy.apply(piece, NOW) or ()) >= {"gone", "new"}
+    assert living(copy) == {"kept": b"1", "new": b"1"}
+
+
+def test_a_reset_that_arrives_late_does_not_take_the_copy_back() -> None:
+    owner, copy = Ledger("a", GENERATION), Ledger("b", GENERATION)
+    owner.put("x", b"1")
+    late = owner.piece("a", NOTHING)
+    assert late is not None
+    owner.put("x", b"2")
+    reconcile(copy, owner)
+    assert copy.apply(late, NOW) == ()
+    assert living(copy) == {"x": b"2"}
+
+
+def test_the_owner_collects_tombstones_when_it_has_too_many() -> None:
+    owner = Ledger("a", GENERATION)
+    for number in range(TOMBSTONES_MAX + 10):
+        owner.put(f"k{number}", b"")
+        owner.delete(f"k{number}")
+        owner.flush()
+    assert owner.own.tombstones <= TOMBSTONES_MAX
+    assert owner.own.floor > 0
+
+
+def test_a_higher_generation_replaces_the_page_and_the_former_one_is_offered_to_its_owner() -> None:
+    copy, first, second = Ledger("b", GENERATION), Ledger("a", GENERATION), Ledger("a", GENERATION + 1)
+    first.put("x", b"1")
+    reconcile(copy, first)
+    second.put("y", b"2")
+    reconcile(copy, second)
+    assert living(copy) == {"y": b"2"}
+    assert copy.former["a"].get("x") == b"1"
+    [offered] = [piece for piece in copy.lacking("a", second.digest()) if piece.owner == "a"]
+    assert offered.generation == GENERATION
+    assert [entry.key for entry in offered.entries] == ["x"]
+
+
+def test_a_former_page_is_forgotten_once_its_owner_has_taken_it_over() -> None:
+    copy, first, second = Ledger("b", GENERATION), Ledger("a", GENERATION), Ledger("a", GENERATION + 1)
+    first.put("x", b"1")
+    reconcile(copy, first)
+    second.put("y", b"2")
+    reconcile(copy, second)
+    second.put(SUCCEEDS, GENERATION.to_bytes(8))
+    piece = second.piece("a", copy.pages["a"].mark)
+    assert piece is not None
+    assert set(copy.apply(piece, NOW) or ()) == {SUCCEEDS, "x"}
+    assert copy.former == {}
+
+
+def test_a_lower_generation_is_ignored() -> None:
+    copy, old, new = Ledger("b", GENERATION), Ledger("a", GENERATION), Ledger("a", GENERATION + 1)
+    old.put("x", b"1")
+    new.put("y", b"2")
+    reconcile(copy, new)
+    piece = old.flush()
+    assert piece is not None
+    assert copy.apply(piece, NOW) == ()
+    assert living(copy) == {"y": b"2"}
+
+
+@pytest.mark.parametrize(
+    "mark", [Mark(GENERATION + GENERATION_AHEAD_MAX + 2**30, 1), Mark(GENERATION, 2**62 + 1)]
+)
+def test_absurd_marks_are_not_taken(mark: Mark) -> None:
+    piece = Piece("a", mark.generation, 0, mark.version, 0, ())
+    with pytest.raises(ValueError, match="honest"):
+        Ledger("b", GENERATION).apply(piece, NOW)
+
+
+def test_a_renewed_page_keeps_what_stood_there_under_a_higher_generation() -> None:
+    owner, copy = Ledger("a", GENERATION), Ledger("b", GENERATION)
+    owner.put("x", b"1")
+    owner.put("y", b"2")
+    reconcile(copy, owner)
+    owner.renew(GENERATION + 9)
+    reconcile(copy, owner)
+    assert living(copy) == {"x": b"1", "y": b"2"}
+
+
+def test_a_full_page_refuses_newcomers_but_never_a_release() -> None:
+    owner = Ledger("a", GENERATION)
+    value = bytes(VALUE_BYTES_MAX)
+    while owner.own.size + VALUE_BYTES_MAX + 200 < PAGE_BYTES_MAX - PAGE_BYTES_RESERVE:
+        owner.put(f"k{owner.own.version}", value)
+    with pytest.raises(PageFull):
+        owner.put("newcomer", value)
+    version = owner.own.version
+    owner.put("k0", b"ended", ends_something=True)
+    owner.delete("k1")
+    assert owner.own.version == version + 2
+
+
+@given(writes, writes, st.integers(0, 2**32))
+def test_copies_converge_by_relays_alone(
+    left: list[tuple[str, bytes | None]], right: list[tuple[str, bytes | None]], seed: int
+) -> None:
+    """Merging commutes, associates and repeats harmlessly: any order of exchanges ends in equal digests."""
+    random = Random(seed)
+    members = [Ledger(name, GENERATION) for name in "abcd"]
+    for ledger, ones in zip(members, (left, right, right, left), strict=True):
+        for key, value in ones:
+            write(ledger, key, value)
+            if random.random() < 0.3:
+                reconcile(random.choice(members), ledger)
+    for _ in range(3):
+        for reader in members:
+            for source in members:
+                if source is not reader:
+                    reconcile(reader, source)
+    assert len({ledger.fingerprint for ledger in members}) == 1
+    for owner in "abcd":
+        assert len({tuple(sorted(living(ledger, owner).items())) for ledger in members}) == 1
+
+
+names = st.text(min_size=1, max_size=8).filter(lambda text: "\udc80" not in text)
+numbers = st.integers(0, 2**63)
+marks = st.builds(Mark, numbers, numbers)
+digests = st.dictionaries(names, marks, max_size=5)
+
+
+@st.composite
+def pieces(draw: st.DrawFn) -> Piece:
+    versions = sorted(draw(st.lists(st.integers(1, 1000), unique=True, max_size=5)))
+    entries = tuple(Entry(draw(names), v, draw(st.none() | st.binary(max_size=9))) for v in versions)
+    upto = draw(st.integers(versions[-1] if versions else 1, 1001))
+    return Piece(
+        draw(names), draw(numbers), 0, upto, draw(st.integers(0, upto)), entries, draw(st.booleans())
+    )
+
+
+ledger_messages = st.one_of(
+    st.builds(Heard, names, names, marks, marks),
+    st.builds(Summary, names, st.binary(min_size=8, max_size=8)),
+    st.builds(DigestIs, names, digests),
+    st.builds(Push, names, st.lists(pieces(), max_size=3).map(tuple)),
+    st.builds(Sync, names, digests),
+    st.builds(Pieces, names, digests, st.lists(pieces(), max_size=3).map(tuple), st.booleans()),
+)
+
+
+@given(ledger_messages)
+def test_decoding_a_ledger_message_undoes_encoding(message: LedgerMessage) -> None:
+    assert decode_ledger(encode_ledger(message)) == message

@@ -1,0 +1,384 @@
+"""The membership state machine, by calling it and comparing what it asks for."""
+
+from itertools import count
+from random import Random
+
+from gossip.config import LAN
+from gossip.effects import MemberChanged, NameConflict, OpenStream, Output, Rejected, Resolve, Send
+from gossip.messages import (
+    Ack,
+    Address,
+    Alive,
+    Dead,
+    IndirectPing,
+    MemberState,
+    Message,
+    Nack,
+    Ping,
+    PushPull,
+    State,
+    Suspect,
+    Versions,
+)
+from gossip.swim import Swim
+from gossip.wire import encode_packet
+
+ME = Address("10.0.0.1", 7946)
+
+
+def address(number: int) -> Address:
+    return Address(f"10.0.0.{number}", 7946)
+
+
+def swim(*others: str, peers: tuple[str, ...] = (), came_later: bool = False, seed: int = 1) -> Swim:
+    """`m1`, which has met `others` (`m2` at 10.0.0.2 …) and has nothing left to tell."""
+    core = Swim(
+        name="m1",
+        address=ME,
+        meta=b"",
+        incarnation=10,
+        came_later=lambda meta: came_later,
+        tokens=count(1),
+        peers=peers,
+        config=LAN,
+        random=Random(seed),
+        now=0.0,
+    )
+    for name in others:
+        core.receive(Alive(name, 1, address(int(name[1:]))), address(2), 0.0)
+    core.broadcasts.take(10**6, 0, 1, 10**6)
+    return core
+
+
+def state_of(core: Swim, name: str) -> State:
+    member = core.members.get(name)
+    assert member is not None
+    return member.state
+
+
+def sent(output: list[Output]) -> list[tuple[Address, tuple[Message, ...]]]:
+    return [(item.address, item.messages) for item in output if isinstance(item, Send)]
+
+
+def told(core: Swim) -> list[Message]:
+    """What it would gossip now."""
+    return core.broadcasts.take(10**6, 0, 10**6, 10**6)
+
+
+def next_probe(core: Swim, now: float) -> tuple[float, Ping, list[Output]]:
+    """Let time pass until it pings somebody directly."""
+    for _ in range(50):
+        now = max(now, core.next_deadline())
+        output = core.tick(now)
+        for _, messages in sent(output):
+            if isinstance(messages[0], Ping):
+                return now, messages[0], output
+    raise AssertionError("it never probes")
+
+
+def run(core: Swim, now: float, until: float) -> list[Output]:
+    """Let time pass, nobody answering."""
+    output: list[Output] = []
+    while core.next_deadline() <= until:
+        now = max(now, core.next_deadline())
+        output += core.tick(now)
+    return output
+
+
+def test_a_ping_is_acknowledged_to_its_sender() -> None:
+    assert swim("m2").receive(Ping(7, "m1"), address(2), 1.0) == [Send(address(2), (Ack(7),))]
+
+
+def test_a_ping_for_somebody_else_is_not_answered() -> None:
+    assert swim("m2").receive(Ping(7, "m9"), address(2), 1.0) == [Rejected("ping_for_another")]
+
+
+def test_an_ack_goes_where_the_ping_asks_if_a_member_lives_there() -> None:
+    output = swim("m2", "m3").receive(Ping(7, "m1", address(3)), address(2), 1.0)
+    assert output == [Send(address(3), (Ack(7),))]
+
+
+def test_an_ack_never_goes_to_a_stranger_whom_the_ping_names() -> None:
+    output = swim("m2").receive(Ping(7, "m1", Address("192.0.2.9", 53)), address(2), 1.0)
+    assert output == [Send(address(2), (Ack(7),))]
+
+
+def test_an_indirect_ping_is_passed_to_a_known_member_and_its_ack_back() -> None:
+    core = swim("m2", "m3")
+    [ping_sent] = core.receive(IndirectPing(7, "m3", address(3), nack=True), address(2), 1.0)
+    assert isinstance(ping_sent, Send)
+    [ping] = ping_sent.messages
+    assert isinstance(ping, Ping)
+    assert (ping_sent.address, ping.target) == (address(3), "m3")
+    assert core.receive(Ack(ping.number), address(3), 1.2) == [Send(address(2), (Ack(7),))]
+
+
+def test_a_helper_without_an_ack_says_so_after_the_probe_timeout() -> None:
+    core = swim("m2", "m3")
+    core.receive(IndirectPing(7, "m3", address(3), nack=True), address(2), 1.0)
+    assert (address(2), (Nack(7),)) in sent(run(core, 1.0, 1.5))
+
+
+def test_an_indirect_ping_cannot_be_aimed_at_an_address_of_the_askers_choice() -> None:
+    request = IndirectPing(7, "m3", Address("192.0.2.9", 53), nack=True)
+    assert swim("m2", "m3").receive(request, address(2), 1.0) == [Rejected("indirect_ping_for_stranger")]
+
+
+def test_every_member_is_probed_once_per_cycle() -> None:
+    """Row B7: a biased order probes some members late or never."""
+    core = swim(*(f"m{number}" for number in range(2, 12)))
+    now, probed = 0.0, []
+    for _ in range(30):
+        now, ping, _ = next_probe(core, now)
+        core.receive(Ack(ping.number), address(int(ping.target[1:])), now)
+        probed.append(ping.target)
+    for cycle in (probed[:10], probed[10:20], probed[20:30]):
+        assert sorted(cycle, key=lambda name: int(name[1:])) == [f"m{number}" for number in range(2, 12)]
+
+
+def test_without_an_ack_others_are_asked_before_anything_is_said() -> None:
+    """Row B27: suspicion must not spread before the indirect probes ran."""
+    core = swim("m2", "m3", "m4", "m5")
+    now, ping, _ = next_probe(core, 0.0)
+    output = run(core, now, now + LAN.probe_timeout + 0.01)
+    asked = [messages[0] for _, messages in sent(output) if isinstance(messages[0], IndirectPing)]
+    assert {request.target for request in asked if isinstance(request, IndirectPing)} == {ping.target}
+    assert len(asked) == LAN.indirect_checks
+    assert any(isinstance(item, OpenStream) and isinstance(item.message, Ping) for item in output)
+    assert state_of(core, ping.target) is State.ALIVE
+    assert told(core) == []
+
+
+def test_in_a_group_of_three_the_only_helper_is_always_asked() -> None:
+    """Row B5: a sample that misses the one candidate."""
+    for seed in range(200):
+        core = swim("m2", "m3", seed=seed)
+        now, ping, _ = next_probe(core, 0.0)
+        output = run(core, now, now + LAN.probe_timeout + 0.01)
+        helpers = [where for where, messages in sent(output) if isinstance(messages[0], IndirectPing)]
+        assert helpers == [address(5 - int(ping.target[1:]))]
+
+
+def test_a_relayed_ack_clears_the_target() -> None:
+    core = swim("m2", "m3")
+    now, ping, _ = next_probe(core, 0.0)
+    run(core, now, now + 0.6)
+    core.receive(Ack(ping.number), address(3), now + 0.7)
+    run(core, now + 0.7, now + 1.05)
+    assert state_of(core, ping.target) is State.ALIVE
+
+
+def test_an_ack_by_tcp_clears_the_target() -> None:
+    core = swim("m2", "m3")
+    now, ping, _ = next_probe(core, 0.0)
+    output = run(core, now, now + 0.6)
+    [stream] = [item for item in output if isinstance(item, OpenStream) and isinstance(item.message, Ping)]
+    core.stream_answered(stream.token, Ack(ping.number), now + 0.8)
+    run(core, now + 0.8, now + 1.05)
+    assert state_of(core, ping.target) is State.ALIVE
+
+
+def test_a_silent_member_is_suspected_and_then_declared_dead() -> None:
+    core = swim("m2")
+    output = run(core, 0.0, 8.0)
+    changes = [item for item in output if isinstance(item, MemberChanged)]
+    assert [(c.before, c.after) for c in changes] == [
+        (State.ALIVE, State.SUSPECT),
+        (State.SUSPECT, State.DEAD),
+    ]
+
+
+def test_an_accusation_about_us_is_refuted_above_it() -> None:
+    for accusation in (Suspect("m1", 10, "m2"), Dead("m1", 10, "m2"), Suspect("m1", 44, "m2")):
+        core = swim("m2")
+        core.receive(accusation, address(2), 1.0)
+        assert told(core) == [Alive("m1", accusation.incarnation + 1, ME)]
+
+
+def test_an_old_accusation_about_us_is_ignored() -> None:
+    core = swim("m2")
+    core.receive(Suspect("m1", 9, "m2"), address(2), 1.0)
+    assert told(core) == []
+
+
+def test_an_accusation_that_cannot_be_outbid_is_counted_and_costs_nothing() -> None:
+    """Row B4: no loop up to a huge incarnation, and no wrap-around."""
+    core = swim("m2")
+    assert core.receive(Suspect("m1", 2**32 - 1, "m2"), address(2), 1.0) == [Rejected("absurd_incarnation")]
+    assert core.members.me.incarnation == 10
+
+
+def test_a_stale_alive_does_not_stop_a_suspicion() -> None:
+    """Row B8."""
+    core = swim("m2", "m3")
+    core.receive(Suspect("m2", 1, "m3"), address(3), 1.0)
+    core.receive(Alive("m2", 1, address(2)), address(3), 1.1)
+    assert state_of(core, "m2") is State.SUSPECT
+    run(core, 1.1, 6.0)
+    assert state_of(core, "m2") is State.DEAD
+
+
+def test_a_newer_alive_ends_a_suspicion() -> None:
+    core = swim("m2", "m3")
+    core.receive(Suspect("m2", 1, "m3"), address(3), 1.0)
+    output = core.receive(Alive("m2", 2, address(2)), address(2), 1.1)
+    assert output == [MemberChanged("m2", State.SUSPECT, State.ALIVE, "refuted")]
+
+
+def test_a_member_that_restarts_with_other_metadata_is_believed_at_once() -> None:
+    """Row B10."""
+    core = swim("m2")
+    core.receive(Alive("m2", 2, address(2), b"new"), address(2), 1.0)
+    member = core.members.get("m2")
+    assert member is not None
+    assert member.meta == b"new"
+
+
+def test_a_suspicion_of_somebody_unknown_adds_nobody() -> None:
+    """Row B28: a member that was removed does not come back by being accused."""
+    core = swim("m2")
+    assert core.receive(Suspect("m9", 5, "m2"), address(2), 1.0) == []
+    assert core.members.get("m9") is None
+
+
+def test_a_member_that_left_does_not_return_with_its_old_incarnation() -> None:
+    """Row B32."""
+    core = swim("m2", "m3")
+    core.receive(Dead("m2", 1, "m2"), address(2), 1.0)
+    core.receive(Alive("m2", 1, address(2)), address(3), 1.5)
+    assert state_of(core, "m2") is State.LEFT
+
+
+def test_a_dead_member_is_taken_at_a_new_address_with_a_newer_incarnation() -> None:
+    """Row B22: the name of a replaced host is not held by the dead one."""
+    core = swim("m2", "m3")
+    core.receive(Dead("m2", 1, "m3"), address(3), 1.0)
+    core.receive(Alive("m2", 2, address(22)), address(22), 2.0)
+    assert state_of(core, "m2") is State.ALIVE
+    member = core.members.get("m2")
+    assert member is not None
+    assert member.address == address(22)
+
+
+def test_a_running_member_is_not_replaced_by_another_of_its_name() -> None:
+    core = swim("m2")
+    output = core.receive(Alive("m2", 99, address(22)), address(22), 1.0)
+    assert output == [NameConflict("m2", address(22), ours=False)]
+    assert core.receive(Alive("m2", 99, address(22)), address(22), 1.1) == []
+    member = core.members.get("m2")
+    assert member is not None
+    assert member.address == address(2)
+
+
+def test_our_own_name_elsewhere_stops_us_only_if_we_came_later_and_the_other_answers() -> None:
+    core = swim("m2", came_later=True)
+    output = core.receive(Alive("m1", 99, address(9)), address(2), 1.0)
+    [check] = [item for item in output if isinstance(item, OpenStream)]
+    assert check.address == address(9)
+    assert core.stream_answered(check.token, Ack(0), 1.1) == [NameConflict("m1", address(9), ours=True)]
+
+
+def test_our_own_name_at_an_address_where_nobody_answers_does_not_stop_us() -> None:
+    core = swim("m2", came_later=True)
+    output = core.receive(Alive("m1", 99, address(9)), address(2), 1.0)
+    [check] = [item for item in output if isinstance(item, OpenStream)]
+    assert core.stream_answered(check.token, None, 1.1) == []
+
+
+def test_the_earlier_of_two_processes_of_one_name_goes_on() -> None:
+    core = swim("m2", came_later=False)
+    output = core.receive(Alive("m1", 99, address(9)), address(2), 1.0)
+    assert output == [NameConflict("m1", address(9), ours=False)]
+
+
+def test_versions_that_would_spoil_every_push_pull_of_agents_are_refused() -> None:
+    core = swim()
+    claim = Alive("m2", 1, address(2), b"", Versions(1, 5, 2, 0, 0, 0))
+    assert core.receive(claim, address(2), 1.0) == [Rejected("versions")]
+
+
+def test_second_hand_death_is_only_a_suspicion() -> None:
+    core = swim("m2", "m3")
+    table = PushPull(False, (MemberState("m3", address(3), b"", 1, State.DEAD),))
+    core.table_received(table, 1.0)
+    assert state_of(core, "m3") is State.SUSPECT
+
+
+def test_a_table_that_holds_us_for_dead_is_refuted_in_the_very_answer() -> None:
+    core = swim("m2")
+    table = PushPull(True, (MemberState("m1", ME, b"", 10, State.DEAD),))
+    answer, _ = core.table_received(table, 1.0)
+    assert answer.members[0].incarnation == 11
+
+
+def test_who_holds_us_for_dead_is_told_directly_that_we_live() -> None:
+    """Row B14: whoever has given us up does not gossip with us, nor we with them."""
+    core = swim(peers=("10.0.0.2:7946",))
+    [resolve] = core.tick(0.0)
+    assert resolve == Resolve("10.0.0.2:7946")
+    [join] = core.resolved("10.0.0.2:7946", [address(2)], 0.0)
+    assert isinstance(join, OpenStream)
+    theirs = PushPull(True, (MemberState("m1", ME, b"", 10, State.DEAD),))
+    output = core.stream_answered(join.token, theirs, 0.1)
+    assert (address(2), (Alive("m1", 11, ME),)) in sent(output)
+
+
+def test_a_lost_member_is_tried_for_as_long_as_we_live() -> None:
+    core = swim("m2")
+    core.receive(Dead("m2", 1, "m3"), address(3), 0.0)
+    output = run(core, 0.0, 3600.0)
+    joins = [item for item in output if isinstance(item, OpenStream) and isinstance(item.message, PushPull)]
+    assert len(joins) > 3600 / 5
+    assert len(joins) < 3600 / 1
+
+
+def test_a_peer_that_answers_nothing_is_tried_on_at_growing_intervals() -> None:
+    core = swim(peers=("10.0.0.2:7946",))
+    now, tries = 0.0, []
+    while now < 300.0:
+        now = max(now, core.next_deadline())
+        for item in core.tick(now):
+            if isinstance(item, Resolve):
+                tries.append(now)
+                for join in core.resolved(item.peer, [address(2)], now):
+                    assert isinstance(join, OpenStream)
+                    core.stream_answered(join.token, None, now)
+    assert tries[1] <= 0.5
+    assert 300 / LAN.peer_retry_max <= len(tries) <= 80
+
+
+def test_ourselves_among_the_peers_are_not_dialled() -> None:
+    core = swim(peers=("10.0.0.1:7946",))
+    core.tick(0.0)
+    assert core.resolved("10.0.0.1:7946", [ME], 0.0) == []
+    assert core.rejoin.all_tried
+    assert not core.rejoin.knows_others
+
+
+def test_one_packet_never_carries_more_than_fits() -> None:
+    """Rows B13, B40, B45: a burst is spread over packets, each whole."""
+    core = swim("m2")
+    for number in range(300):
+        core.receive(
+            Alive(f"x{number}", 1, Address(f"10.1.{number // 250}.{number % 250}", 7946)), address(2), 0.0
+        )
+    for _, messages in sent(run(core, 0.0, 5.0)):
+        assert len(messages) <= 127
+        assert len(encode_packet(messages, crc=True)) <= LAN.packet_bytes_max + 5
+
+
+def test_gossip_falls_silent_when_there_is_no_news() -> None:
+    core = swim("m2", "m3")
+    core.receive(Alive("m4", 1, address(4)), address(2), 0.0)
+    run(core, 0.0, 2.0)
+    assert len(core.broadcasts) == 0
+
+
+def test_forged_members_in_thousands_fill_a_bounded_table() -> None:
+    core = swim()
+    rejected = 0
+    for number in range(LAN.members_max + 100):
+        output = core.receive(Alive(f"x{number}", 1, Address("10.9.9.9", 1 + number)), address(2), 0.0)
+        rejected += Rejected("too_many_members") in output
+    assert len(core.members) == LAN.members_max
+    assert rejected == 101
