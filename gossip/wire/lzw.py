@@ -46,8 +46,8 @@ def expand(data: bytes, limit: int) -> bytes:
             if not entry:
                 if code == _END:
                     return bytes(out)
-                table = _ROOTS.copy()
-                size = len(table)
+                size = len(_ROOTS)
+                del table[size:]
                 width = _FIRST_WIDTH
                 mask = (1 << width) - 1
                 previous = b""
