@@ -257,11 +257,12 @@ async def test_a_node_joins_reports_writes_its_limits_and_leaves(
 
 
 async def test_a_restart_keeps_key_and_id_and_raises_the_incarnation(
-    manager: Manager, start_node: StartNode
+    tmp_path: Path, manager: Manager, start_node: StartNode
 ) -> None:
     for _ in range(2):
         node = await start_node(f"seed: {manager.address}\n")
         await node.line("Joined as")
+        await eventually(lambda: ID in (tmp_path / "state/default/state.json").read_text() or None)
         node.signal(signal.SIGKILL)
         await node.ends()
     first, second = [m for m in manager.heard if isinstance(m, Hello)]
