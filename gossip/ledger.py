@@ -227,8 +227,8 @@ class Ledger:
     def lacking(self, reader: NodeName, digest: Digest) -> list[Piece]:
         """What `reader`, who has `digest`, lacks of all that we hold, and what stood on its former page."""
         pieces = [self.piece(owner, digest.get(owner, NOTHING)) for owner in self._pages if owner != reader]
-        former = self.former.get(reader)
-        if former is not None:
+        former = self.former.get(reader) or self._pages.get(reader)
+        if former is not None and former.generation < digest.get(reader, NOTHING).generation:
             entries = tuple(former.values.values())
             pieces.append(Piece(reader, former.generation, 0, former.version, former.floor, entries, True))
         return [piece for piece in pieces if piece is not None]

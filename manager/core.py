@@ -661,7 +661,8 @@ class Manager:
                 self._last_heard[id_] = now - self.config.unreachable_after
             taken += self._write(id_, record, now)
         self._put(SUCCEEDS, former.generation.to_bytes(8))
-        self._log(Level.INFO, f"took over {taken} nodes from before this manager's start")
+        if taken:
+            self._log(Level.INFO, f"took over {taken} nodes from before this manager's start")
 
     def _outdated(self, id_: str, record: NodeRecord) -> bool:
         view = self.registry.view(id_)

@@ -27,11 +27,11 @@ class Cluster:
         ]
         self.nodes: list[SimNode] = []
 
-    def add_nodes(self, count: int) -> list[SimNode]:
-        """`count` more nodes, each on a host of its own, that know all managers."""
+    def add_nodes(self, count: int, seeds: tuple[str, ...] = ()) -> list[SimNode]:
+        """`count` more nodes, each on a host of its own, that know `seeds`, or else all managers."""
         start = len(self.nodes)
         added = [
-            SimNode(self.network, f"n{at + 1}", f"10.1.{at // 250}.{at % 250 + 1}", self.seeds)
+            SimNode(self.network, f"n{at + 1}", f"10.1.{at // 250}.{at % 250 + 1}", seeds or self.seeds)
             for at in range(start, start + count)
         ]
         self.nodes += added

@@ -191,6 +191,7 @@ def test_a_manager_restarted_without_state_admits_nobody_who_was_refused_a_secon
         cluster.add_nodes(8)
         cluster.world.run_for(5.0)
         cluster.managers[seed % 3].restart()
+        cluster.add_nodes(6, seeds=(cluster.seeds[seed % 3],))
         for _ in range(3000):
             cluster.world.run_for(0.01)
             assert oversold(cluster.managers) == [], f"seed {seed}"
