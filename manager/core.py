@@ -295,7 +295,8 @@ class Manager:
             self._refuse(session, code, sentence)
             return
         if self.going:
-            self._say(session, Redirect(managers=self._other_managers(), going=True))
+            # Not a redirect: two managers that both stop would send it to and fro without a pause.
+            self._refuse(session, "starting", f"manager {self.name} is stopping")
             return
         highest = self.registry.highest(id_)
         if (hello.incarnation, hello.nonce) <= highest:
@@ -837,6 +838,3 @@ class Manager:
 
     def _seed_address(self) -> str:
         return str(Address(self.group.swim.members.me.address.host, self.config.node_port))
-
-    def _other_managers(self) -> tuple[str, ...]:
-        return tuple(address for address in self._managers if address != self._seed_address())

@@ -6,6 +6,7 @@ import socket
 from collections import Counter, deque
 from collections.abc import Callable
 from itertools import count
+from typing import cast
 
 from aiohttp import WSCloseCode, WSMsgType, web
 
@@ -212,8 +213,8 @@ class _Door(asyncio.Protocol):
         self._timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        # uvloop's transports do not derive from asyncio's.
+        self._transport = cast("asyncio.Transport", transport)
         peer = transport.get_extra_info("peername")
         self._peer = str(peer[0]) if peer else ""
         if not self._server.near(self._peer):
