@@ -95,14 +95,15 @@ def check_ports(managers: Sequence[Manager], way_out: str) -> None:
             try:
                 bind_once(transport, manager.host, port)
             except OSError as error:
-                if error.errno == errno.EADDRNOTAVAIL:
-                    reason = f"{manager.host} is no address of this machine"
-                elif error.errno == errno.EADDRINUSE:
-                    owner = port_owner(transport, manager.host, port)
-                    reason = f"port {port}/{transport} on {manager.host} is taken by {owner}"
-                else:
-                    reason = f"port {port}/{transport} on {manager.host}: {error.strerror}"
-                raise CannotStart(f"{reason}; `{way_out}` uses others") from None
+                where = f"port {port}/{transport} on {manager.host}"
+                match error.errno:
+                    case errno.EADDRNOTAVAIL:
+                        reason = f"{manager.host} is no address of this machine"
+                    case errno.EADDRINUSE:
+                        reason = f"{where} is taken by {port_owner(transport, manager.host, port)}"
+                    case _:
+                        reason = f"{where}: {error.strerror}"
+                raise CannotStart(f"{reason}; `{way_out}` needs other ports, and 127.0.0.1 alone") from None
 
 
 def bind_once(transport: Transport, host: str, port: int) -> None:
@@ -300,7 +301,7 @@ class Cluster:
 async def run(programs: Path, first_port: int | None, duration: float | None) -> int:
     """The exit code; `CannotStart` or `Failed` where it is 2 or 1."""
     managers = layout(first_port)
-    way_out = f"make demo PORTS={17000 if first_port is None else first_port + 100}"
+    way_out = f"make demo PORTS={17000 if first_port is None or first_port > 65000 else first_port + 100}"
     for program in (MANAGER, NODE):
         if not (programs / program).exists():
             raise CannotStart(f"{programs / program} is missing; `make venv` installs it")

@@ -2,11 +2,12 @@
 
 import os
 import signal
+import sys
 from pathlib import Path
 
 import pytest
 
-from tests.deploy.running import ALL_IN, demo, eventually
+from tests.deploy.running import ALL_IN, ROOT, demo, eventually
 
 
 def test_it_ends_by_itself_and_well(stand_ins: str) -> None:
@@ -107,10 +108,22 @@ def test_a_taken_port_is_named_with_its_owner(stand_ins: str) -> None:
         assert first.end()[0] == 0
     assert code == 2
     port, other = first.first_port + 2, first.first_port + 100
-    assert (
-        said
-        == f"demo: port {port}/tcp on 127.0.0.1 is taken by {owner}; `make demo PORTS={other}` uses others\n"
+    reason = f"port {port}/tcp on 127.0.0.1 is taken by {owner}"
+    assert said == f"demo: {reason}; `make demo PORTS={other}` needs other ports, and 127.0.0.1 alone\n"
+
+
+@pytest.mark.needs("root", "ip")
+def test_where_only_one_address_exists_the_way_out_is_named_and_works(stand_ins: str) -> None:
+    one_address = "ip addr add 127.0.0.1/32 dev lo && ip link set lo up && ip addr del 127.0.0.1/8 dev lo"
+    here = f"{sys.executable} {ROOT}/deploy/demo.py --programs {stand_ins} --duration 0"
+    command = ("unshare", "--net", "sh", "-c", f"{one_address} && {here}; exec {here} --ports $PORTS")
+    with demo(command=command) as running:
+        code, said = running.end()
+    reason = "127.0.0.2 is no address of this machine"
+    assert said.startswith(
+        f"demo: {reason}; `make demo PORTS=17000` needs other ports, and 127.0.0.1 alone\n"
     )
+    assert code == 0
 
 
 def test_missing_programs_are_a_reason_not_to_start(tmp_path: Path) -> None:
