@@ -150,7 +150,8 @@ class Manager:
         self._sweep_at = now + _SWEEP_EVERY
         self._going_ends = inf
         self._managers: tuple[str, ...] = ()
-        self._fresh = True
+        self.fresh = True
+        """Whether it has just started and admits no newcomer yet (rule A2)."""
         if config.max_nodes is not None:
             self.settings.put_yaml(SUBSCRIPTION, config.max_nodes)
         if config.limits:
@@ -369,7 +370,7 @@ class Manager:
 
     def _admit_newcomers(self, now: float) -> None:
         """Decide about everyone who waits, as far as that can be decided now (rules A1, A2)."""
-        if self._fresh and self._newcomers:
+        if self.fresh and self._newcomers:
             return
         for conn, session in list(self._newcomers.items()):
             match self.admission.way(self.max_nodes):
@@ -822,8 +823,8 @@ class Manager:
 
     def _turn(self, now: float) -> list[ManagerEffect]:
         """What every input ends with: decide what can now be decided, tell what was written."""
-        if self._fresh and self.admission.knows_enough(now - self._started, _FRESH_SECONDS):
-            self._fresh = False
+        if self.fresh and self.admission.knows_enough(now - self._started, _FRESH_SECONDS):
+            self.fresh = False
         self._admit_newcomers(now)
         self._check_limits(now)
         self._absorb(self.group.flush(now), now)

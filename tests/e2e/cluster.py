@@ -103,6 +103,11 @@ class Cluster:
     def address(self, name: str) -> str:
         return f"{self.net}.{name[1:]}"
 
+    @staticmethod
+    def program(name: str) -> Path:
+        """An installed console script."""
+        return PROGRAMS / name
+
     def run(self, name: str, *command: str, env: dict[str, str] | None = None) -> Process:
         """Start `command` with its output in a file."""
         log = self.folder / f"{name}.log"
@@ -112,21 +117,29 @@ class Cluster:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                env={**os.environ, "KCM_CONFIG": "", **(env or {})},
+                env={**os.environ, **(env or {})},
                 start_new_session=True,
             )
         process = Process(popen, log)
         self.others.append(process)
         return process
 
-    def start_manager(self, name: str, *options: str, peers: list[str] | None = None, config: str = "") -> Process:
+    def start_manager(
+        self,
+        name: str,
+        *options: str,
+        peers: list[str] | None = None,
+        config: str = "",
+        env: dict[str, str] | None = None,
+    ) -> Process:
         """A manager that lists `peers` (names), all three of m1 to m3 by default."""
         file = self.folder / f"{name}.yml"
         file.write_text(config)
         listed = [f"--peer={self.address(peer)}" for peer in (["m1", "m2", "m3"] if peers is None else peers)]
-        program = str(PROGRAMS / "krakend-cluster-manager")
+        program = str(self.program("krakend-cluster-manager"))
         bind = f"--bind={self.address(name)}"
-        process = self.run(name, program, f"--config={file}", f"--name={name}", bind, *listed, *options)
+        command = (program, f"--config={file}", f"--name={name}", bind, *listed, *options)
+        process = self.run(name, *command, env=env)
         self.managers[name] = process
         return process
 
@@ -139,13 +152,17 @@ class Cluster:
 
     def formed(self, count: int, within: float = 15.0) -> None:
         wait_for(
-            lambda: all(len(self.members(name)) == count for name in self.managers if self.managers[name].running),
+            lambda: all(
+                len(self.members(name)) == count for name in self.managers if self.managers[name].running
+            ),
             within,
             f"{count} managers form one group",
         )
         wait_for(lambda: not self.differences(), 5.0, "they agree")
 
-    def start_node(self, name: str, *seeds: str, config: str = "", env: dict[str, str] | None = None) -> Process:
+    def start_node(
+        self, name: str, *seeds: str, config: str = "", env: dict[str, str] | None = None
+    ) -> Process:
         """A node that knows the managers `seeds` (names), all that were started by default."""
         folder = self.folder / name
         folder.mkdir(exist_ok=True)
@@ -153,7 +170,7 @@ class Cluster:
         text = f"seed: {listed}\nname: {name}\nstate_dir: {folder}\nlimits_file: {folder}/limits.json\n"
         (folder / "service.yml").write_text(text + ('api: ""\n' if "api:" not in config else "") + config)
         process = self.run(
-            name, str(PROGRAMS / "krakend-cluster-node"), f"--service={folder}/service.yml", env=env
+            name, str(self.program("krakend-cluster-node")), f"--service={folder}/service.yml", env=env
         )
         self.nodes[name] = process
         return process
@@ -201,11 +218,12 @@ class Cluster:
     def kcm(self, *arguments: str, manager: str = "m1") -> subprocess.CompletedProcess[str]:
         """Run `kcm` against `manager`."""
         return subprocess.run(
-            [str(PROGRAMS / "kcm"), *arguments],
+            [str(self.program("kcm")), *arguments],
             env={**os.environ, "KCM_MANAGER": f"http://{self.address(manager)}:{HTTP_PORT}"},
             capture_output=True,
             text=True,
             timeout=20,
+            check=False,
         )
 
     def close(self) -> None:

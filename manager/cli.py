@@ -1,0 +1,136 @@
+"""`krakend-cluster-manager` starts a manager; `kcm` is the operator's name of the same program.
+
+Exit codes: 0 done, 1 failed, 2 wrong usage or configuration, 3 not found, 5 no manager reachable.
+"""
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from manager.client import ClientError, NoManager, NotFound, request
+from manager.tables import pairs, table
+
+DEFAULT_MANAGER = "http://127.0.0.1:9897"
+FAILED, USAGE, NOT_FOUND, UNREACHABLE = 1, 2, 3, 5
+_MEMBERS = ("name", "state", "address", "kind")
+_NODES = ("id", "name", "state", "manager", "address", "seat", "since", "why")
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The console script `kcm`; ends by `SystemExit`."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    if given[:1] == ["run"]:
+        main_manager(given[1:], program="kcm run")
+    parser = _parser()
+    options = parser.parse_args(given)
+    if options.verb is None:
+        parser.print_help()
+        sys.exit(USAGE)
+    sys.exit(_carry_out(options))
+
+
+def main_manager(arguments: Sequence[str] | None = None, program: str = "krakend-cluster-manager") -> None:
+    """The console script `krakend-cluster-manager`; ends by `SystemExit`."""
+    # Loaded only here: what a running manager needs takes longer to load than a verb to answer.
+    from manager.process import run
+
+    sys.exit(run(arguments, program))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="kcm",
+        description="Look at a manager group and steer it. `kcm run` starts a manager.",
+        epilog="Exit codes: 0 done, 1 failed, 2 wrong usage, 3 not found, 5 no manager reachable.",
+        allow_abbrev=False,
+    )
+    verbs = parser.add_subparsers(dest="verb", metavar="VERB")
+    verbs.add_parser("run", help="start a manager (see `kcm run --help`)", add_help=False)
+    _verb(verbs, "members", "the managers of the group, and other members", _members)
+    nodes = _verb(verbs, "nodes", "the gateway nodes, or one of them", _nodes)
+    nodes.add_argument("id", nargs="?", help="only this node")
+    _verb(verbs, "info", "what this manager is and sees", _info)
+    _verb(verbs, "leave", "end this manager for good: its nodes move, the group forgets it", _leave)
+    subscription = verbs.add_parser("subscription", help="how many nodes may run")
+    more = subscription.add_subparsers(dest="what", metavar="show|set", required=True)
+    _verb(more, "show", "the cap, and how much of it is used", _subscription)
+    set_ = _verb(more, "set", "change the cap, on all managers at once", _set_subscription)
+    set_.add_argument("--max-nodes", type=int, required=True, metavar="N", help="as many nodes may run")
+    return parser
+
+
+def _verb(verbs: Any, name: str, text: str, action: Callable[[argparse.Namespace], str]) -> Any:
+    parser = verbs.add_parser(name, help=text, description=text, allow_abbrev=False)
+    manager = os.environ.get("KCM_MANAGER") or DEFAULT_MANAGER
+    parser.add_argument("--manager", default=manager, metavar="URL", help=f"the manager to ask ({manager})")
+    parser.add_argument(
+        "-o", "--output", choices=("table", "json"), default="table", help="form of the answer"
+    )
+    parser.set_defaults(action=action)
+    return parser
+
+
+def _carry_out(options: argparse.Namespace) -> int:
+    try:
+        text = options.action(options)
+    except NoManager as error:
+        return _fail(error, UNREACHABLE)
+    except NotFound as error:
+        return _fail(error, NOT_FOUND)
+    except ClientError as error:
+        return _fail(error, FAILED)
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        # The reader has seen enough (`kcm nodes | head`); nor may the interpreter complain at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 0
+
+
+def _fail(error: ClientError, code: int) -> int:
+    print(f"kcm: {error}", file=sys.stderr)
+    return code
+
+
+def _in_colour() -> bool:
+    return sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+
+
+def _shown(options: argparse.Namespace, answer: Any, text: Callable[[], str]) -> str:
+    return json.dumps(answer, indent=2) if options.output == "json" else text()
+
+
+def _members(options: argparse.Namespace) -> str:
+    answer = request(options.manager, "GET", "/api/v1/members")
+    return _shown(options, answer, lambda: table(answer["members"], _MEMBERS, colour=_in_colour()))
+
+
+def _nodes(options: argparse.Namespace) -> str:
+    if options.id is not None:
+        answer = request(options.manager, "GET", f"/api/v1/nodes/{options.id}")
+        return _shown(options, answer, lambda: pairs(answer))
+    answer = request(options.manager, "GET", "/api/v1/nodes")
+    return _shown(options, answer, lambda: table(answer["nodes"], _NODES, colour=_in_colour()))
+
+
+def _info(options: argparse.Namespace) -> str:
+    answer = request(options.manager, "GET", "/api/v1/info")
+    return _shown(options, answer, lambda: pairs(answer))
+
+
+def _leave(options: argparse.Namespace) -> str:
+    answer = request(options.manager, "POST", "/api/v1/leave", {"for_good": True})
+    return _shown(options, answer, lambda: f"{options.manager} leaves the group for good; its nodes move")
+
+
+def _subscription(options: argparse.Namespace) -> str:
+    answer = request(options.manager, "GET", "/api/v1/subscription")
+    return _shown(options, answer, lambda: pairs(answer))
+
+
+def _set_subscription(options: argparse.Namespace) -> str:
+    answer = request(options.manager, "PATCH", "/api/v1/subscription", {"max_nodes": options.max_nodes})
+    return _shown(options, answer, lambda: pairs(answer))

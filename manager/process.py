@@ -1,0 +1,101 @@
+"""Starting a manager: configuration, log, loop, and the exit code."""
+
+import argparse
+import contextlib
+import logging
+import os
+import socket
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from manager.config import CONFIG_FILE, ManagerFile, address_to_advertise
+from manager.doors import is_near
+from manager.host import run_manager
+from manager.web.app import installed_version
+from node import logs, loop
+from node.settings import Loaded, SettingsError, add_arguments, dump, load, options_given
+
+log = logging.getLogger(__name__)
+
+FROM_HERE_ONLY = (
+    "no private address found on this host, so this manager is reached by 127.0.0.1, from here only: "
+    "give the address that others reach it by with --advertise"
+)
+OPEN = (
+    "no keys yet: gossip, nodes and HTTP are taken from any loopback or private address, "
+    "changes over HTTP from this host only"
+)
+
+
+def run(arguments: Sequence[str] | None, program: str) -> int:
+    """Do what the command line says; gives the exit code."""
+    options = _parser(program).parse_args(arguments)
+    try:
+        loaded = _load(options)
+        file = loaded.settings
+        if options.print_config:
+            print(_printed(file), end="")
+            return 0
+        advertise = address_to_advertise(file, own_addresses())
+        if not is_near(advertise):
+            raise SettingsError(
+                f"advertise: {advertise} is a public address, and without a key anybody there could join: "
+                "advertise a private address (--advertise), for example that of a VPN among the managers"
+            )
+    except SettingsError as error:
+        print(f"{program}: {error}", file=sys.stderr)
+        return 2
+    logs.configure("CM", file.log.format, file.log.level)
+    for warning in loaded.warnings:
+        log.warning("%s", warning)
+    log.warning("%s", OPEN)
+    if advertise == "127.0.0.1" and not file.advertise and file.bind != advertise:
+        log.warning("%s", FROM_HERE_ONLY)
+    return loop.run(run_manager(file, advertise))
+
+
+def own_addresses() -> list[str]:
+    """This host's IPv4 addresses: the one that it would send from first, then those of its name."""
+    found: list[str] = []
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        # Sends nothing: only asks the kernel which address it would use.
+        with contextlib.suppress(OSError):
+            sock.connect(("10.255.255.255", 9))
+            found.append(sock.getsockname()[0])
+    with contextlib.suppress(OSError):
+        found += socket.gethostbyname_ex(socket.gethostname())[2]
+    return list(dict.fromkeys(found))
+
+
+def _parser(program: str) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog=program,
+        description="Start a manager: nodes join on port 7000, managers gossip on 7946, the page is on 9897.",
+        epilog="Each option is also a key of the file and a variable: `--log-format` is `log.format` and"
+        " KCM_LOG_FORMAT. Option goes over variable over file over default. --print-config leaves out"
+        " group.secret: put it back by hand.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--config", type=Path, metavar="FILE", help=f"in place of {CONFIG_FILE}")
+    parser.add_argument("--print-config", action="store_true", help="print what is in force, and end")
+    parser.add_argument("--version", action="version", version=f"{program} {installed_version()}")
+    add_arguments(parser, ManagerFile, aliases={"peers": ("--peer",)})
+    return parser
+
+
+def _load(options: argparse.Namespace) -> Loaded[ManagerFile]:
+    return load(
+        ManagerFile,
+        prefix="KCM_",
+        file=options.config or CONFIG_FILE,
+        file_must_exist=options.config is not None,
+        environ=os.environ,
+        options=options_given(options),
+        not_keys=("KCM_MANAGER",),
+    )
+
+
+def _printed(file: ManagerFile) -> str:
+    secret = "# group.secret is set and not shown\n" if file.group.secret.get_secret_value() else ""
+    return secret + dump(file)

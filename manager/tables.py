@@ -1,0 +1,57 @@
+"""Answers of the API as tables for a terminal."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+_COLOURS = {
+    **dict.fromkeys(("active", "alive"), "32"),
+    **dict.fromkeys(("unreachable", "suspect", "refused"), "33"),
+    **dict.fromkeys(("down", "dead"), "31"),
+    **dict.fromkeys(("removed", "left"), "90"),
+}
+
+
+def table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], *, colour: bool) -> str:
+    """`rows` as aligned text under a head; states in colour where `colour`."""
+    cells = [[_text(row[column]) for column in columns] for row in rows]
+    head = [column.upper().replace("_", " ") for column in columns]
+    widths = [max(map(len, column)) for column in zip(head, *cells, strict=True)]
+    lines = ["  ".join(text.ljust(width) for text, width in zip(head, widths, strict=True)).rstrip()]
+    for row in cells:
+        padded = [text.ljust(width) for text, width in zip(row, widths, strict=True)]
+        if colour:
+            padded = [_coloured(text) for text in padded]
+        lines.append("  ".join(padded).rstrip())
+    return "\n".join(lines)
+
+
+def pairs(values: Mapping[str, Any]) -> str:
+    """One line for each key; what is nested is indented by its path."""
+    flat = list(_flat(values))
+    width = max(len(key) for key, _ in flat)
+    return "\n".join(f"{key.ljust(width)}  {_text(value)}" for key, value in flat)
+
+
+def _flat(values: Mapping[str, Any], path: str = "") -> list[tuple[str, Any]]:
+    flat: list[tuple[str, Any]] = []
+    for key, value in values.items():
+        flat += _flat(value, f"{path}{key}.") if isinstance(value, dict) else [(path + key, value)]
+    return flat
+
+
+def _text(value: Any) -> str:
+    match value:
+        case None:
+            return "-"
+        case bool():
+            return "yes" if value else "no"
+        case dict():
+            return ", ".join(f"{name} {_text(part)}" for name, part in value.items()) or "-"
+        case _:
+            # Names come from others: nothing of theirs may move our cursor.
+            return "".join(char if char.isprintable() else "?" for char in str(value)) or "-"
+
+
+def _coloured(padded: str) -> str:
+    code = _COLOURS.get(padded.strip())
+    return padded if code is None else f"\x1b[{code}m{padded}\x1b[0m"

@@ -1,0 +1,128 @@
+"""What people and programs are shown of a manager: the core's state as JSON-ready values.
+
+Times are RFC 3339 in UTC, durations seconds.
+"""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from manager.core import LIMITS, SUBSCRIPTION, TAG_HTTP_PORT, Manager
+from manager.limits import shares
+from manager.records import NodeState
+from manager.registry import NodeView
+from node.protocol import Limits
+from node.settings import format_duration
+
+
+def rfc3339(unix_seconds: float) -> str:
+    """`2026-11-24T13:37:00.000Z`."""
+    return datetime.fromtimestamp(unix_seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def limits_view(limits: Limits) -> dict[str, dict[str, Any]]:
+    """`{name: {"max_rate", "every"}}`."""
+    return {
+        name: {"max_rate": limit.max_rate, "every": format_duration(limit.every)}
+        for name, limit in sorted(limits.items())
+    }
+
+
+def node_view(core: Manager, view: NodeView) -> dict[str, Any]:
+    """One node."""
+    share = shares(core.limits, core.registry.running) if view.running else {}
+    return {
+        "id": view.id,
+        "name": view.record.name,
+        "state": view.state.value,
+        "over_limit": view.record.over_limit,
+        "since": rfc3339(view.since),
+        "why": view.why,
+        "manager": view.manager,
+        "address": view.record.address,
+        "seat": view.seat,
+        "incarnation": view.record.incarnation,
+        "gateway": view.record.gateway,
+        "limits": limits_view(share),
+    }
+
+
+def nodes_view(core: Manager) -> dict[str, Any]:
+    """All nodes that are shown, by id."""
+    return {"nodes": [node_view(core, view) for view in core.registry.views()]}
+
+
+def members_view(core: Manager) -> dict[str, Any]:
+    """All members of the gossip group, ourselves among them, by name."""
+    me = core.group.swim.members.me
+    members = [
+        {
+            "name": member.name,
+            "state": member.state.name.lower(),
+            "address": str(member.address),
+            "kind": "manager" if member is me or core.group.is_kin(member) else "foreign",
+        }
+        for member in core.group.swim.members
+    ]
+    return {"members": sorted(members, key=lambda member: member["name"])}
+
+
+def subscription_view(core: Manager) -> dict[str, Any]:
+    """The cap, where it comes from, and what is left of it."""
+    setting = core.settings.get(SUBSCRIPTION)
+    used, cap = core.registry.used, core.max_nodes
+    refused = sum(view.state is NodeState.REFUSED for view in core.registry.views())
+    return {
+        "max_nodes": cap,
+        "used": used,
+        "free": None if cap is None else max(0, cap - used),
+        "over_limit": core.registry.over,
+        "refused": refused,
+        "source": "none" if setting is None else "set" if setting.serial else "yaml",
+        "serial": 0 if setting is None else setting.serial,
+        "policy": "available",
+    }
+
+
+def cluster_limits_view(core: Manager) -> dict[str, Any]:
+    """The cluster's limits, and each running node's share of them."""
+    setting = core.settings.get(LIMITS)
+    return {
+        "limits": limits_view(core.limits),
+        "share": limits_view(shares(core.limits, core.registry.running)),
+        "nodes": core.registry.running,
+        "algorithm": "equal",
+        "serial": 0 if setting is None else setting.serial,
+    }
+
+
+def info_view(core: Manager, version: str, up_for: float) -> dict[str, Any]:
+    """This manager, in short."""
+    members = core.group.swim.members
+    return {
+        "name": core.name,
+        "group": core.group.group_name,
+        "version": version,
+        "address": str(members.me.address),
+        "up_for": round(up_for, 3),
+        "reconciled": core.group.reconciled,
+        "managers": {"alive": len(core.group.kin()) + 1, "known": _managers_known(core)},
+        "nodes": {"connected": len(core.served()), "running": core.registry.running},
+        "going": core.going,
+    }
+
+
+def other_managers(core: Manager) -> dict[str, str]:
+    """The base URL of each other manager's API that is alive, by name."""
+    return {
+        member.name: f"http://{_host(member.address.host)}:{port}"
+        for member in core.group.kin()
+        if (port := core.group.tags(member).get(TAG_HTTP_PORT, "")).isdigit()
+    }
+
+
+def _host(ip: str) -> str:
+    return f"[{ip}]" if ":" in ip else ip
+
+
+def _managers_known(core: Manager) -> int:
+    return 1 + sum(core.group.is_kin(member) for member in core.group.swim.members.others())

@@ -1,0 +1,248 @@
+"""Page, JSON API and metrics as one aiohttp application. Handlers only translate."""
+
+import asyncio
+import json
+import logging
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+from aiohttp import web
+
+from manager import views
+from manager.doors import is_near, may_change
+from manager.web.metrics import exposition
+from manager.web.operations import Operations
+from manager.web.problems import Handler, of_http_error, problem
+
+log = logging.getLogger(__name__)
+
+BODY_BYTES_MAX = 64 * 1024
+MAX_NODES_MAX = 1_000_000
+STATS_SECONDS_MAX = 2.0
+"""Other managers that have not answered by then are counted as not answering."""
+_STATIC = Path(__file__).parent / "static"
+_OPERATIONS = web.AppKey("operations", Operations)
+_STARTED = web.AppKey("started", float)
+_HEADERS = {
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
+    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+}
+
+routes = web.RouteTableDef()
+
+
+def create_app(operations: Operations) -> web.Application:
+    """The application for one manager; everything that it needs of the process comes by `operations`."""
+    app = web.Application(client_max_size=BODY_BYTES_MAX, middlewares=[_explain, _guard])
+    app[_OPERATIONS] = operations
+    app[_STARTED] = operations.now()
+    app.add_routes(routes)
+    return app
+
+
+def installed_version() -> str:
+    """Of the installed distribution."""
+    try:
+        return version("krakend-cluster-manager")
+    except PackageNotFoundError:
+        return "unknown"
+
+
+@web.middleware
+async def _explain(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Give every answer its headers, and every error its form."""
+    try:
+        answer = await handler(request)
+    except web.HTTPException as error:
+        answer = of_http_error(error)
+    except Exception:
+        log.exception("%s %s failed", request.method, request.path)
+        answer = problem(500, "this manager failed to answer; its log says why")
+    answer.headers.update(_HEADERS)
+    return answer
+
+
+@web.middleware
+async def _guard(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Near addresses only, and changes from this host only."""
+    operations, remote = request.app[_OPERATIONS], request.remote or ""
+    if not is_near(remote):
+        operations.count("http", "not_near")
+        return problem(403, "without a token only loopback and private addresses are served")
+    if request.method not in ("GET", "HEAD", "OPTIONS"):
+        reason = may_change(remote, request.headers)
+        if reason is not None:
+            operations.count("http", "change_refused")
+            return problem(403, reason)
+    return await handler(request)
+
+
+# The page
+
+
+@routes.get("/")
+async def page(request: web.Request) -> web.FileResponse:
+    return web.FileResponse(_STATIC / "index.html")
+
+
+@routes.get("/static/{name:page\\.js|style\\.css|icon\\.svg}")
+async def static(request: web.Request) -> web.FileResponse:
+    return web.FileResponse(_STATIC / request.match_info["name"])
+
+
+# What monitors ask
+
+
+@routes.get("/health")
+async def health(request: web.Request) -> web.Response:
+    """The process lives and its loop turns."""
+    return web.json_response({"status": "ok"})
+
+
+@routes.get("/ready")
+async def ready(request: web.Request) -> web.Response:
+    """Nodes may be sent here."""
+    core = request.app[_OPERATIONS].core
+    if core.going:
+        return problem(503, "this manager is leaving the group")
+    if core.fresh:
+        return problem(503, "this manager has just started and does not know the group yet")
+    return web.json_response({"status": "ready"})
+
+
+@routes.get("/metrics")
+async def metrics(request: web.Request) -> web.Response:
+    operations = request.app[_OPERATIONS]
+    body, content_type = exposition(operations.core, operations.counts)
+    return web.Response(body=body, headers={"Content-Type": content_type})
+
+
+# The API
+
+
+@routes.get("/api/v1/info")
+async def info(request: web.Request) -> web.Response:
+    operations = request.app[_OPERATIONS]
+    up_for = operations.now() - request.app[_STARTED]
+    return web.json_response(views.info_view(operations.core, installed_version(), up_for))
+
+
+@routes.get("/api/v1/members")
+async def members(request: web.Request) -> web.Response:
+    return web.json_response(views.members_view(request.app[_OPERATIONS].core))
+
+
+@routes.get("/api/v1/nodes")
+async def nodes(request: web.Request) -> web.Response:
+    return web.json_response(views.nodes_view(request.app[_OPERATIONS].core))
+
+
+@routes.get("/api/v1/nodes/{id}")
+async def node(request: web.Request) -> web.Response:
+    core, id_ = request.app[_OPERATIONS].core, request.match_info["id"]
+    view = core.registry.view(id_)
+    if view is None or not view.shown:
+        return problem(404, f"no node has the id {id_[:100]!r}; GET /api/v1/nodes lists them")
+    return web.json_response(views.node_view(core, view))
+
+
+@routes.get("/api/v1/limits")
+async def limits(request: web.Request) -> web.Response:
+    return web.json_response(views.cluster_limits_view(request.app[_OPERATIONS].core))
+
+
+@routes.get("/api/v1/subscription")
+async def subscription(request: web.Request) -> web.Response:
+    return web.json_response(views.subscription_view(request.app[_OPERATIONS].core))
+
+
+@routes.patch("/api/v1/subscription")
+async def set_subscription(request: web.Request) -> web.Response:
+    """`{"max_nodes": N}`: in force at once, on every manager."""
+    operations = request.app[_OPERATIONS]
+    body = await _json(request, {"max_nodes"})
+    max_nodes = body.get("max_nodes")
+    if not isinstance(max_nodes, int) or isinstance(max_nodes, bool) or not 0 <= max_nodes <= MAX_NODES_MAX:
+        return problem(400, f"max_nodes must be a whole number from 0 to {MAX_NODES_MAX}")
+    operations.set_max_nodes(max_nodes)
+    return web.json_response(views.subscription_view(operations.core))
+
+
+@routes.post("/api/v1/leave")
+async def leave(request: web.Request) -> web.Response:
+    """`{"for_good": true}`: nodes move, the manager leaves the group, and its process ends."""
+    operations = request.app[_OPERATIONS]
+    body = await _json(request, {"for_good"})
+    for_good = body.get("for_good", False)
+    if not isinstance(for_good, bool):
+        return problem(400, "for_good must be true or false")
+    if operations.core.going:
+        return problem(409, "this manager is already leaving the group")
+    operations.leave(for_good=for_good)
+    return web.json_response({"status": "leaving", "for_good": for_good}, status=202)
+
+
+@routes.get("/api/v1/stats")
+async def stats(request: web.Request) -> web.Response:
+    """What nodes reported, at any manager; `?local=1` asks only this one."""
+    operations = request.app[_OPERATIONS]
+    core = operations.core
+    own = core.stats.view(core.group.wall(operations.now()))
+    shape = {"window": core.stats.window, "step": core.stats.step}
+    if request.query.get("local") == "1":
+        return web.json_response({"managers": {"asked": 1, "answered": 1}, **shape, "nodes": own})
+    others = views.other_managers(core)
+    answers = await asyncio.gather(*(_ask(operations.http, url) for url in others.values()))
+    heard = [answer for answer in answers if answer is not None]
+    managers = {"asked": 1 + len(others), "answered": 1 + len(heard)}
+    return web.json_response({"managers": managers, **shape, "nodes": merge_stats([own, *heard])})
+
+
+async def _ask(http: aiohttp.ClientSession, url: str) -> dict[str, Any] | None:
+    timeout = aiohttp.ClientTimeout(total=STATS_SECONDS_MAX)
+    try:
+        async with http.get(f"{url}/api/v1/stats?local=1", timeout=timeout, raise_for_status=True) as answer:
+            found = (await answer.json())["nodes"]
+            return found if isinstance(found, dict) else None
+    except (aiohttp.ClientError, TimeoutError, ValueError, KeyError, TypeError):
+        return None
+
+
+def merge_stats(answers: list[Mapping[str, Any]]) -> dict[str, list[dict[str, Any]]]:
+    """One series a node of several managers' windows.
+
+    Counters are cumulative per (id, nonce): where two managers have the same step of a node, which moved
+    within it, the larger report is the later one. They are never added up (rule I8).
+    """
+    steps: dict[str, dict[tuple[float, int], dict[str, Any]]] = {}
+    for answer in answers:
+        for id_, series in answer.items():
+            for step in series:
+                known = steps.setdefault(id_, {}).setdefault((step["at"], step["nonce"]), step)
+                if sum(step["counters"].values()) > sum(known["counters"].values()):
+                    steps[id_][step["at"], step["nonce"]] = step
+    return {id_: [found[key] for key in sorted(found)] for id_, found in sorted(steps.items())}
+
+
+async def _json(request: web.Request, fields: set[str]) -> dict[str, Any]:
+    """The object in the body, with no other fields; raises the answer where there is none."""
+    if request.content_type != "application/json":
+        raise web.HTTPUnsupportedMediaType(text="send a JSON object with Content-Type: application/json")
+    text = await request.text()
+    try:
+        body = json.loads(text or "{}")
+    except ValueError as error:
+        raise web.HTTPBadRequest(text=f"the body is not JSON: {error}") from None
+    if not isinstance(body, dict):
+        raise web.HTTPBadRequest(text="the body must be a JSON object")
+    unknown = sorted(body.keys() - fields)
+    if unknown:
+        known = ", ".join(sorted(fields))
+        raise web.HTTPBadRequest(text=f"unknown field {unknown[0][:100]!r}; known: {known}")
+    return body

@@ -1,0 +1,58 @@
+"""Prometheus metrics, collected when they are asked for: nothing is counted twice."""
+
+from collections import Counter as Count
+from collections.abc import Iterator, Mapping
+
+from prometheus_client import CollectorRegistry
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
+
+from gossip.messages import State
+from manager.core import Manager
+from manager.records import NodeState
+
+SHOWN = (NodeState.ACTIVE, NodeState.UNREACHABLE, NodeState.DOWN, NodeState.REMOVED, NodeState.REFUSED)
+
+
+def exposition(core: Manager, counts: Mapping[tuple[str, str], int]) -> tuple[bytes, str]:
+    """The body of `/metrics` and its content type."""
+    registry = CollectorRegistry()
+    registry.register(_Manager(core, counts))
+    return generate_latest(registry), CONTENT_TYPE_LATEST
+
+
+class _Manager(Collector):
+    def __init__(self, core: Manager, counts: Mapping[tuple[str, str], int]) -> None:
+        self._core = core
+        self._counts = counts
+
+    def collect(self) -> Iterator[Metric]:
+        core = self._core
+        members = GaugeMetricFamily("kcm_members", "Members of the gossip group, by state", labels=["state"])
+        by_state = Count(member.state for member in core.group.swim.members)
+        for state in State:
+            members.add_metric([state.name.lower()], by_state[state])
+        yield members
+        nodes = GaugeMetricFamily("kcm_nodes", "Gateway nodes of the group, by state", labels=["state"])
+        shown = Count(view.state for view in core.registry.views())
+        for node_state in SHOWN:
+            nodes.add_metric([node_state.value], shown[node_state])
+        yield nodes
+        yield GaugeMetricFamily("kcm_nodes_connected", "Nodes that this manager serves", len(core.served()))
+        yield GaugeMetricFamily("kcm_nodes_over_limit", "Nodes that run without a seat", core.registry.over)
+        yield GaugeMetricFamily(
+            "kcm_seats_used", "Seats of the subscription that are taken", core.registry.used
+        )
+        if core.max_nodes is not None:
+            yield GaugeMetricFamily("kcm_seats_max", "Seats of the subscription", core.max_nodes)
+        yield GaugeMetricFamily(
+            "kcm_ledger_page_bytes", "Size of this manager's page", core.group.ledger.own.size
+        )
+        rejected = CounterMetricFamily(
+            "kcm_rejected", "What was dropped or refused, by where and why", labels=["where", "reason"]
+        )
+        for (where, reason), count in sorted(self._counts.items()):
+            rejected.add_metric([where, reason], count)
+        yield rejected

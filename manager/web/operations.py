@@ -1,0 +1,36 @@
+"""What the HTTP handlers need of the process that they run in."""
+
+from collections.abc import Mapping
+from typing import Protocol
+
+from aiohttp import ClientSession
+
+from manager.core import Manager
+
+
+class Operations(Protocol):
+    """The running manager, as the API sees it."""
+
+    @property
+    def core(self) -> Manager:
+        """To be read; changes go by the methods."""
+
+    @property
+    def http(self) -> ClientSession:
+        """For asking other managers."""
+
+    @property
+    def counts(self) -> Mapping[tuple[str, str], int]:
+        """What was dropped or refused: (where, reason) → how often."""
+
+    def now(self) -> float:
+        """The core's time."""
+
+    def count(self, where: str, reason: str) -> None:
+        """One more of `counts`."""
+
+    def set_max_nodes(self, max_nodes: int) -> None:
+        """The operator sets the cap."""
+
+    def leave(self, *, for_good: bool) -> None:
+        """The operator ends this manager; the answer is sent first."""

@@ -1,0 +1,31 @@
+"""Errors as RFC 9457 says: `application/problem+json`, with what to do next in `detail`."""
+
+import json
+from collections.abc import Awaitable, Callable
+from http import HTTPStatus
+
+from aiohttp import web
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+def problem(status: int, detail: str, headers: dict[str, str] | None = None) -> web.Response:
+    """A whole answer."""
+    body = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status, "detail": detail}
+    return web.Response(
+        status=status, text=json.dumps(body), content_type="application/problem+json", headers=headers
+    )
+
+
+def of_http_error(error: web.HTTPException) -> web.Response:
+    """What aiohttp itself raises, in our form."""
+    match error:
+        case web.HTTPMethodNotAllowed():
+            allowed = ", ".join(sorted(error.allowed_methods))
+            return problem(405, f"{error.method} is not for this resource: use {allowed}", {"Allow": allowed})
+        case web.HTTPNotFound():
+            return problem(404, "there is no such resource; the API is under /api/v1")
+        case web.HTTPRequestEntityTooLarge():
+            return problem(413, "the body is larger than 64 KiB")
+        case _:
+            return problem(error.status, error.text or error.reason)
