@@ -10,7 +10,7 @@ import logging
 import signal
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from random import SystemRandom
 
 from aiohttp import ClientSession, ClientTimeout, web
@@ -48,12 +48,13 @@ _WRONG_DOOR = {
 class ManagerHost:
     """One running manager. `run` returns its exit code."""
 
-    def __init__(self, file: ManagerFile, advertise: str) -> None:
+    def __init__(self, file: ManagerFile, advertise: str, notices: Sequence[str]) -> None:
         self.counts: Counter[tuple[str, str]] = Counter()
         self.file = file
         self.http: ClientSession
         self.core: Manager
         self._advertise = advertise
+        self._notices = notices
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
         self._ended = asyncio.Event()
@@ -133,6 +134,8 @@ class ManagerHost:
             Address(self._advertise, file.gossip_port),
             Address(self._advertise, file.http_port),
         )
+        for notice in self._notices:
+            log.warning("%s", notice)
 
     def _make_core(self) -> Manager:
         now = self.now()
@@ -241,9 +244,12 @@ class ManagerHost:
         log.warning(text.format(peer=peer, node=file.node_port, gossip=file.gossip_port, http=file.http_port))
 
 
-async def run_manager(file: ManagerFile, advertise: str) -> int:
-    """Run one manager until it is stopped; gives its exit code. `advertise` is the IP that others reach."""
-    host = ManagerHost(file, advertise)
+async def run_manager(file: ManagerFile, advertise: str, notices: Sequence[str]) -> int:
+    """Run one manager until it is stopped; gives its exit code.
+
+    `advertise` is the IP that others reach; `notices` are warnings for the operator of a manager that runs.
+    """
+    host = ManagerHost(file, advertise, notices)
     try:
         return await host.run()
     except ListenError as error:

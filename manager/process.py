@@ -2,7 +2,6 @@
 
 import argparse
 import contextlib
-import logging
 import os
 import socket
 import sys
@@ -15,8 +14,6 @@ from manager.host import run_manager
 from manager.web.app import installed_version
 from node import logs, loop
 from node.settings import Loaded, SettingsError, add_arguments, dump, load, options_given
-
-log = logging.getLogger(__name__)
 
 FROM_HERE_ONLY = (
     "no private address found on this host, so this manager is reached by 127.0.0.1, from here only: "
@@ -47,22 +44,19 @@ def run(arguments: Sequence[str] | None, program: str) -> int:
         print(f"{program}: {error}", file=sys.stderr)
         return 2
     logs.configure("CM", file.log.format, file.log.level)
-    for warning in loaded.warnings:
-        log.warning("%s", warning)
-    log.warning("%s", OPEN)
+    notices = [*loaded.warnings, OPEN]
     if advertise == "127.0.0.1" and not file.advertise and file.bind != advertise:
-        log.warning("%s", FROM_HERE_ONLY)
-    return loop.run(run_manager(file, advertise))
+        notices.append(FROM_HERE_ONLY)
+    return loop.run(run_manager(file, advertise, notices))
 
 
 def own_addresses() -> list[str]:
     """This host's IPv4 addresses: the one that it would send from first, then those of its name."""
     found: list[str] = []
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-        # Sends nothing: only asks the kernel which address it would use.
-        with contextlib.suppress(OSError):
-            sock.connect(("10.255.255.255", 9))
-            found.append(sock.getsockname()[0])
+    # Sends nothing: only asks the kernel which address it would use.
+    with contextlib.suppress(OSError), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.connect(("10.255.255.255", 9))
+        found.append(sock.getsockname()[0])
     with contextlib.suppress(OSError):
         found += socket.gethostbyname_ex(socket.gethostname())[2]
     return list(dict.fromkeys(found))

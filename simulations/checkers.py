@@ -21,8 +21,10 @@ def disagreements(managers: Iterable[SimManager]) -> list[str]:
 
 def _views(manager: SimManager) -> tuple[set[tuple[object, ...]], ...]:
     core = manager.core
-    members = {(m.name, m.state.name, m.address) for m in core.group.swim.members}
-    nodes = {(v.id, v.state.value, v.record.incarnation, v.manager, v.seat) for v in core.registry.views()}
+    members: set[tuple[object, ...]] = {(m.name, m.state.name, m.address) for m in core.group.swim.members}
+    nodes: set[tuple[object, ...]] = {
+        (v.id, v.state.value, v.record.incarnation, v.manager, v.seat) for v in core.registry.views()
+    }
     setting = core.settings.get("subscription")
     return members, nodes, {(core.max_nodes, core.registry.used, setting and setting.serial)}
 

@@ -33,10 +33,8 @@ def test_a_node_that_starts_before_any_manager_waits_and_then_joins(cluster: Clu
 
 def test_two_seats_three_managers_six_nodes_at_once_two_are_seated_on_every_view(cluster: Cluster) -> None:
     """The cap is exact while connected (rule A1), and raised live at another manager."""
-    cluster.start_managers(
-        3,
-        config=f"subscription: {{max_nodes: 2, free_limits: {{public: {{max_rate: 5, every: 1s}}}}}}\n{QUICK}",
-    )
+    free = "free_limits: {public: {max_rate: 5, every: 1s}}"
+    cluster.start_managers(3, config=f"subscription: {{max_nodes: 2, {free}}}\n{QUICK}")
     for at in range(1, 7):
         cluster.start_node(f"n{at}")
 

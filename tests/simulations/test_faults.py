@@ -32,7 +32,7 @@ def break_things(cluster: Cluster, random: Random, seconds: float) -> None:
                 at = random.randrange(1, len(hosts))
                 network.heal()
                 network.partition(hosts[:at], hosts[at:])
-            case 7:
+            case _:
                 network.heal()
         network.links.loss = random.choice((0.0, 0.0, 0.1, 0.3))
         world.run_for(random.expovariate(1 / 4.0))
