@@ -24,7 +24,7 @@ from gossip.effects import (
 )
 from gossip.errors import WireError
 from gossip.ledger import NOTHING, Digest, Ledger, Mark, Piece, entry_bytes, generation_at, split
-from gossip.ledger_messages import DigestIs, Heard, LedgerMessage, Pieces, Push, Summary, Sync
+from gossip.ledger_messages import DigestIs, Heard, LedgerMessage, Pieces, Push, Sender, Summary, Sync
 from gossip.members import Member
 from gossip.messages import (
     Address,
@@ -50,9 +50,10 @@ TAG_SPEAKS = "kcm"
 """Tag of members that keep the ledger; its value is the ledger's protocol version."""
 TAG_GROUP = "kcm_group"
 TAG_STARTED = "kcm_start"
-"""When the process started, in milliseconds since 1970, then random bits, in hexadecimal: who came later."""
+"""When the process started: milliseconds since 1970, then random bits, as 16 hexadecimal digits."""
 LEDGER_PROTOCOL = "1"
 
+_START_RANDOM_BITS = 20
 _PIECE_ROOM = 1150
 """Entry bytes in one packet: leaves room for names, numbers and the layers within 1400 bytes."""
 _DIGEST_ENTRIES_MAX = 24
@@ -95,8 +96,11 @@ class Group:
         self._wall_offset = wall_offset
         self._config = config
         self._random = random
-        self._started = f"{int(self.wall(now) * 1000):012x}-{random.getrandbits(32):08x}"
-        own_tags = {**tags, TAG_SPEAKS: LEDGER_PROTOCOL, TAG_GROUP: group_name, TAG_STARTED: self._started}
+        milliseconds = int(self.wall(now) * 1000)
+        start = (milliseconds << _START_RANDOM_BITS) | random.getrandbits(_START_RANDOM_BITS)
+        self._me = Sender(name, start)
+        started = _start_text(self._me.start)
+        own_tags = {**tags, TAG_SPEAKS: LEDGER_PROTOCOL, TAG_GROUP: group_name, TAG_STARTED: started}
         self._tokens = count(1)
         self.swim = Swim(
             name=name,
@@ -167,7 +171,7 @@ class Group:
         if started is None:
             # An agent does not say when it started: whoever has met nobody yet gives way.
             return not self.swim.members.present()
-        return self._started > started
+        return _start_text(self._me.start) > started
 
     # What arrives
 
@@ -230,7 +234,7 @@ class Group:
             kin = self.kin()
             if kin:
                 chosen = self._random.choice(kin)
-                output.append(self._to(chosen, Summary(self.name, self.ledger.fingerprint)))
+                output.append(self._to(chosen, Summary(self._me, self.ledger.fingerprint)))
         return self._settle(output, now)
 
     def leave(self, now: float) -> list[Output]:
@@ -293,14 +297,14 @@ class Group:
 
     def _tell(self, kin: list[Member], piece: Piece) -> list[Output]:
         if piece.reset or sum(map(entry_bytes, piece.entries)) > _PIECE_ROOM * _PUSH_PACKETS_MAX:
-            message = User(encode_ledger(Push(self.name, (piece,))))
+            message = User(encode_ledger(Push(self._me, (piece,))))
             return [
                 OpenStream(
                     next(self._tokens), m.address, message, self._config.stream_timeout, answered=False
                 )
                 for m in kin
             ]
-        payloads = [User(encode_ledger(Push(self.name, (part,)))) for part in split(piece, _PIECE_ROOM)]
+        payloads = [User(encode_ledger(Push(self._me, (part,)))) for part in split(piece, _PIECE_ROOM)]
         return [Send(member.address, (payload,)) for member in kin for payload in payloads]
 
     def _to(self, member: Member, message: LedgerMessage) -> Send:
@@ -371,19 +375,21 @@ class Group:
             return None, [Rejected("ledger_from_stranger")]
         output = self._read_digest(member.name, message.digest)
         pieces, more = _within(self.ledger.lacking(member.name, message.digest))
-        return User(encode_ledger(Pieces(self.name, self.ledger.digest(), pieces, more))), output
+        return User(encode_ledger(Pieces(self._me, self.ledger.digest(), pieces, more))), output
 
     def _sender(self, message: LedgerMessage) -> Member | None:
-        member = self.swim.members.get(message.sender)
+        """The member that says it; None for a stranger, and for a second process of the member's name."""
+        member = self.swim.members.get(message.sender.name)
         if member is None or member is self.swim.members.me or not self.is_kin(member):
             return None
-        return member
+        same = self.tags(member).get(TAG_STARTED) == _start_text(message.sender.start)
+        return member if same else None
 
     def _say_digest(self, member: Member, now: float) -> list[Output]:
         digest = self.ledger.digest()
         if len(digest) > _DIGEST_ENTRIES_MAX:
             return self._sync(member, now)
-        return [self._to(member, DigestIs(self.name, digest))]
+        return [self._to(member, DigestIs(self._me, digest))]
 
     def _compare(self, member: Member, digest: Digest, now: float) -> list[Output]:
         output = self._read_digest(member.name, digest)
@@ -426,7 +432,7 @@ class Group:
             return []
         token = next(self._tokens)
         self._syncs[token] = member.name
-        message = User(encode_ledger(Sync(self.name, self.ledger.digest())))
+        message = User(encode_ledger(Sync(self._me, self.ledger.digest())))
         return [OpenStream(token, member.address, message, self._config.stream_timeout)]
 
     def _synced(self, kin: NodeName, answer: StreamMessage | None, now: float) -> list[Output]:
@@ -446,7 +452,7 @@ class Group:
         self.reconciled = True
         pieces, _ = _within(self.ledger.lacking(kin, message.digest))
         if pieces:
-            push = User(encode_ledger(Push(self.name, pieces)))
+            push = User(encode_ledger(Push(self._me, pieces)))
             timeout = self._config.stream_timeout
             output.append(OpenStream(next(self._tokens), member.address, push, timeout, answered=False))
         return output
@@ -470,7 +476,7 @@ class Group:
             owner = self.swim.members.get(piece.owner)
             if owner is not None and owner.present:
                 upto = self.ledger.pages[piece.owner].mark
-                output.append(self._to(owner, Heard(self.name, piece.owner, upto, self.ledger.own.mark)))
+                output.append(self._to(owner, Heard(self._me, piece.owner, upto, self.ledger.own.mark)))
         return output
 
     def _take_own(self, piece: Piece) -> list[Output]:
@@ -577,7 +583,11 @@ class Group:
         self._readers[member.name] = _Reader()
         if self.name < member.name or not self.reconciled:
             return self._sync(member, now)
-        return [self._to(member, Summary(self.name, self.ledger.fingerprint))]
+        return [self._to(member, Summary(self._me, self.ledger.fingerprint))]
+
+
+def _start_text(start: int) -> str:
+    return f"{start:016x}"
 
 
 def _within(pieces: list[Piece]) -> tuple[tuple[Piece, ...], bool]:

@@ -1,17 +1,24 @@
 """What members that keep the ledger say to each other about it; `gossip.wire.ledger` makes bytes of it."""
 
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from gossip.ledger import Digest, Mark, Piece
 from gossip.messages import NodeName
+
+
+class Sender(NamedTuple):
+    """Who says it: a second process of the name would have another `start` than its member's metadata."""
+
+    name: NodeName
+    start: int
 
 
 @dataclass(frozen=True, slots=True)
 class Heard:
     """`sender` has `owner`'s page up to `upto`; its own, with all that it decided before, is at `own`."""
 
-    sender: NodeName
+    sender: Sender
     owner: NodeName
     upto: Mark
     own: Mark
@@ -21,7 +28,7 @@ class Heard:
 class Summary:
     """Eight bytes that are equal where all pages are; whoever differs answers with its digest."""
 
-    sender: NodeName
+    sender: Sender
     fingerprint: bytes
 
 
@@ -29,7 +36,7 @@ class Summary:
 class DigestIs:
     """How far `sender` holds each page."""
 
-    sender: NodeName
+    sender: Sender
     digest: Digest
 
 
@@ -37,7 +44,7 @@ class DigestIs:
 class Push:
     """News, or what the receiver's digest showed that it lacks."""
 
-    sender: NodeName
+    sender: Sender
     pieces: tuple[Piece, ...]
 
 
@@ -45,7 +52,7 @@ class Push:
 class Sync:
     """By TCP: send me what I lack. Answered by `Pieces`."""
 
-    sender: NodeName
+    sender: Sender
     digest: Digest
 
 
@@ -53,7 +60,7 @@ class Sync:
 class Pieces:
     """The answer to `Sync`; with `more`, ask again for the rest."""
 
-    sender: NodeName
+    sender: Sender
     digest: Digest
     pieces: tuple[Piece, ...]
     more: bool

@@ -393,10 +393,12 @@ class Swim:
         return [MemberChanged(claim.node, before, State.ALIVE, why)] if news else []
 
     def _alive_about_us(self, claim: Alive) -> list[Output]:
-        if self.leaving or claim.incarnation < self._me.incarnation:
+        if self.leaving:
             return []
         if claim.address != self._me.address:
             return self._conflict(claim)
+        if claim.incarnation < self._me.incarnation:
+            return []
         if claim.incarnation == self._me.incarnation and claim.meta == self._me.meta:
             return []
         return self._refute(claim.incarnation)

@@ -10,7 +10,7 @@ import msgpack
 
 from gossip.errors import WireError
 from gossip.ledger import KEY_CHARS_MAX, VALUE_BYTES_MAX, Digest, Entry, Mark, Piece
-from gossip.ledger_messages import DigestIs, Heard, LedgerMessage, Pieces, Push, Summary, Sync
+from gossip.ledger_messages import DigestIs, Heard, LedgerMessage, Pieces, Push, Sender, Summary, Sync
 
 PREFIX = b"K"
 NAME_BYTES_MAX = 255
@@ -33,17 +33,17 @@ def encode_ledger(message: LedgerMessage) -> bytes:
     """The payload of a user message."""
     match message:
         case Heard(sender, owner, upto, own):
-            fields: _Fields = [0, sender, owner, *upto, *own]
+            fields: _Fields = [0, *sender, owner, *upto, *own]
         case Summary(sender, fingerprint):
-            fields = [1, sender, fingerprint]
+            fields = [1, *sender, fingerprint]
         case DigestIs(sender, digest):
-            fields = [2, sender, _plain_digest(digest)]
+            fields = [2, *sender, _plain_digest(digest)]
         case Push(sender, pieces):
-            fields = [3, sender, [_plain_piece(piece) for piece in pieces]]
+            fields = [3, *sender, [_plain_piece(piece) for piece in pieces]]
         case Sync(sender, digest):
-            fields = [4, sender, _plain_digest(digest)]
+            fields = [4, *sender, _plain_digest(digest)]
         case Pieces(sender, digest, pieces, more):
-            fields = [5, sender, _plain_digest(digest), [_plain_piece(piece) for piece in pieces], more]
+            fields = [5, *sender, _plain_digest(digest), [_plain_piece(piece) for piece in pieces], more]
     packed: bytes = msgpack.packb(fields, unicode_errors="surrogateescape")
     return PREFIX + packed
 
@@ -55,19 +55,21 @@ def decode_ledger(payload: bytes) -> LedgerMessage:
             payload[len(PREFIX) :], unicode_errors="surrogateescape", strict_map_key=True
         )
         match fields:
-            case [0, sender, owner, generation, version, own_generation, own_version]:
+            case [0, name, start, owner, generation, version, own_generation, own_version]:
                 own = Mark(_number(own_generation), _number(own_version))
-                return Heard(_name(sender), _name(owner), Mark(_number(generation), _number(version)), own)
-            case [1, sender, bytes(fingerprint)] if len(fingerprint) == FINGERPRINT_BYTES:
-                return Summary(_name(sender), fingerprint)
-            case [2, sender, dict(digest)]:
-                return DigestIs(_name(sender), _digest(digest))
-            case [3, sender, list(pieces)]:
-                return Push(_name(sender), _pieces(pieces))
-            case [4, sender, dict(digest)]:
-                return Sync(_name(sender), _digest(digest))
-            case [5, sender, dict(digest), list(pieces), bool(more)]:
-                return Pieces(_name(sender), _digest(digest), _pieces(pieces), more)
+                return Heard(
+                    _sender(name, start), _name(owner), Mark(_number(generation), _number(version)), own
+                )
+            case [1, name, start, bytes(fingerprint)] if len(fingerprint) == FINGERPRINT_BYTES:
+                return Summary(_sender(name, start), fingerprint)
+            case [2, name, start, dict(digest)]:
+                return DigestIs(_sender(name, start), _digest(digest))
+            case [3, name, start, list(pieces)]:
+                return Push(_sender(name, start), _pieces(pieces))
+            case [4, name, start, dict(digest)]:
+                return Sync(_sender(name, start), _digest(digest))
+            case [5, name, start, dict(digest), list(pieces), bool(more)]:
+                return Pieces(_sender(name, start), _digest(digest), _pieces(pieces), more)
             case _:
                 raise ValueError("no ledger message of this version")
     except (ValueError, msgpack.UnpackException, RecursionError) as error:
@@ -78,6 +80,10 @@ def _number(value: object) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 2**64:
         raise ValueError("not a whole number from 0 to 2^64 - 1")
     return value
+
+
+def _sender(name: object, start: object) -> Sender:
+    return Sender(_name(name), _number(start))
 
 
 def _name(value: object) -> str:

@@ -22,7 +22,7 @@ from gossip.ledger import (
     generation_at,
     split,
 )
-from gossip.ledger_messages import DigestIs, Heard, LedgerMessage, Pieces, Push, Summary, Sync
+from gossip.ledger_messages import DigestIs, Heard, LedgerMessage, Pieces, Push, Sender, Summary, Sync
 from gossip.wire.ledger import decode_ledger, encode_ledger
 
 NOW = 1_800_000_000.0
@@ -249,6 +249,7 @@ def test_copies_converge_by_relays_alone(
 names = st.text(min_size=1, max_size=8).filter(lambda text: "\udc80" not in text)
 numbers = st.integers(0, 2**63)
 marks = st.builds(Mark, numbers, numbers)
+senders = st.builds(Sender, names, numbers)
 digests = st.dictionaries(names, marks, max_size=5)
 
 
@@ -263,12 +264,12 @@ def pieces(draw: st.DrawFn) -> Piece:
 
 
 ledger_messages = st.one_of(
-    st.builds(Heard, names, names, marks, marks),
-    st.builds(Summary, names, st.binary(min_size=8, max_size=8)),
-    st.builds(DigestIs, names, digests),
-    st.builds(Push, names, st.lists(pieces(), max_size=3).map(tuple)),
-    st.builds(Sync, names, digests),
-    st.builds(Pieces, names, digests, st.lists(pieces(), max_size=3).map(tuple), st.booleans()),
+    st.builds(Heard, senders, names, marks, marks),
+    st.builds(Summary, senders, st.binary(min_size=8, max_size=8)),
+    st.builds(DigestIs, senders, digests),
+    st.builds(Push, senders, st.lists(pieces(), max_size=3).map(tuple)),
+    st.builds(Sync, senders, digests),
+    st.builds(Pieces, senders, digests, st.lists(pieces(), max_size=3).map(tuple), st.booleans()),
 )
 
 
