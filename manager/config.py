@@ -4,15 +4,34 @@ import re
 import socket
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeAlias
 
-from pydantic import AfterValidator, Field, SecretStr, field_serializer, model_validator
+from pydantic import (
+    AfterValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationInfo,
+    field_serializer,
+    field_validator,
+)
 
+from gossip.ledger import VALUE_BYTES_MAX
 from manager.core import ManagerConfig
 from manager.doors import is_near
+from manager.records import Setting
 from node.logs import LogSettings
 from node.protocol import Limit, Limits
-from node.settings import COMMAS, Duration, HostPort, Port, Settings, default_port, parse_duration
+from node.settings import (
+    COMMAS,
+    Duration,
+    HostPort,
+    Port,
+    Settings,
+    default_port,
+    format_duration,
+    parse_duration,
+)
 
 GOSSIP_PORT = 7946
 CONFIG_FILE = Path("/etc/krakend/cluster-manager.yml")
@@ -27,9 +46,18 @@ def _as_name(text: str) -> str:
 
 def _as_ip(text: str) -> str:
     try:
-        return str(ip_address(text)) if text else text
+        return str(ip_address(text))
     except ValueError:
         raise ValueError(f"must be an IP address of this host, not `{text}`") from None
+
+
+def _as_reachable_ip(text: str) -> str:
+    if not text:
+        return text
+    ip = ip_address(_as_ip(text))
+    if ip.is_unspecified or ip.is_multicast:
+        raise ValueError(f"must be an address that other hosts can reach, not `{text}`")
+    return str(ip)
 
 
 def _as_heartbeats(text: str) -> str:
@@ -41,11 +69,30 @@ def _as_heartbeats(text: str) -> str:
     return text
 
 
+def _silence(text: str, heartbeat: float) -> float:
+    match = _HEARTBEATS.fullmatch(text)
+    return int(match[1]) * heartbeat if match else parse_duration(text)
+
+
 class LimitSettings(Settings):
     """One cluster-wide limit."""
 
     max_rate: Annotated[float, Field(gt=0, lt=1e12, description="requests that pass in each `every`")]
-    every: Annotated[Duration, Field(gt=0, description="the window")] = 1.0
+    every: Annotated[Duration, Field(ge=0.001, description="the window")] = 1.0
+
+
+def _fitting(limits: dict[str, LimitSettings]) -> dict[str, LimitSettings]:
+    """What every manager keeps in one entry of its page, and every node gets in one message."""
+    for name in limits:
+        if not (0 < len(name) <= 100 and name.isprintable()):
+            raise ValueError(f"must have names of 1 to 100 printable characters, not {name[:100]!r}")
+    plain = {name: [limit.max_rate, limit.every] for name, limit in limits.items()}
+    if len(Setting(0, "x" * 128, plain).pack()) > VALUE_BYTES_MAX:
+        raise ValueError(f"must fit into {VALUE_BYTES_MAX} bytes, some 100 limits: leave some out")
+    return limits
+
+
+Limited: TypeAlias = Annotated[dict[str, LimitSettings], AfterValidator(_fitting)]
 
 
 class GroupSettings(Settings):
@@ -71,11 +118,13 @@ class SubscriptionSettings(Settings):
     """How many nodes may run."""
 
     max_nodes: Annotated[int | None, Field(ge=0, le=1_000_000, description="unset: no cap")] = None
-    free_limits: dict[str, LimitSettings] = Field(default_factory=dict)
+    free_limits: Limited = Field(default_factory=dict)
 
 
 class NodesSettings(Settings):
     """When a node counts as what."""
+
+    model_config = ConfigDict(validate_default=True)
 
     heartbeat: Annotated[Duration, Field(ge=0.1, le=3600, description="each node reports this often")] = 5.0
     unreachable_after: Annotated[
@@ -91,25 +140,30 @@ class NodesSettings(Settings):
     @property
     def unreachable_seconds(self) -> float:
         """`unreachable_after` in seconds."""
-        match = _HEARTBEATS.fullmatch(self.unreachable_after)
-        return int(match[1]) * self.heartbeat if match else parse_duration(self.unreachable_after)
+        return _silence(self.unreachable_after, self.heartbeat)
 
 
 class StatsSettings(Settings):
     """How much of what nodes report is kept."""
 
+    model_config = ConfigDict(validate_default=True)
+
     window: Annotated[Duration, Field(ge=1, le=7 * 86400)] = 3600.0
     step: Annotated[Duration, Field(ge=1, le=86400)] = 10.0
 
-    @model_validator(mode="after")
-    def _is_whole(self) -> "StatsSettings":
-        if self.window < self.step or self.window / self.step > 10_000:
-            raise ValueError("needs a `window` of 1 to 10000 steps")
-        return self
+    @field_validator("step")
+    @classmethod
+    def _divides_the_window(cls, step: float, info: ValidationInfo) -> float:
+        window = info.data.get("window", step)
+        if not step <= window <= 10_000 * step:
+            raise ValueError(f"must divide the `window` ({format_duration(window)}) into 1 to 10000 steps")
+        return step
 
 
 class ManagerFile(Settings):
     """The whole file."""
+
+    model_config = ConfigDict(validate_default=True)
 
     name: Annotated[
         str,
@@ -121,7 +175,7 @@ class ManagerFile(Settings):
     )
     advertise: Annotated[
         str,
-        AfterValidator(_as_ip),
+        AfterValidator(_as_reachable_ip),
         Field(
             description="the IP that others reach this manager by; default: bind, or the first private IPv4"
         ),
@@ -136,16 +190,26 @@ class ManagerFile(Settings):
     ] = ()
     group: GroupSettings = GroupSettings()
     subscription: SubscriptionSettings = SubscriptionSettings()
-    limits: dict[str, LimitSettings] = Field(default_factory=dict)
+    limits: Limited = Field(default_factory=dict)
     nodes: NodesSettings = NodesSettings()
     stats: StatsSettings = StatsSettings()
     log: LogSettings = LogSettings()
 
-    @model_validator(mode="after")
-    def _ports_differ(self) -> "ManagerFile":
-        if len({self.node_port, self.gossip_port, self.http_port}) < 3:
-            raise ValueError("needs three different ports: `node_port`, `gossip_port` and `http_port`")
-        return self
+    @field_validator("advertise")
+    @classmethod
+    def _is_of_the_family(cls, ip: str, info: ValidationInfo) -> str:
+        # What listens on [::] alone is reached by IPv6 alone, and which of those addresses nobody can guess.
+        if info.data.get("bind") == "::" and ":" not in ip:
+            raise ValueError("must be an IPv6 address of this host where `bind` is `::`")
+        return ip
+
+    @field_validator("gossip_port", "http_port")
+    @classmethod
+    def _is_no_other_port(cls, port: int, info: ValidationInfo) -> int:
+        for other in ("node_port", "gossip_port"):
+            if info.data.get(other) == port:
+                raise ValueError(f"is {port}, as is `{other}`: give each port a number of its own")
+        return port
 
 
 def core_config(file: ManagerFile) -> ManagerConfig:

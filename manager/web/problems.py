@@ -12,9 +12,9 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 def problem(status: int, detail: str, headers: dict[str, str] | None = None) -> web.Response:
     """A whole answer."""
     body = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status, "detail": detail}
-    return web.Response(
-        status=status, text=json.dumps(body), content_type="application/problem+json", headers=headers
-    )
+    # As bytes: this media type has no charset parameter.
+    content = json.dumps(body).encode()
+    return web.Response(status=status, body=content, content_type="application/problem+json", headers=headers)
 
 
 def of_http_error(error: web.HTTPException) -> web.Response:
