@@ -44,6 +44,12 @@ def _as_name(text: str) -> str:
     return text
 
 
+def _as_group(text: str) -> str:
+    if len(_as_name(text)) > 64:
+        raise ValueError(f"must be at most 64 characters, not {len(text)}")
+    return text
+
+
 def _as_ip(text: str) -> str:
     try:
         return str(ip_address(text))
@@ -100,8 +106,8 @@ class GroupSettings(Settings):
 
     name: Annotated[
         str,
-        AfterValidator(_as_name),
-        Field(max_length=64, description="managers of other groups are strangers"),
+        AfterValidator(_as_group),
+        Field(description="managers of other groups are strangers"),
     ] = "krakend"
     secret: Annotated[
         SecretStr,
@@ -136,6 +142,25 @@ class NodesSettings(Settings):
     forget_after: Annotated[Duration, Field(description="a node that is gone is listed for so long")] = (
         30 * 86400.0
     )
+
+    @field_validator("unreachable_after")
+    @classmethod
+    def _outlasts_a_heartbeat(cls, text: str, info: ValidationInfo) -> str:
+        heartbeat = info.data.get("heartbeat", 0.0)
+        if _silence(text, heartbeat) <= heartbeat:
+            raise ValueError(
+                f"must be longer than one heartbeat ({format_duration(heartbeat)}), not `{text}`"
+            )
+        return text
+
+    @field_validator("forget_after")
+    @classmethod
+    def _outlasts_the_window(cls, seconds: float, info: ValidationInfo) -> float:
+        # Its entry holds the seat of a node that may rejoin.
+        window = info.data.get("rejoin_window", 0.0)
+        if seconds < window:
+            raise ValueError(f"must be at least the `rejoin_window` ({format_duration(window)})")
+        return seconds
 
     @property
     def unreachable_seconds(self) -> float:
