@@ -17,9 +17,9 @@ from pydantic import (
 )
 
 from gossip.ledger import VALUE_BYTES_MAX
-from manager.core import ManagerConfig
 from manager.doors import is_near
 from manager.records import Setting
+from manager.terms import ManagerConfig
 from node.logs import LogSettings
 from node.protocol import Limit, Limits
 from node.settings import (

@@ -6,24 +6,28 @@ Times are RFC 3339 in UTC, durations seconds.
 from datetime import UTC, datetime
 from typing import Any
 
-from manager.core import LIMITS, SUBSCRIPTION, TAG_HTTP_PORT, Manager
+from gossip.messages import Address
+from manager.core import TAG_HTTP_PORT, Manager
 from manager.limits import shares
 from manager.records import NodeState
 from manager.registry import NodeView
+from manager.terms import LIMITS, SUBSCRIPTION
 from node.protocol import Limits
-from node.settings import format_duration
 
 
 def rfc3339(unix_seconds: float) -> str:
-    """`2026-11-24T13:37:00.000Z`."""
-    return datetime.fromtimestamp(unix_seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    """`2026-11-24T13:37:00.000Z`; 1970 for a number that is no time, which only a forged record holds."""
+    try:
+        at = datetime.fromtimestamp(unix_seconds, UTC)
+    except (ValueError, OverflowError, OSError):
+        at = datetime.fromtimestamp(0, UTC)
+    return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def limits_view(limits: Limits) -> dict[str, dict[str, Any]]:
     """`{name: {"max_rate", "every"}}`."""
     return {
-        name: {"max_rate": limit.max_rate, "every": format_duration(limit.every)}
-        for name, limit in sorted(limits.items())
+        name: {"max_rate": limit.max_rate, "every": limit.every} for name, limit in sorted(limits.items())
     }
 
 
@@ -103,6 +107,7 @@ def info_view(core: Manager, version: str, up_for: float) -> dict[str, Any]:
         "group": core.group.group_name,
         "version": version,
         "address": str(members.me.address),
+        "seed": str(Address(members.me.address.host, core.config.node_port)),
         "up_for": round(up_for, 3),
         "reconciled": core.group.reconciled,
         "managers": {"alive": len(core.group.kin()) + 1, "known": _managers_known(core)},

@@ -28,6 +28,8 @@ CLOSE_MOVING = 4001
 """The node moves to another manager: changes no state (rule I5)."""
 CLOSE_REFUSED = 4003
 """Follows a `Refused`."""
+CLOSE_SILENT = 4008
+"""The node was silent for so long that it counts as down: it may say hello again."""
 CLOSE_SUPERSEDED = 4009
 """Another session of this node has taken over."""
 

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from manager.core import ManagerConfig
+from manager.terms import ManagerConfig
 from node.protocol import Limit
 from simulations.checkers import unhealed
 from simulations.network import Network

@@ -10,8 +10,9 @@ from gossip.errors import WireError
 from gossip.group import Group
 from gossip.messages import Address, StreamMessage
 from gossip.wire import StreamReader, decode_packet, encode_packet, encode_stream
-from manager.core import TAG_HTTP_PORT, TAG_NODE_PORT, Manager, ManagerConfig
+from manager.core import TAG_HTTP_PORT, TAG_NODE_PORT, Manager
 from manager.effects import CloseNode, Count, Log, ManagerEffect, Stop, ToNode
+from manager.terms import ManagerConfig
 from node.effects import ApplyLimits, Close, Connect, NodeState, Save
 from node.effects import Effect as NodeEffect
 from node.effects import Log as NodeLog

@@ -7,13 +7,17 @@ import pytest
 
 from gossip.group import Group
 from gossip.messages import Address
-from manager.core import FULL, Manager, ManagerConfig
+from manager.core import Manager
 from manager.effects import CloseNode, Level, Log, ManagerEffect, ToNode
+from manager.identity import Identity
 from manager.records import NodeState
 from manager.registry import NodeView
+from manager.sessions import FULL
+from manager.terms import ManagerConfig
 from node.protocol import (
     CLOSE_MOVING,
     CLOSE_REFUSED,
+    CLOSE_SILENT,
     CLOSE_SUPERSEDED,
     Ask,
     Behind,
@@ -30,6 +34,7 @@ from node.protocol import (
     Welcome,
 )
 
+IDENTITY = Identity("blue", "")
 WALL = 1_800_000_000.0
 PEER = "10.1.0.1"
 
@@ -79,7 +84,7 @@ class Bench:
         self.now = end
 
     def node(self, number: int) -> NodeView:
-        view = self.core.registry.view(self.core.identity.id_of(key(number)))
+        view = self.core.registry.view(IDENTITY.id_of(key(number)))
         assert view is not None
         return view
 
@@ -104,8 +109,8 @@ def test_a_newcomer_is_welcomed_with_an_id_a_ticket_and_its_limits() -> None:
     bench = Bench(ManagerConfig(limits={"public": Limit(100.0)}))
     welcome = only(bench.say(1, hello(1)), Welcome)
     assert isinstance(welcome, Welcome)
-    assert welcome.id == bench.core.identity.id_of(key(1))
-    assert bench.core.identity.open(welcome.ticket).id == welcome.id
+    assert welcome.id == IDENTITY.id_of(key(1))
+    assert IDENTITY.open(welcome.ticket).id == welcome.id
     assert welcome.limits == {"public": Limit(100.0)}
     assert bench.lines(Level.INFO) == [f"Sending the limits to the krakend: {welcome.id}"]
 
@@ -237,12 +242,20 @@ def test_silence_makes_a_node_unreachable_after_three_heartbeats_and_down_after_
     assert (bench.state(1), bench.node(1).seat) == (NodeState.DOWN, False)
 
 
-@pytest.mark.parametrize("silent", [20.0, 90.0], ids=["unreachable", "down"])
-def test_a_silent_node_that_speaks_again_is_active_under_the_same_id(silent: float) -> None:
+def test_an_unreachable_node_that_speaks_again_is_active() -> None:
     bench = Bench()
     bench.say(1, hello(1))
-    bench.wait(silent)
+    bench.wait(20.0)
     assert only(bench.say(1, Report(number=2)), Reported) == Reported(number=2)
+    assert (bench.state(1), bench.node(1).seat) == (NodeState.ACTIVE, True)
+
+
+def test_a_node_that_is_down_is_let_go_and_welcome_to_say_hello_again() -> None:
+    bench = Bench()
+    bench.say(1, hello(1))
+    bench.wait(76.0)
+    assert bench.closed() == [(1, CLOSE_SILENT)]
+    assert only(bench.say(2, hello(1, incarnation=2)), Welcome)
     assert (bench.state(1), bench.node(1).seat) == (NodeState.ACTIVE, True)
 
 
@@ -253,7 +266,7 @@ def test_reports_keep_a_node_active_and_reach_the_stats() -> None:
         bench.wait(5.0)
         bench.say(1, Report(number=number, counters={"cpu_seconds": float(number)}))
     assert bench.state(1) is NodeState.ACTIVE
-    steps = bench.core.stats.view(WALL + bench.now)[bench.core.identity.id_of(key(1))]
+    steps = bench.core.stats.view(WALL + bench.now)[IDENTITY.id_of(key(1))]
     assert steps[-1]["counters"] == {"cpu_seconds": 9.0}
 
 

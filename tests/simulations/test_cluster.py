@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from manager.core import FULL
+from manager.sessions import FULL
 from simulations.checkers import oversold, unhealed
 from simulations.cluster import DEFAULT, Cluster
 from simulations.network import Links, Network

@@ -1,0 +1,159 @@
+"""What this manager writes about nodes: one record for each whose last hello it got.
+
+Only here is a record put on our page, changed by silence, aged, or taken over from before our start.
+"""
+
+from dataclasses import replace
+
+from gossip.effects import FormerPage
+from gossip.group import Group
+from gossip.ledger import SUCCEEDS, PageFull
+from manager.effects import Level
+from manager.outbox import Outbox
+from manager.records import NODE, NodeRecord, NodeState
+from manager.registry import Registry
+from manager.terms import ManagerConfig
+
+_RUNNING = (NodeState.ACTIVE, NodeState.UNREACHABLE)
+
+
+class NodePage:
+    """The node records of our own page."""
+
+    def __init__(self, group: Group, registry: Registry, config: ManagerConfig, outbox: Outbox) -> None:
+        self._group = group
+        self._registry = registry
+        self._config = config
+        self._outbox = outbox
+        self._last_heard: dict[str, float] = {}
+        """When a running node of ours last gave a sign of life."""
+
+    def record(self, id_: str) -> NodeRecord | None:
+        """What stands here about `id_`."""
+        return self._registry.own_record(id_)
+
+    def write(self, id_: str, record: NodeRecord, now: float, *, newcomer: bool = False) -> bool:
+        """Put `record` on our page; false where the page has no room for a newcomer."""
+        key = NODE + id_
+        try:
+            self._group.ledger.put(key, record.pack(), ends_something=not newcomer)
+        except PageFull:
+            self._outbox.count("ledger", "page_full")
+            return False
+        self._registry.page_changed(self._group.name, (key,), now)
+        return True
+
+    def change(self, id_: str, record: NodeRecord, state: NodeState, why: str, now: float) -> None:
+        """Let `record` have another state from now on; a node that is down has no seat."""
+        seat = record.seat and state is not NodeState.DOWN
+        self.write(id_, replace(record, state=state, why=why, seat=seat, since=self._group.wall(now)), now)
+
+    def erase(self, id_: str, now: float) -> None:
+        """Forget it."""
+        self._group.ledger.delete(NODE + id_)
+        self._registry.page_changed(self._group.name, (NODE + id_,), now)
+
+    def heard(self, id_: str, now: float) -> None:
+        """A running node of ours gave a sign of life."""
+        self._last_heard[id_] = now
+
+    def ended(self, id_: str, record: NodeRecord, why: str, now: float) -> None:
+        """The end of a running node was seen: it is removed, its seat held for the rejoin window."""
+        self._last_heard.pop(id_, None)
+        if record.state in _RUNNING:
+            self._outbox.log(Level.INFO, f"{id_} is removed: {why}")
+            self.change(id_, record, NodeState.REMOVED, why, now)
+
+    def outdated(self, id_: str, now: float) -> tuple[int, int] | None:
+        """Mark our record as moved where another page has a newer one; gives that one's order (rule I6)."""
+        own, view = self.record(id_), self._registry.view(id_)
+        if own is None or view is None or view.manager == self._group.name or view.record.order <= own.order:
+            return None
+        if own.state is not NodeState.MOVED:
+            self._last_heard.pop(id_, None)
+            self.change(id_, own, NodeState.MOVED, f"moved to {view.manager}", now)
+        return view.record.order
+
+    def adopt(self, former: FormerPage, now: float) -> None:
+        """Take over what stood on our page before we started: its nodes have time to come back (rule I6)."""
+        taken = 0
+        for key, value in former.entries:
+            if key.startswith(NODE):
+                taken += self._adopt(key[len(NODE) :], value, now)
+        self._group.ledger.put(SUCCEEDS, former.generation.to_bytes(8), ends_something=True)
+        if taken:
+            self._outbox.log(Level.INFO, f"took over {taken} nodes from before this manager's start")
+
+    def _adopt(self, id_: str, value: bytes, now: float) -> bool:
+        try:
+            record = NodeRecord.unpack(value)
+        except ValueError:
+            self._outbox.count("ledger", "bad_record")
+            return False
+        own, view = self.record(id_), self._registry.view(id_)
+        if record.state is NodeState.CLAIMED or (own is not None and own.order >= record.order):
+            return False
+        if view is not None and view.manager != self._group.name and view.record.order > record.order:
+            return False
+        if record.state in _RUNNING:
+            why = f"its manager {self._group.name} has started anew"
+            record = replace(record, state=NodeState.UNREACHABLE, since=self._group.wall(now), why=why)
+            self._last_heard[id_] = now - self._config.unreachable_after
+        return self.write(id_, record, now)
+
+    def sweep(self, now: float) -> list[str]:
+        """What time changes: silence, rejoin windows, forgetting. Gives the ids that are down from now on."""
+        down = [id_ for id_, heard in list(self._last_heard.items()) if self._judge(id_, now - heard, now)]
+        for id_, record in self._registry.own_records():
+            self._age(id_, record, now)
+        return down
+
+    def _judge(self, id_: str, silent: float, now: float) -> bool:
+        """Whether `id_`, silent for so many seconds, is down from now on."""
+        record, config = self.record(id_), self._config
+        if record is None or record.state not in _RUNNING:
+            del self._last_heard[id_]
+            return False
+        why = f"silent for {silent:.0f} s"
+        if silent > config.unreachable_after + config.grace:
+            del self._last_heard[id_]
+            self._outbox.log(Level.WARNING, f"{id_} is down: {why}")
+            self.change(id_, record, NodeState.DOWN, why, now)
+            return True
+        if record.state is NodeState.ACTIVE and silent > config.unreachable_after:
+            self._outbox.log(Level.WARNING, f"{id_} is unreachable: {why}")
+            self.change(id_, record, NodeState.UNREACHABLE, why, now)
+        return False
+
+    def _age(self, id_: str, record: NodeRecord, now: float) -> None:
+        """End rejoin windows, and forget what has been gone long enough, in the right order (rule I6)."""
+        age = self._group.wall(now) - record.since
+        match record.state:
+            case NodeState.REMOVED if record.seat and age > self._config.rejoin_window:
+                self.write(id_, replace(record, seat=False), now)
+            case NodeState.REMOVED | NodeState.DOWN if age > self._config.forget_after:
+                if self._registry.may_forget(id_):
+                    self.erase(id_, now)
+            case NodeState.REFUSED if age > 3 * self._config.retry_after:
+                self.erase(id_, now)
+            case NodeState.MOVED if (view := self._registry.view(id_)) is not None:
+                if view.manager == self._group.name:
+                    self.erase(id_, now)
+            case _:
+                pass
+
+    def mark_surplus(self, cap: int | None, now: float) -> dict[str, bool]:
+        """Mark our nodes beyond the cap, and unmark those within it (rule A3); gives whom that changed."""
+        if not self._registry.over and (cap is None or self._registry.used <= cap):
+            return {}
+        surplus = set() if cap is None else self._registry.surplus(cap)
+        changed: dict[str, bool] = {}
+        for id_, record in self._registry.own_records():
+            view, over = self._registry.view(id_), id_ in surplus
+            newest = view is not None and view.record == record
+            if record.state in _RUNNING and newest and record.over_limit != over:
+                level, where = (Level.WARNING, "over") if over else (Level.INFO, "within")
+                self._outbox.log(level, f"{id_} is {where} the limit")
+                self.write(id_, replace(record, over_limit=over, seat=not over), now)
+                changed[id_] = over
+        return changed

@@ -1,0 +1,457 @@
+"""The nodes that are connected here: hello, admission, reports, take-over, and what they are sent.
+
+Rules are named as in `STATE.md`: A (admission), I (identity).
+"""
+
+from dataclasses import dataclass, replace
+from math import inf
+
+from gossip.group import Group
+from manager.admission import Admission, Claim
+from manager.effects import Level
+from manager.identity import KEY_BYTES, Identity, Ticket, TicketError
+from manager.outbox import Outbox
+from manager.page import NodePage
+from manager.records import CLONE, CloneNote, NodeRecord, NodeState
+from manager.registry import Registry
+from manager.stats import StatsWindow
+from manager.terms import Terms
+from node.protocol import (
+    CLOSE_GOING,
+    CLOSE_MOVING,
+    CLOSE_PROTOCOL,
+    CLOSE_REFUSED,
+    CLOSE_SILENT,
+    CLOSE_SUPERSEDED,
+    PROTOCOL_MAX,
+    PROTOCOL_MIN,
+    Ask,
+    Behind,
+    Clone,
+    Hello,
+    Here,
+    Leave,
+    Limits,
+    LimitsPush,
+    Managers,
+    NodeMessage,
+    Redirect,
+    Refused,
+    Report,
+    Reported,
+    Welcome,
+    is_node_id,
+)
+
+FULL = "Your current subscription does not allow more nodes running. Please upgrade to add more nodes."
+_LIMITS_GAP_MIN = 0.05
+_LIMITS_GAP_PER_NODE = 0.0005
+_CLONE_NOTE_SECONDS = 3600.0
+_ANEW = "remove the node's state to join as a new node"
+
+
+@dataclass(slots=True)
+class _Session:
+    """One connection of a node. `id` is empty until a hello has been taken."""
+
+    conn: int
+    peer: str
+    id: str = ""
+    hello: Hello | None = None
+    admitted: bool = False
+    stamp: int = 0
+    limits_version: int = 0
+    limits_sent: tuple[Limits, bool] | None = None
+    challenge: tuple[int, int] | None = None
+    """The newer (incarnation, nonce) of its id, while it is asked whether it lives (rule I3)."""
+    challenge_ends: float = inf
+
+    @property
+    def order(self) -> tuple[int, int]:
+        return (0, 0) if self.hello is None else (self.hello.incarnation, self.hello.nonce)
+
+
+class Sessions:
+    """All connections of nodes, by number, and the one that speaks for each id."""
+
+    def __init__(
+        self, group: Group, registry: Registry, page: NodePage, terms: Terms, outbox: Outbox
+    ) -> None:
+        self.admission = Admission(group, registry)
+        self.stats = StatsWindow(terms.config.stats_window, terms.config.stats_step)
+        self.managers: tuple[str, ...] = ()
+        """Seed addresses of all managers alive, ours first."""
+        self.going = False
+        self.fresh = True
+        """Whether this manager has just started and admits no newcomer yet (rule A2)."""
+        self._identity = Identity(group.group_name, terms.config.secret)
+        self._group = group
+        self._registry = registry
+        self._page = page
+        self._terms = terms
+        self._outbox = outbox
+        self._sessions: dict[int, _Session] = {}
+        self._by_id: dict[str, _Session] = {}
+        self._newcomers: dict[int, _Session] = {}
+        self._clone_notes: dict[str, float] = {}
+        self._shares: Limits = {}
+        self._limits_at = inf
+
+    def __len__(self) -> int:
+        return len(self._sessions)
+
+    def served(self) -> list[str]:
+        """The ids of the nodes that are connected here and let in."""
+        return [id_ for id_, session in self._by_id.items() if session.admitted]
+
+    def next_deadline(self) -> float:
+        return min(self._limits_at, self.admission.next_deadline())
+
+    # What arrives
+
+    def received(self, conn: int, message: NodeMessage, peer: str, now: float) -> None:
+        """A frame from the node on `conn`, which comes from IP address `peer`."""
+        session = self._sessions.setdefault(conn, _Session(conn, peer))
+        match message:
+            case Hello():
+                self._hello(session, message, now)
+            case _ if session.hello is None:
+                self._outbox.count("node", "no_hello")
+                self._outbox.close(conn, CLOSE_PROTOCOL, "the first message must be a hello")
+                self._detach(session)
+            case Report():
+                self._report(session, message, now)
+            case Here():
+                self._here(session, now)
+            case Leave(reason=reason):
+                self._ended(session, f"left: {reason}" if reason else "left", now)
+
+    def closed(self, conn: int, code: int | None, now: float) -> None:
+        """The connection has ended, with the node's close code if there was one (rule I5)."""
+        session = self._sessions.get(conn)
+        if session is None:
+            return
+        if code == CLOSE_MOVING:
+            self._detach(session)
+            self._withdraw(session, now)
+        else:
+            self._ended(session, "connection ended", now)
+
+    def _hello(self, session: _Session, hello: Hello, now: float) -> None:
+        if session.conn in self._newcomers or self.admission.claim_of(session.conn) is not None:
+            return
+        id_, stamp, refusal = self._identify(hello)
+        if refusal is not None:
+            code, sentence = refusal
+            self._outbox.count("node", code)
+            self._outbox.log(Level.WARNING, f"refused a node from {session.peer}: {sentence}")
+            self._refuse(session, code, sentence)
+            return
+        if self.going:
+            # Not a redirect: two managers that both stop would send it to and fro without a pause.
+            self._refuse(session, "starting", f"manager {self._group.name} is stopping")
+            return
+        highest = self._registry.highest(id_)
+        if (hello.incarnation, hello.nonce) <= highest:
+            self._outbox.say(session.conn, Behind(incarnation=highest[0]))
+            return
+        earlier = self._by_id.get(id_)
+        if session.id and session.id != id_:
+            self._detach(session)
+            self._sessions[session.conn] = session
+        session.id, session.hello, session.admitted, session.stamp = id_, hello, False, stamp
+        session.limits_version = max(session.limits_version, hello.limits_version)
+        session.limits_sent, session.challenge, session.challenge_ends = None, None, inf
+        self._by_id[id_] = session
+        if earlier is not None and earlier is not session:
+            self._challenge(earlier, session.order, now)
+        if not self._admit_known(session, now):
+            self._newcomers[session.conn] = session
+
+    def _identify(self, hello: Hello) -> tuple[str, int, tuple[str, str] | None]:
+        """Its id, the stamp of its ticket, and what is wrong with it as (code, sentence)."""
+        if hello.protocol_min > PROTOCOL_MAX or hello.protocol_max < PROTOCOL_MIN:
+            ours = f"{PROTOCOL_MIN} to {PROTOCOL_MAX}"
+            theirs = f"{hello.protocol_min} to {hello.protocol_max}"
+            return (
+                "",
+                0,
+                ("protocol", f"it speaks protocol {theirs}, this manager {ours}: upgrade the older one"),
+            )
+        if len(hello.key) != KEY_BYTES or hello.incarnation < 1:
+            return "", 0, ("invalid", f"hello.key must be {KEY_BYTES} bytes and hello.incarnation above 0")
+        if hello.id and not is_node_id(hello.id):
+            return "", 0, ("invalid", "hello.id is not of the form krakend_<uuid4>")
+        id_ = self._identity.id_of(hello.key)
+        if hello.id and hello.id != id_:
+            return id_, 0, ("foreign", f"its id is of another group; {_ANEW}")
+        if not hello.ticket:
+            return id_, 0, None
+        try:
+            ticket = self._identity.open(hello.ticket)
+        except TicketError as error:
+            return id_, 0, ("foreign", str(error))
+        if ticket.id != id_:
+            return id_, 0, ("foreign", f"its ticket is another node's; {_ANEW}")
+        return id_, ticket.stamp, None
+
+    def _report(self, session: _Session, report: Report, now: float) -> None:
+        assert session.hello is not None
+        self._outbox.say(session.conn, Reported(number=report.number))
+        record = self._page.record(session.id)
+        if not session.admitted or record is None or record.order != session.order:
+            return
+        self._page.heard(session.id, now)
+        if report.counters:
+            self.stats.add(session.id, session.hello.nonce, report.counters, self._group.wall(now))
+        if record.gateway != report.gateway:
+            record = replace(record, gateway=report.gateway)
+            self._page.write(session.id, record, now)
+        if record.state is NodeState.UNREACHABLE:
+            self._outbox.log(Level.INFO, f"{session.id} speaks again")
+            self._page.change(session.id, record, NodeState.ACTIVE, "speaks again", now)
+
+    def _ended(self, session: _Session, why: str, now: float) -> None:
+        """The node's end was seen; it counts for this session's incarnation only (rule I1)."""
+        self._detach(session)
+        record = self._page.record(session.id)
+        if not self._withdraw(session, now) and session.admitted and record and record.order == session.order:
+            self._page.ended(session.id, record, why, now)
+
+    def _withdraw(self, session: _Session, now: float) -> bool:
+        """Take back the claim of a newcomer that went away; false where it had none."""
+        if self.admission.withdraw(session.conn) is None:
+            return False
+        self._page.erase(session.id, now)
+        return True
+
+    def _detach(self, session: _Session) -> None:
+        """Forget the connection; whatever its node's record says stays."""
+        self._sessions.pop(session.conn, None)
+        self._newcomers.pop(session.conn, None)
+        if self._by_id.get(session.id) is session:
+            del self._by_id[session.id]
+
+    # Letting in
+
+    def _admit_known(self, session: _Session, now: float) -> bool:
+        """Let in a node that is known here or brings a ticket: it is never refused (rules A2, A4)."""
+        view, stamp = self._registry.view(session.id), session.stamp
+        if view is not None and view.shown and view.state is not NodeState.REFUSED:
+            stamp = view.record.stamp or stamp
+            if view.seat or (view.running and view.record.over_limit):
+                self._welcome(session, stamp, view.record.over_limit, now)
+                return True
+        elif not stamp:
+            return False
+        cap = self._terms.max_nodes
+        free = cap is None or self._registry.used + self._registry.over < cap
+        self._welcome(session, stamp if free else self.admission.new_stamp(now), not free, now)
+        return True
+
+    def admit_newcomers(self, now: float) -> None:
+        """Decide about everyone who waits, as far as that can be decided now (rules A1, A2)."""
+        if self.fresh:
+            return
+        cap = self._terms.max_nodes
+        for conn, session in list(self._newcomers.items()):
+            way = self.admission.way(cap)
+            if way == "wait":
+                break
+            del self._newcomers[conn]
+            if way == "claim":
+                self._claim(session, now)
+            else:
+                self._welcome(session, self.admission.new_stamp(now), False, now)
+                self.admission.note_open()
+        for claim, admitted in self.admission.judge(cap, now):
+            session = self._sessions[claim.conn]
+            if admitted:
+                self._welcome(session, claim.stamp, False, now)
+            else:
+                self._refuse_full(session, now)
+
+    def _claim(self, session: _Session, now: float) -> None:
+        stamp = self.admission.new_stamp(now)
+        record = self._record(session, NodeState.CLAIMED, stamp, "claims a seat", now)
+        if self._page.write(session.id, record, now, newcomer=True):
+            version = self._group.ledger.own.version
+            self.admission.claimed(Claim(session.conn, session.id, stamp, version, now))
+        else:
+            self._refuse_page_full(session)
+
+    def _welcome(self, session: _Session, stamp: int, over: bool, now: float) -> None:
+        assert session.hello is not None
+        why = f"said hello to {self._group.name}"
+        record = self._record(session, NodeState.ACTIVE, stamp, why, now)
+        record = replace(record, seat=not over, over_limit=over)
+        if not self._page.write(session.id, record, now, newcomer=self._page.record(session.id) is None):
+            self._refuse_page_full(session)
+            return
+        session.admitted, session.stamp = True, stamp
+        self._page.heard(session.id, now)
+        share = self._terms.share(self._registry.running)
+        session.limits_version += 1
+        session.limits_sent = (share, over)
+        welcome = Welcome(
+            id=session.id,
+            ticket=self._identity.seal(Ticket(self._identity.group, session.id, stamp)),
+            incarnation=session.hello.incarnation,
+            manager=self._group.name,
+            managers=self.managers,
+            heartbeat=self._terms.config.heartbeat,
+            limits_version=session.limits_version,
+            limits=share,
+            free_limits=self._terms.config.free_limits,
+            over_limit=over,
+        )
+        self._outbox.say(session.conn, welcome)
+        self._outbox.log(Level.INFO, f"Sending the limits to the krakend: {session.id}")
+
+    def _record(self, session: _Session, state: NodeState, stamp: int, why: str, now: float) -> NodeRecord:
+        """What is to stand about the node of `session`, without a seat."""
+        hello = session.hello
+        assert hello is not None
+        return NodeRecord(
+            state=state,
+            incarnation=hello.incarnation,
+            nonce=hello.nonce,
+            stamp=stamp,
+            seat=False,
+            over_limit=False,
+            since=self._group.wall(now),
+            why=why,
+            name=hello.name,
+            address=hello.address or session.peer,
+            gateway=hello.gateway,
+        )
+
+    def _refuse_full(self, session: _Session, now: float) -> None:
+        self._page.write(session.id, self._record(session, NodeState.REFUSED, 0, FULL, now), now)
+        self._outbox.log(Level.WARNING, FULL)
+        self._outbox.log(Level.DEBUG, f"refused {session.id} ({session.peer}): all seats are taken")
+        self._refuse(session, "full", FULL)
+
+    def _refuse_page_full(self, session: _Session) -> None:
+        sentence = (
+            f"manager {self._group.name} has no room for more nodes on its page: join by another manager"
+        )
+        self._outbox.log(Level.ERROR, sentence)
+        self._refuse(session, "starting", sentence)
+
+    def _refuse(self, session: _Session, code: str, sentence: str) -> None:
+        refused = Refused(
+            code=code,
+            sentence=sentence,
+            retry_after=self._terms.config.retry_after,
+            managers=self.managers,
+            free_limits=self._terms.config.free_limits,
+        )
+        self._outbox.say(session.conn, refused)
+        self._outbox.close(session.conn, CLOSE_REFUSED, code)
+        self._detach(session)
+
+    # Take-over and clones (rule I3)
+
+    def newer_elsewhere(self, id_: str, order: tuple[int, int], now: float) -> None:
+        """Another page has a newer record: a session that still stands here is asked whether it lives."""
+        session = self._by_id.get(id_)
+        if session is not None and session.order < order and session.challenge is None:
+            self._challenge(session, order, now)
+
+    def clone_noted(self, id_: str, note: CloneNote) -> None:
+        """The manager of an earlier session says that it lives: the one of the note's hello is a clone."""
+        session = self._by_id.get(id_)
+        if session is not None and session.order == (note.incarnation, note.nonce):
+            self._cloned(session)
+
+    def _challenge(self, session: _Session, newer: tuple[int, int], now: float) -> None:
+        session.admitted = False
+        session.challenge = newer
+        session.challenge_ends = now + self._terms.config.unreachable_after
+        self._outbox.say(session.conn, Ask(number=newer[0]))
+
+    def _here(self, session: _Session, now: float) -> None:
+        if session.challenge is None:
+            return
+        newer, session.challenge, session.challenge_ends = session.challenge, None, inf
+        text = f"{session.id} runs twice: the newer process must become a node of its own"
+        self._outbox.log(Level.WARNING, text)
+        other = self._by_id.get(session.id)
+        if other is not None and other is not session and other.order == newer:
+            self._cloned(other)
+        else:
+            self._group.ledger.put(CLONE + session.id, CloneNote(*newer).pack(), ends_something=True)
+            self._clone_notes[session.id] = now + _CLONE_NOTE_SECONDS
+        self._by_id[session.id] = session
+        self._outbox.say(session.conn, Behind(incarnation=newer[0]))
+
+    def _cloned(self, session: _Session) -> None:
+        sentence = f"{session.id} already runs elsewhere: this node draws a new identity"
+        self._outbox.say(session.conn, Clone(sentence=sentence))
+        self._detach(session)
+        self._sessions[session.conn] = _Session(session.conn, session.peer)
+
+    # What time and others change
+
+    def sweep(self, now: float) -> None:
+        """End the sessions that did not answer a challenge, and notes that have served."""
+        for session in list(self._sessions.values()):
+            if session.challenge_ends <= now:
+                self._outbox.count("node", "superseded")
+                self._outbox.close(session.conn, CLOSE_SUPERSEDED, "a newer session has taken over")
+                self._detach(session)
+        for id_ in [id_ for id_, ends in self._clone_notes.items() if ends <= now]:
+            del self._clone_notes[id_]
+            self._group.ledger.delete(CLONE + id_)
+        self.stats.expire(self._group.wall(now))
+
+    def is_down(self, id_: str) -> None:
+        """Let go of a connection that has been silent for too long; its node may say hello again."""
+        session = self._by_id.get(id_)
+        if session is not None:
+            self._outbox.close(session.conn, CLOSE_SILENT, "silent for too long")
+            self._detach(session)
+
+    def tell_managers(self, managers: tuple[str, ...]) -> None:
+        """These are the managers to fall back on from now on."""
+        self.managers = managers
+        for session in self._by_id.values():
+            if session.admitted:
+                self._outbox.say(session.conn, Managers(managers=managers))
+
+    def send_away(self) -> None:
+        """This manager goes: everybody moves to another, or comes back when there is one."""
+        self.going = True
+        others = self.managers[1:]
+        for session in list(self._sessions.values()):
+            if others:
+                self._outbox.say(session.conn, Redirect(managers=others, going=True))
+            else:
+                self._outbox.close(session.conn, CLOSE_GOING, "this manager stops")
+                self._detach(session)
+
+    def check_limits(self, now: float) -> None:
+        """Push the shares whenever they change, the more nodes the less often."""
+        share = self._terms.share(self._registry.running)
+        if self._limits_at == inf and share != self._shares:
+            self._limits_at = now + max(_LIMITS_GAP_MIN, _LIMITS_GAP_PER_NODE * len(self._by_id))
+        elif self._limits_at <= now:
+            self._limits_at = inf
+            self._shares = share
+            for session in self._by_id.values():
+                record = self._page.record(session.id)
+                if record is not None:
+                    self.send_limits(session.id, record.over_limit)
+
+    def send_limits(self, id_: str, over: bool) -> None:
+        """Tell the node its share, unless it has been told."""
+        session = self._by_id.get(id_)
+        share = self._terms.share(self._registry.running)
+        if session is None or not session.admitted or session.limits_sent == (share, over):
+            return
+        session.limits_version += 1
+        session.limits_sent = (share, over)
+        push = LimitsPush(version=session.limits_version, limits=share, over_limit=over)
+        self._outbox.say(session.conn, push)
+        self._outbox.log(Level.DEBUG, f"Sending the limits to the krakend: {id_}")

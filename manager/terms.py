@@ -1,0 +1,61 @@
+"""What holds for this manager: its configuration, and what the operator set for the whole group."""
+
+from dataclasses import dataclass, field
+
+from gossip.ledger import Ledger
+from manager.limits import shares
+from manager.settings import Settings
+from node.protocol import Limit, Limits
+
+SUBSCRIPTION = "subscription"
+LIMITS = "limits"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ManagerConfig:
+    """What the core needs of the configuration. Durations are seconds."""
+
+    secret: str = ""
+    node_port: int = 7000
+    http_port: int = 9897
+    heartbeat: float = 5.0
+    unreachable_after: float = 15.0
+    grace: float = 60.0
+    rejoin_window: float = 60.0
+    retry_after: float = 15.0
+    forget_after: float = 30 * 86400.0
+    max_nodes: int | None = None
+    free_limits: Limits = field(default_factory=dict)
+    limits: Limits = field(default_factory=dict)
+    stats_window: float = 3600.0
+    stats_step: float = 10.0
+
+
+class Terms:
+    """Cap and limits in force, as the settings on the pages say; `settings` also changes them."""
+
+    def __init__(self, ledger: Ledger, config: ManagerConfig) -> None:
+        self.config = config
+        self.settings = Settings(ledger)
+        if config.max_nodes is not None:
+            self.settings.put_yaml(SUBSCRIPTION, config.max_nodes)
+        if config.limits:
+            plain = {name: [limit.max_rate, limit.every] for name, limit in config.limits.items()}
+            self.settings.put_yaml(LIMITS, plain)
+
+    @property
+    def max_nodes(self) -> int | None:
+        """The cap; None for none."""
+        setting = self.settings.get(SUBSCRIPTION)
+        return None if setting is None else setting.value
+
+    @property
+    def limits(self) -> Limits:
+        """The cluster-wide limits."""
+        setting = self.settings.get(LIMITS)
+        pairs = {} if setting is None else setting.value
+        return {name: Limit(rate, every) for name, (rate, every) in pairs.items()}
+
+    def share(self, running: int) -> Limits:
+        """One node's part of the limits while `running` nodes run."""
+        return shares(self.limits, running)
