@@ -4,17 +4,17 @@ Exit codes: 0 done, 1 failed, 2 wrong usage or configuration, 3 not found, 5 no 
 """
 
 import argparse
+import io
 import json
 import os
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from manager.client import ClientError, NoManager, NotFound, request
+from manager.client import HTTP_PORT, ClientError, NoManager, NotFound, base_url, request
 from manager.tables import pairs, table
 
-DEFAULT_MANAGER = "http://127.0.0.1:9897"
-FAILED, USAGE, NOT_FOUND, UNREACHABLE = 1, 2, 3, 5
+FAILED, USAGE, NOT_FOUND, UNREACHABLE, INTERRUPTED = 1, 2, 3, 5, 130
 _MEMBERS = ("name", "state", "address", "kind")
 _NODES = ("id", "name", "state", "manager", "address", "seat", "since", "why")
 
@@ -26,9 +26,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
         main_manager(given[1:], program="kcm run")
     parser = _parser()
     options = parser.parse_args(given)
-    if options.verb is None:
+    if options.action is None:
         parser.print_help()
         sys.exit(USAGE)
+    try:
+        options.manager = base_url(
+            options.manager or os.environ.get("KCM_MANAGER") or f"127.0.0.1:{HTTP_PORT}"
+        )
+    except ValueError as error:
+        parser.error(f"{'--manager' if options.manager else 'variable KCM_MANAGER'} {error}")
     sys.exit(_carry_out(options))
 
 
@@ -47,6 +53,9 @@ def _parser() -> argparse.ArgumentParser:
         epilog="Exit codes: 0 done, 1 failed, 2 wrong usage, 3 not found, 5 no manager reachable.",
         allow_abbrev=False,
     )
+    parser.add_argument("--version", action=_Version, nargs=0, help="print the version, and end")
+    parser.set_defaults(action=None, manager=None, output="table")
+    _add_common(parser)
     verbs = parser.add_subparsers(dest="verb", metavar="VERB")
     verbs.add_parser("run", help="start a manager (see `kcm run --help`)", add_help=False)
     _verb(verbs, "members", "the managers of the group, and other members", _members)
@@ -58,19 +67,47 @@ def _parser() -> argparse.ArgumentParser:
     more = subscription.add_subparsers(dest="what", metavar="show|set", required=True)
     _verb(more, "show", "the cap, and how much of it is used", _subscription)
     set_ = _verb(more, "set", "change the cap, on all managers at once", _set_subscription)
-    set_.add_argument("--max-nodes", type=int, required=True, metavar="N", help="as many nodes may run")
+    set_.add_argument("--max-nodes", type=_count, required=True, metavar="N", help="as many nodes may run")
     return parser
+
+
+class _Version(argparse.Action):
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        # To find it takes longer than to load the rest.
+        from manager.version import installed_version
+
+        print(f"kcm {installed_version()}")
+        parser.exit()
 
 
 def _verb(verbs: Any, name: str, text: str, action: Callable[[argparse.Namespace], str]) -> Any:
     parser = verbs.add_parser(name, help=text, description=text, allow_abbrev=False)
-    manager = os.environ.get("KCM_MANAGER") or DEFAULT_MANAGER
-    parser.add_argument("--manager", default=manager, metavar="URL", help=f"the manager to ask ({manager})")
-    parser.add_argument(
-        "-o", "--output", choices=("table", "json"), default="table", help="form of the answer"
-    )
+    _add_common(parser)
     parser.set_defaults(action=action)
     return parser
+
+
+def _add_common(parser: argparse.ArgumentParser) -> None:
+    """Options that may stand before the verb and after it."""
+    parser.add_argument(
+        "--manager",
+        default=argparse.SUPPRESS,
+        metavar="URL",
+        help=f"the manager to ask; default: KCM_MANAGER, or http://127.0.0.1:{HTTP_PORT}",
+    )
+    parser.add_argument(
+        "-o",
+        "--output",
+        choices=("table", "json"),
+        default=argparse.SUPPRESS,
+        help="form of the answer; default: table",
+    )
+
+
+def _count(text: str) -> int:
+    if text.isdecimal() and len(text) < 10:
+        return int(text)
+    raise argparse.ArgumentTypeError(f"must be a whole number from 0, not {text!r}")
 
 
 def _carry_out(options: argparse.Namespace) -> int:
@@ -82,6 +119,13 @@ def _carry_out(options: argparse.Namespace) -> int:
         return _fail(error, NOT_FOUND)
     except ClientError as error:
         return _fail(error, FAILED)
+    except (KeyError, TypeError, AttributeError):
+        return _fail(f"what answers at {options.manager} is no manager of this version", UNREACHABLE)
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # Names are any text, a terminal's alphabet need not have all of it.
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         print(text, flush=True)
     except BrokenPipeError:
@@ -90,7 +134,7 @@ def _carry_out(options: argparse.Namespace) -> int:
     return 0
 
 
-def _fail(error: ClientError, code: int) -> int:
+def _fail(error: ClientError | str, code: int) -> int:
     print(f"kcm: {error}", file=sys.stderr)
     return code
 

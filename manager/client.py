@@ -2,10 +2,14 @@
 
 import json
 import urllib.error
+import urllib.parse
 import urllib.request
+from http.client import HTTPException
 from typing import Any
 
 SECONDS_MAX = 5.0
+HTTP_PORT = 9897
+_REMEDY = "start one with `kcm run`, or name another by --manager URL or KCM_MANAGER"
 
 
 class ClientError(Exception):
@@ -13,37 +17,51 @@ class ClientError(Exception):
 
 
 class NoManager(ClientError):
-    """Nobody answered at the address."""
+    """Nobody answered at the address, or somebody else."""
 
 
 class NotFound(ClientError):
     """The manager knows no such thing."""
 
 
-def request(manager: str, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
-    """The JSON that `manager` (a base URL) answers; raises `ClientError`."""
-    url = f"{manager.rstrip('/')}{path}"
+def base_url(text: str) -> str:
+    """The base URL that `text` means, also as `host:port`; raises `ValueError` with what to write."""
+    url = text if "://" in text else f"http://{text}"
+    parts = urllib.parse.urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname or not text.isprintable() or " " in text:
+        raise ValueError(f"must be a URL such as http://127.0.0.1:{HTTP_PORT}, not {text!r}")
+    port = "" if "://" in text or parts.port else f":{HTTP_PORT}"
+    return url.rstrip("/") + port
+
+
+def request(manager: str, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+    """The JSON object that `manager` (a base URL) answers; raises `ClientError`."""
     data = None if body is None else json.dumps(body).encode()
+    asked = urllib.request.Request(
+        manager + urllib.parse.quote(path), data, {"Content-Type": "application/json"}, method=method
+    )
+    # A proxy from the environment would be asked for addresses that only we can reach.
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
-        asked = urllib.request.Request(url, data, {"Content-Type": "application/json"}, method=method)
-        # A proxy from the environment would be asked for addresses that only we can reach.
-        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         with opener.open(asked, timeout=SECONDS_MAX) as answer:
-            return json.loads(answer.read())
+            found = json.loads(answer.read())
     except urllib.error.HTTPError as error:
         with error:
-            detail = _detail(error)
-        raise (NotFound if error.code == 404 else ClientError)(detail) from None
-    except (OSError, ValueError) as error:
+            raise _refusal(error, manager) from None
+    except (OSError, HTTPException) as error:
         reason = error.reason if isinstance(error, urllib.error.URLError) else error
-        raise NoManager(
-            f"no manager answers at {manager} ({reason}): start one with `kcm run`, or name another by"
-            " --manager URL or KCM_MANAGER"
-        ) from None
+        raise NoManager(f"no manager answers at {manager} ({reason}): {_REMEDY}") from None
+    except (ValueError, RecursionError):
+        found = None
+    if not isinstance(found, dict):
+        raise NoManager(f"what answers at {manager} is no manager: {_REMEDY}")
+    return found
 
 
-def _detail(error: urllib.error.HTTPError) -> str:
+def _refusal(error: urllib.error.HTTPError, manager: str) -> ClientError:
     try:
-        return str(json.loads(error.read())["detail"])
-    except (ValueError, KeyError, TypeError):
-        return f"the manager answered {error.code} {error.reason}"
+        detail = str(json.loads(error.read())["detail"])
+    except (OSError, HTTPException, ValueError, LookupError, TypeError, RecursionError):
+        # A manager says what is wrong; whoever does not is something else.
+        return NoManager(f"what answers at {manager} is no manager, it says {error.code}: {_REMEDY}")
+    return NotFound(detail) if error.code == 404 else ClientError(detail)

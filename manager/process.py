@@ -11,7 +11,7 @@ from pathlib import Path
 from manager.config import CONFIG_FILE, ManagerFile, address_to_advertise
 from manager.doors import is_near
 from manager.host import run_manager
-from manager.web.app import installed_version
+from manager.version import installed_version
 from node import logs, loop
 from node.settings import Loaded, SettingsError, add_arguments, dump, load, options_given
 

@@ -6,8 +6,9 @@ Times are RFC 3339 in UTC, durations seconds.
 from datetime import UTC, datetime
 from typing import Any
 
+from gossip.members import Member
 from gossip.messages import Address
-from manager.core import TAG_HTTP_PORT, Manager
+from manager.core import TAG_HTTP_PORT, TAG_NODE_PORT, Manager
 from manager.limits import shares
 from manager.records import NodeState
 from manager.registry import NodeView
@@ -107,7 +108,7 @@ def info_view(core: Manager, version: str, up_for: float) -> dict[str, Any]:
         "group": core.group.group_name,
         "version": version,
         "address": str(members.me.address),
-        "seed": str(Address(members.me.address.host, core.config.node_port)),
+        "seed": _door(core, members.me, TAG_NODE_PORT),
         "up_for": round(up_for, 3),
         "reconciled": core.group.reconciled,
         "managers": {"alive": len(core.group.kin()) + 1, "known": _managers_known(core)},
@@ -118,15 +119,14 @@ def info_view(core: Manager, version: str, up_for: float) -> dict[str, Any]:
 
 def other_managers(core: Manager) -> dict[str, str]:
     """The base URL of each other manager's API that is alive, by name."""
-    return {
-        member.name: f"http://{_host(member.address.host)}:{port}"
-        for member in core.group.kin()
-        if (port := core.group.tags(member).get(TAG_HTTP_PORT, "")).isdigit()
-    }
+    doors = {member.name: _door(core, member, TAG_HTTP_PORT) for member in core.group.kin()}
+    return {name: f"http://{door}" for name, door in doors.items() if door is not None}
 
 
-def _host(ip: str) -> str:
-    return f"[{ip}]" if ":" in ip else ip
+def _door(core: Manager, member: Member, tag: str) -> str | None:
+    """Where `member` listens on the port that its `tag` names."""
+    port = core.group.tags(member).get(tag, "")
+    return str(Address(member.address.host, int(port))) if port.isdecimal() and len(port) < 6 else None
 
 
 def _managers_known(core: Manager) -> int:

@@ -3,19 +3,20 @@
 import asyncio
 import json
 import logging
-from collections.abc import Mapping
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from manager import views
 from manager.doors import is_near, may_change
+from manager.version import installed_version
 from manager.web.metrics import exposition
 from manager.web.operations import Operations
 from manager.web.problems import Handler, of_http_error, problem
+from manager.web.stats import Series, merged, series_in
 
 log = logging.getLogger(__name__)
 
@@ -24,12 +25,15 @@ MAX_NODES_MAX = 1_000_000
 STATS_SECONDS_MAX = 2.0
 """Other managers that have not answered by then are counted as not answering."""
 _STATIC = Path(__file__).parent / "static"
+_TYPES = {".html": "text/html", ".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
+_COUNTED = {400: "bad_request", 413: "too_large", 415: "not_json"}
 _OPERATIONS = web.AppKey("operations", Operations)
 _STARTED = web.AppKey("started", float)
 _HEADERS = {
     "Cache-Control": "no-store",
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
     "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "Cross-Origin-Resource-Policy": "same-origin",
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
 }
@@ -43,15 +47,13 @@ def create_app(operations: Operations) -> web.Application:
     app[_OPERATIONS] = operations
     app[_STARTED] = operations.now()
     app.add_routes(routes)
+    logging.getLogger("aiohttp.server").addFilter(_is_ours)
     return app
 
 
-def installed_version() -> str:
-    """Of the installed distribution."""
-    try:
-        return version("krakend-cluster-manager")
-    except PackageNotFoundError:
-        return "unknown"
+def _is_ours(record: logging.LogRecord) -> bool:
+    """Whether a line of aiohttp's is about our failure: anybody may send what is not HTTP, and gets a 400."""
+    return not (record.exc_info and isinstance(record.exc_info[1], HttpProcessingError))
 
 
 @web.middleware
@@ -64,6 +66,8 @@ async def _explain(request: web.Request, handler: Handler) -> web.StreamResponse
     except Exception:
         log.exception("%s %s failed", request.method, request.path)
         answer = problem(500, "this manager failed to answer; its log says why")
+    if answer.status in _COUNTED:
+        request.app[_OPERATIONS].count("http", _COUNTED[answer.status])
     answer.headers.update(_HEADERS)
     return answer
 
@@ -88,12 +92,18 @@ async def _guard(request: web.Request, handler: Handler) -> web.StreamResponse:
 
 @routes.get("/")
 async def page(request: web.Request) -> web.FileResponse:
-    return web.FileResponse(_STATIC / "index.html")
+    return _file("index.html")
 
 
 @routes.get("/static/{name:page\\.js|style\\.css|icon\\.svg}")
 async def static(request: web.Request) -> web.FileResponse:
-    return web.FileResponse(_STATIC / request.match_info["name"])
+    return _file(request.match_info["name"])
+
+
+def _file(name: str) -> web.FileResponse:
+    path = _STATIC / name
+    # Named here and not guessed: what the system's tables say of .js a browser may refuse to run.
+    return web.FileResponse(path, headers={"Content-Type": f"{_TYPES[path.suffix]}; charset=utf-8"})
 
 
 # What monitors ask
@@ -201,43 +211,27 @@ async def stats(request: web.Request) -> web.Response:
     answers = await asyncio.gather(*(_ask(operations.http, url) for url in others.values()))
     heard = [answer for answer in answers if answer is not None]
     managers = {"asked": 1 + len(others), "answered": 1 + len(heard)}
-    return web.json_response({"managers": managers, **shape, "nodes": merge_stats([own, *heard])})
+    return web.json_response({"managers": managers, **shape, "nodes": merged([own, *heard])})
 
 
-async def _ask(http: aiohttp.ClientSession, url: str) -> dict[str, Any] | None:
+async def _ask(http: aiohttp.ClientSession, url: str) -> Series | None:
     timeout = aiohttp.ClientTimeout(total=STATS_SECONDS_MAX)
     try:
-        async with http.get(f"{url}/api/v1/stats?local=1", timeout=timeout, raise_for_status=True) as answer:
-            found = (await answer.json())["nodes"]
-            return found if isinstance(found, dict) else None
-    except (aiohttp.ClientError, TimeoutError, ValueError, KeyError, TypeError):
+        async with http.get(
+            f"{url}/api/v1/stats?local=1", timeout=timeout, raise_for_status=True, allow_redirects=False
+        ) as answer:
+            return series_in(await answer.json())
+    except (aiohttp.ClientError, TimeoutError, ValueError, RecursionError):
         return None
-
-
-def merge_stats(answers: list[Mapping[str, Any]]) -> dict[str, list[dict[str, Any]]]:
-    """One series a node of several managers' windows.
-
-    Counters are cumulative per (id, nonce): where two managers have the same step of a node, which moved
-    within it, the larger report is the later one. They are never added up (rule I8).
-    """
-    steps: dict[str, dict[tuple[float, int], dict[str, Any]]] = {}
-    for answer in answers:
-        for id_, series in answer.items():
-            for step in series:
-                known = steps.setdefault(id_, {}).setdefault((step["at"], step["nonce"]), step)
-                if sum(step["counters"].values()) > sum(known["counters"].values()):
-                    steps[id_][step["at"], step["nonce"]] = step
-    return {id_: [found[key] for key in sorted(found)] for id_, found in sorted(steps.items())}
 
 
 async def _json(request: web.Request, fields: set[str]) -> dict[str, Any]:
     """The object in the body, with no other fields; raises the answer where there is none."""
     if request.content_type != "application/json":
         raise web.HTTPUnsupportedMediaType(text="send a JSON object with Content-Type: application/json")
-    text = await request.text()
     try:
-        body = json.loads(text or "{}")
-    except ValueError as error:
+        body = json.loads(await request.read(), object_pairs_hook=_once_each)
+    except (ValueError, RecursionError) as error:
         raise web.HTTPBadRequest(text=f"the body is not JSON: {error}") from None
     if not isinstance(body, dict):
         raise web.HTTPBadRequest(text="the body must be a JSON object")
@@ -246,3 +240,10 @@ async def _json(request: web.Request, fields: set[str]) -> dict[str, Any]:
         known = ", ".join(sorted(fields))
         raise web.HTTPBadRequest(text=f"unknown field {unknown[0][:100]!r}; known: {known}")
     return body
+
+
+def _once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    fields = dict(pairs)
+    if len(fields) < len(pairs):
+        raise ValueError("a field stands twice")
+    return fields
