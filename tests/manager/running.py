@@ -1,0 +1,92 @@
+"""A manager's core with nodes and members, and the operations that the API needs around it."""
+
+from collections import Counter
+from random import Random
+
+from aiohttp import ClientSession
+
+from gossip.group import LEDGER_PROTOCOL, TAG_GROUP, TAG_SPEAKS, Group
+from gossip.messages import OUR_VERSIONS, Address, Alive, Dead, Message
+from gossip.wire import encode_tags
+from manager.core import TAG_HTTP_PORT, TAG_NODE_PORT, Manager
+from manager.identity import Identity
+from manager.terms import ManagerConfig
+from node.protocol import Hello, NodeMessage
+
+IDENTITY = Identity("blue", "")
+WALL = 1_800_000_000.0
+"""Seconds since 1970 when these managers' time is 0."""
+
+
+class Running:
+    """Manager m1 of group blue: `Operations` over a real core, whose time only `wait` moves."""
+
+    def __init__(self, config: ManagerConfig | None = None, *, http: ClientSession | None = None) -> None:
+        group = Group(
+            name="m1",
+            address=Address("10.0.0.1", 7946),
+            group_name="blue",
+            tags={TAG_NODE_PORT: "7000", TAG_HTTP_PORT: "9897"},
+            random=Random(1),
+            now=0.0,
+            wall_offset=WALL,
+        )
+        self.core = Manager(group, config or ManagerConfig(), 0.0)
+        self.core.tick(0.0)
+        self.counts: Counter[tuple[str, str]] = Counter()
+        self.left: list[bool] = []
+        """For good or not, each time it was told to leave."""
+        self._http = http
+        self._now = 0.0
+
+    @property
+    def http(self) -> ClientSession:
+        assert self._http is not None
+        return self._http
+
+    def now(self) -> float:
+        return self._now
+
+    def count(self, where: str, reason: str) -> None:
+        self.counts[where, reason] += 1
+
+    def set_max_nodes(self, max_nodes: int) -> None:
+        self.core.set_max_nodes(max_nodes, self._now)
+
+    def leave(self, *, for_good: bool) -> None:
+        self.left.append(for_good)
+        self.core.go(self._now, for_good=for_good)
+
+    # What happens to it
+
+    def wait(self, seconds: float) -> None:
+        end = self._now + seconds
+        while self.core.next_deadline() <= end:
+            self._now = max(self._now, self.core.next_deadline())
+            self.core.tick(self._now)
+        self._now = end
+
+    def hears(self, *messages: Message) -> None:
+        self.core.packet_received(messages, Address("10.0.0.9", 7946), self._now)
+
+    def meets(self, name: str, host: str, tags: dict[str, str] | None = None) -> None:
+        """Member `name` at `host` comes up; a manager of this group where no `tags` are given."""
+        ours = {TAG_SPEAKS: LEDGER_PROTOCOL, TAG_GROUP: "blue", TAG_NODE_PORT: "7000", TAG_HTTP_PORT: "9897"}
+        meta = encode_tags(ours if tags is None else tags)
+        self.hears(Alive(name, 1, Address(host, 7946), meta, OUR_VERSIONS))
+
+    def loses(self, name: str) -> None:
+        self.hears(Dead(name, 1, "m9"))
+
+    def node(self, number: int, name: str | None = None) -> str:
+        """Node `number` says hello on the connection of that number; gives its id."""
+        key = number.to_bytes(32)
+        said = Hello(key=key, incarnation=1, nonce=7, name=f"n{number}" if name is None else name)
+        self.says(number, said)
+        return IDENTITY.id_of(key)
+
+    def says(self, number: int, message: NodeMessage) -> None:
+        self.core.node_message(number, message, f"10.1.0.{number}", self._now)
+
+    def hang_up(self, number: int) -> None:
+        self.core.node_closed(number, None, self._now)
