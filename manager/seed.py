@@ -132,6 +132,11 @@ class SeedServer:
         async for frame in connection.socket:
             if number not in self._connections:
                 return
+            if frame.type is WSMsgType.ERROR:
+                # aiohttp has told the node and closed: a frame was too large, or none at all.
+                big = getattr(frame.data, "code", None) == WSCloseCode.MESSAGE_TOO_BIG
+                self.rejected("oversized_frame" if big else "protocol", connection.peer)
+                return
             if frame.type is not WSMsgType.BINARY:
                 self._broken(number, connection, "frames must be binary")
                 return
@@ -148,8 +153,6 @@ class SeedServer:
                 self._broken(number, connection, f"a node does not say {type(message).__name__.lower()}")
                 return
             self._message(number, message, connection.peer)
-        if connection.socket.close_code == WSCloseCode.MESSAGE_TOO_BIG:
-            self.rejected("oversized_frame", connection.peer)
 
     def _broken(self, number: int, connection: "_Connection", reason: str) -> None:
         self.rejected("protocol", connection.peer)

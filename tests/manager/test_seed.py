@@ -1,0 +1,272 @@
+"""The server that nodes connect to, by real sockets: what strangers and bad nodes may cost, and whom."""
+
+import asyncio
+import contextlib
+import socket
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+
+import msgpack
+import pytest
+from aiohttp import ClientSession, ClientWebSocketResponse, WSMsgType
+
+import manager.seed
+from manager.listeners import ListenError, listen
+from manager.seed import UNGREETED_MAX, UNSENT_MESSAGES_MAX, SeedServer
+from node.protocol import (
+    CLOSE_PROTOCOL,
+    CLOSE_REFUSED,
+    FRAME_BYTES_MAX,
+    PATH,
+    SUBPROTOCOL,
+    Hello,
+    NodeMessage,
+    Report,
+    Reported,
+    Welcome,
+    encode,
+)
+
+HELLO = Hello(key=bytes(32), incarnation=1, nonce=1)
+
+
+class Bench:
+    """A seed server on a port of its own, and what it told its owner."""
+
+    def __init__(self) -> None:
+        [self.socket] = listen("127.0.0.1", 0, "node_port", both_families=False)
+        self.port: int = self.socket.getsockname()[1]
+        self.messages: list[tuple[int, NodeMessage]] = []
+        self.closed: list[tuple[int, int | None]] = []
+        self.rejected: Counter[str] = Counter()
+        self.far: set[str] = set()
+        self.writers: list[asyncio.StreamWriter] = []
+        self.server = SeedServer(
+            message=lambda conn, message, peer: self.messages.append((conn, message)),
+            closed=lambda conn, code: self.closed.append((conn, code)),
+            rejected=lambda reason, peer: self.rejected.update([reason]),
+            near=lambda ip: ip not in self.far,
+            gossip_port=7946,
+        )
+
+    async def until(self, condition: Callable[[], object]) -> None:
+        """Wait until `condition` gives something true."""
+        for _ in range(1000):
+            if condition():
+                return
+            await asyncio.sleep(0.01)
+        raise AssertionError("not within ten seconds")
+
+
+@pytest.fixture
+async def bench() -> AsyncIterator[Bench]:
+    bench = Bench()
+    await bench.server.open([bench.socket])
+    yield bench
+    for writer in bench.writers:
+        writer.close()
+        with contextlib.suppress(ConnectionError):
+            await writer.wait_closed()
+    await bench.server.close()
+
+
+@pytest.fixture
+async def http() -> AsyncIterator[ClientSession]:
+    async with ClientSession() as session:
+        yield session
+
+
+async def dial(bench: Bench, http: ClientSession) -> ClientWebSocketResponse:
+    return await http.ws_connect(
+        f"http://127.0.0.1:{bench.port}{PATH}", protocols=(SUBPROTOCOL,), max_msg_size=0
+    )
+
+
+async def raw(bench: Bench, data: bytes) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    reader, writer = await asyncio.open_connection("127.0.0.1", bench.port)
+    bench.writers.append(writer)
+    writer.write(data)
+    return reader, writer
+
+
+async def test_messages_come_in_and_answers_go_out_on_their_connection(
+    bench: Bench, http: ClientSession
+) -> None:
+    node = await dial(bench, http)
+    assert node.protocol == SUBPROTOCOL
+    await node.send_bytes(encode(HELLO))
+    await bench.until(lambda: bench.messages)
+    [(conn, message)] = bench.messages
+    assert message == HELLO
+    bench.server.send(conn, Reported(number=7))
+    assert await node.receive_bytes() == encode(Reported(number=7))
+    await node.close()
+    await bench.until(lambda: bench.closed)
+    assert bench.closed == [(conn, 1000)]
+
+
+async def test_the_owner_ends_a_connection_after_what_it_sent(bench: Bench, http: ClientSession) -> None:
+    node = await dial(bench, http)
+    await node.send_bytes(encode(HELLO))
+    await bench.until(lambda: bench.messages)
+    bench.server.send(1, Reported(number=1))
+    bench.server.end(1, CLOSE_REFUSED, "full")
+    assert await node.receive_bytes() == encode(Reported(number=1))
+    end = await node.receive()
+    assert (end.type, end.data, end.extra) == (WSMsgType.CLOSE, CLOSE_REFUSED, "full")
+    assert bench.closed == []
+
+
+@pytest.mark.parametrize(
+    ("frame", "named"),
+    [
+        (b"\x07", "[kind"),
+        (b"not msgpack \xc1", "MessagePack"),
+        (msgpack.packb(["hello", {"incarnation": 1, "nonce": 1}]), "hello.key is missing"),
+        (msgpack.packb(["hello", {"key": bytes(32), "incarnation": "one", "nonce": 1}]), "hello.incarnation"),
+        (msgpack.packb(["hello", {"key": bytes(32), "incarnation": -1, "nonce": 1}]), "hello.incarnation"),
+        (msgpack.packb(["hello", {"key": bytes(5000), "incarnation": 1, "nonce": 1}]), "hello.key"),
+        (encode(Welcome(id="x", ticket="", incarnation=1, manager="m")), "a node does not say welcome"),
+    ],
+)
+async def test_a_malformed_message_ends_its_connection_with_the_field_that_is_wrong(
+    bench: Bench, http: ClientSession, frame: bytes, named: str
+) -> None:
+    good = await dial(bench, http)
+    await good.send_bytes(encode(HELLO))
+    bad = await dial(bench, http)
+    await bad.send_bytes(frame)
+    end = await bad.receive()
+    assert (end.type, end.data) == (WSMsgType.CLOSE, CLOSE_PROTOCOL)
+    assert named in end.extra
+    assert bench.rejected["protocol"] == 1
+    await good.send_bytes(encode(Report(number=1)))
+    await bench.until(lambda: len(bench.messages) == 2)
+
+
+async def test_a_text_frame_ends_its_connection(bench: Bench, http: ClientSession) -> None:
+    node = await dial(bench, http)
+    await node.send_str("hello")
+    end = await node.receive()
+    assert (end.type, end.data) == (WSMsgType.CLOSE, CLOSE_PROTOCOL)
+
+
+async def test_an_oversized_frame_ends_its_connection_and_is_counted(
+    bench: Bench, http: ClientSession
+) -> None:
+    node = await dial(bench, http)
+    await node.send_bytes(bytes(FRAME_BYTES_MAX + 1))
+    end = await node.receive()
+    assert (end.type, end.data) == (WSMsgType.CLOSE, 1009)
+    await bench.until(lambda: bench.rejected["oversized_frame"])
+
+
+async def test_an_unknown_kind_of_message_is_passed_over(bench: Bench, http: ClientSession) -> None:
+    """A neighbour of a later version may say more than we know."""
+    node = await dial(bench, http)
+    await node.send_bytes(msgpack.packb(["novelty", {"x": 1}]))
+    await node.send_bytes(encode(HELLO))
+    await bench.until(lambda: bench.messages)
+    assert bench.closed == []
+
+
+async def test_a_node_that_does_not_read_is_let_go_and_disturbs_nobody(
+    bench: Bench, http: ClientSession
+) -> None:
+    deaf = await dial(bench, http)
+    await deaf.send_bytes(encode(HELLO))
+    await bench.until(lambda: len(bench.messages) == 1)
+    good = await dial(bench, http)
+    await good.send_bytes(encode(HELLO))
+    await bench.until(lambda: len(bench.messages) == 2)
+    big = Welcome(id="x" * 1000, ticket="", incarnation=1, manager="m", managers=("y" * 1000,) * 50)
+    for _ in range(UNSENT_MESSAGES_MAX * 4):
+        bench.server.send(1, big)
+    await bench.until(lambda: bench.rejected["slow_reader"])
+    bench.server.send(2, Reported(number=3))
+    assert await good.receive_bytes() == encode(Reported(number=3))
+    await bench.until(lambda: [conn for conn, _ in bench.closed] == [1])
+
+
+async def test_a_connection_that_never_says_hello_is_closed(
+    bench: Bench, http: ClientSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(manager.seed, "HELLO_SECONDS_MAX", 0.2)
+    silent, _ = await raw(bench, b"")
+    half, _ = await raw(bench, b"GET /v1/node HTTP/1.1\r\nHost: x\r\n")
+    upgraded = await dial(bench, http)
+    async with asyncio.timeout(5):
+        assert await _ended(silent)
+        assert await _ended(half)
+        assert (await upgraded.receive()).type in (WSMsgType.CLOSED, WSMsgType.CLOSING, WSMsgType.ERROR)
+    assert bench.rejected["no_hello"] == 3
+
+
+async def test_one_address_may_not_hold_more_than_its_share_of_connections_without_a_hello(
+    bench: Bench, http: ClientSession
+) -> None:
+    seated = await dial(bench, http)
+    await seated.send_bytes(encode(HELLO))
+    await bench.until(lambda: bench.messages)
+    strangers = [await raw(bench, b"") for _ in range(UNGREETED_MAX)]
+    await bench.until(lambda: bench.server.ungreeted["127.0.0.1"] == UNGREETED_MAX)
+    refused, writer = await raw(bench, b"")
+    async with asyncio.timeout(5):
+        assert await _ended(refused)
+    assert bench.rejected["too_many_without_hello"] == 1
+    await seated.send_bytes(encode(Report(number=1)))
+    await bench.until(lambda: len(bench.messages) == 2)
+    for _, stranger in [*strangers, (refused, writer)]:
+        stranger.close()
+    await bench.until(lambda: not bench.server.ungreeted)
+    late = await dial(bench, http)
+    await late.send_bytes(encode(HELLO))
+    await bench.until(lambda: len(bench.messages) == 3)
+
+
+async def test_seated_sessions_are_not_counted_as_strangers(bench: Bench, http: ClientSession) -> None:
+    nodes = [await dial(bench, http) for _ in range(5)]
+    for node in nodes:
+        await node.send_bytes(encode(HELLO))
+    await bench.until(lambda: len(bench.messages) == 5)
+    assert not bench.server.ungreeted
+
+
+async def test_far_addresses_are_turned_away_unread(bench: Bench) -> None:
+    bench.far.add("127.0.0.1")
+    reader, _ = await raw(bench, b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+    async with asyncio.timeout(5):
+        assert await _ended(reader)
+    assert bench.rejected["not_near"] == 1
+
+
+async def test_a_gossip_packet_on_this_port_is_recognised(bench: Bench) -> None:
+    reader, _ = await raw(bench, b"\x06\x83\xa4Join\xc3")
+    async with asyncio.timeout(5):
+        assert await _ended(reader)
+    assert bench.rejected["memberlist_on_node_port"] == 1
+
+
+async def test_a_browser_on_this_port_is_told_where_the_page_is(bench: Bench, http: ClientSession) -> None:
+    async with http.get(f"http://127.0.0.1:{bench.port}/") as answer:
+        assert answer.status == 404
+        assert "9897" in await answer.text()
+
+
+async def _ended(reader: asyncio.StreamReader) -> bool:
+    try:
+        return await reader.read() == b""
+    except ConnectionError:
+        return True
+
+
+def test_a_taken_port_is_explained_with_its_key_and_the_way_out() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(ListenError, match=rf"node_port: 127\.0\.0\.1:{port} is in use.*--node-port"):
+            listen("127.0.0.1", port, "node_port", both_families=False)
+
+
+def test_an_address_that_this_host_does_not_have_is_explained() -> None:
+    with pytest.raises(ListenError, match=r"no address 192\.0\.2\.1"):
+        listen("192.0.2.1", 7000, "node_port", both_families=False)
