@@ -4,7 +4,16 @@ from itertools import count
 from random import Random
 
 from gossip.config import LAN
-from gossip.effects import MemberChanged, NameConflict, OpenStream, Output, Rejected, Resolve, Send
+from gossip.effects import (
+    MemberChanged,
+    NameConflict,
+    OpenStream,
+    Output,
+    PeerFailed,
+    Rejected,
+    Resolve,
+    Send,
+)
 from gossip.messages import (
     Ack,
     Address,
@@ -345,6 +354,36 @@ def test_a_peer_that_answers_nothing_is_tried_on_at_growing_intervals() -> None:
                     core.stream_answered(join.token, None, now)
     assert tries[1] <= 0.5
     assert 300 / LAN.peer_retry_max <= len(tries) <= 80
+
+
+def test_a_peers_name_is_looked_up_afresh_each_time_and_joined_where_it_leads_then() -> None:
+    core = swim(peers=("manager.example:7946",))
+    now, joined = 0.0, []
+    answers: list[list[Address]] = [[], [], [address(2)], [address(3)]]
+    while now < 120.0 and answers:
+        now = max(now, core.next_deadline())
+        for item in core.tick(now):
+            if isinstance(item, Resolve):
+                for join in core.resolved(item.peer, answers.pop(0), now):
+                    if isinstance(join, OpenStream):
+                        joined.append(join.address)
+                        core.stream_answered(join.token, None, now)
+    assert joined == [address(2), address(3)]
+
+
+def test_that_a_peer_cannot_be_joined_is_said_once_until_it_can() -> None:
+    core = swim(peers=("10.0.0.2:7946",))
+    now, said = 0.0, 0
+    while now < 60.0:
+        now = max(now, core.next_deadline())
+        for item in core.tick(now):
+            if isinstance(item, Resolve):
+                for join in core.resolved(item.peer, [address(2)], now):
+                    assert isinstance(join, OpenStream)
+                    said += sum(
+                        isinstance(o, PeerFailed) for o in core.stream_answered(join.token, None, now)
+                    )
+    assert said == 1
 
 
 def test_ourselves_among_the_peers_are_not_dialled() -> None:

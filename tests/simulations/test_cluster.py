@@ -239,3 +239,31 @@ def test_a_refused_node_runs_under_the_free_limits_and_holds_no_connection() -> 
     assert refused.applied.source == "free"
     assert [text for _, text in refused.lines if text == FULL]
     assert sum(len(manager.core.served()) for manager in cluster.managers) == 1
+
+
+def test_of_caps_that_differ_between_files_the_largest_holds_and_each_mismatch_is_said_once() -> None:
+    cluster = Cluster(1, 3, replace(DEFAULT, max_nodes=4))
+    world, network = cluster.world, cluster.network
+    odd = SimManager(network, "m4", "10.0.0.4", ("10.0.0.1:7946",), replace(DEFAULT, max_nodes=7))
+    cluster.managers.append(odd)
+    world.run_for(60.0)
+    assert {manager.core.max_nodes for manager in cluster.managers} == {7}
+    for manager in cluster.managers[:3]:
+        said = [
+            text for _, text in manager.lines if text.startswith("subscription: this manager's file says 4")
+        ]
+        assert len(said) == 1
+    said = [text for _, text in odd.lines if "file says 7" in text]
+    assert len(said) == 3
+
+
+def test_a_cap_set_live_beats_every_file_and_outlives_the_manager_that_was_told() -> None:
+    """Rule L7; mutant: the manager that the operator spoke to is gone, and so is the cap."""
+    cluster = formed(3, 1, max_nodes=4)
+    cluster.managers[0].set_max_nodes(2)
+    cluster.world.run_for(1.0)
+    cluster.managers[0].kill()
+    cluster.world.run_for(60.0)
+    cluster.managers[1].restart()
+    cluster.world.run_for(30.0)
+    assert [manager.core.max_nodes for manager in cluster.managers[1:]] == [2, 2]
