@@ -5,6 +5,7 @@ from random import Random
 
 from aiohttp import ClientSession
 
+from gossip.effects import Resolve
 from gossip.group import LEDGER_PROTOCOL, TAG_GROUP, TAG_SPEAKS, Group
 from gossip.messages import OUR_VERSIONS, Address, Alive, Dead, Message
 from gossip.wire import encode_tags
@@ -19,25 +20,40 @@ WALL = 1_800_000_000.0
 
 
 class Running:
-    """Manager m1 of group blue: `Operations` over a real core, whose time only `wait` moves."""
+    """Manager m1 of group blue: `Operations` over a real core, whose time only `wait` moves.
 
-    def __init__(self, config: ManagerConfig | None = None, *, http: ClientSession | None = None) -> None:
+    No name of its `peers` resolves.
+    """
+
+    def __init__(
+        self,
+        config: ManagerConfig | None = None,
+        *,
+        peers: tuple[str, ...] = (),
+        http: ClientSession | None = None,
+    ) -> None:
         group = Group(
             name="m1",
             address=Address("10.0.0.1", 7946),
             group_name="blue",
             tags={TAG_NODE_PORT: "7000", TAG_HTTP_PORT: "9897"},
+            peers=peers,
             random=Random(1),
             now=0.0,
             wall_offset=WALL,
         )
         self.core = Manager(group, config or ManagerConfig(), 0.0)
-        self.core.tick(0.0)
         self.counts: Counter[tuple[str, str]] = Counter()
         self.left: list[bool] = []
         """For good or not, each time it was told to leave."""
         self._http = http
         self._now = 0.0
+        self._tick()
+
+    def _tick(self) -> None:
+        for effect in self.core.tick(self._now):
+            if isinstance(effect, Resolve):
+                self.core.resolved(effect.peer, [], self._now)
 
     @property
     def http(self) -> ClientSession:
@@ -63,7 +79,7 @@ class Running:
         end = self._now + seconds
         while self.core.next_deadline() <= end:
             self._now = max(self._now, self.core.next_deadline())
-            self.core.tick(self._now)
+            self._tick()
         self._now = end
 
     def hears(self, *messages: Message) -> None:

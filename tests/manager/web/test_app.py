@@ -1,0 +1,461 @@
+"""The HTTP API over a real core: what is answered, what is refused and how, what is counted."""
+
+import asyncio
+import json
+import logging
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import pytest
+from aiohttp import ClientResponse, ClientSession, web
+from aiohttp.test_utils import TestClient, TestServer
+from prometheus_client.parser import text_string_to_metric_families
+
+import manager.web
+from manager.terms import ManagerConfig
+from manager.web.app import BODY_BYTES_MAX, create_app
+from node.protocol import Limit, Report
+from tests.manager.running import Running
+
+Client: TypeAlias = TestClient[web.Request, web.Application]
+Serve: TypeAlias = Callable[[Running], Awaitable[Client]]
+
+
+@pytest.fixture
+async def serve() -> AsyncIterator[Serve]:
+    """Serves the API of a manager on 127.0.0.1, for as long as the test runs."""
+    clients: list[Client] = []
+
+    async def start(running: Running) -> Client:
+        client = TestClient(TestServer(create_app(running)))
+        await client.start_server()
+        clients.append(client)
+        return client
+
+    yield start
+    for client in clients:
+        await client.close()
+
+
+@pytest.fixture
+async def running() -> AsyncIterator[Running]:
+    """Manager m1, which has been up for a while, with one limit and two seats."""
+    async with ClientSession() as http:
+        running = Running(ManagerConfig(max_nodes=2, limits={"public": Limit(100.0)}), http=http)
+        running.wait(10.0)
+        yield running
+
+
+async def problem(answer: ClientResponse, status: int) -> str:
+    """The detail of an answer that must be a problem of `status`."""
+    assert answer.status == status
+    assert answer.headers["Content-Type"] == "application/problem+json"
+    assert answer.headers["X-Content-Type-Options"] == "nosniff"
+    body = json.loads(await answer.read())
+    assert body["type"] == "about:blank"
+    assert body["status"] == status
+    assert body["title"]
+    return str(body["detail"])
+
+
+# What is answered
+
+
+@pytest.mark.parametrize(
+    ("path", "keys"),
+    [
+        ("members", {"members"}),
+        ("nodes", {"nodes"}),
+        (
+            "subscription",
+            {"max_nodes", "used", "free", "over_limit", "refused", "source", "serial", "policy"},
+        ),
+        ("limits", {"limits", "share", "nodes", "algorithm", "serial"}),
+        ("stats", {"managers", "window", "step", "nodes"}),
+    ],
+)
+async def test_each_resource_answers_with_the_promised_keys(
+    running: Running, serve: Serve, path: str, keys: set[str]
+) -> None:
+    answer = await (await serve(running)).get(f"/api/v1/{path}")
+    assert answer.status == 200
+    assert answer.content_type == "application/json"
+    assert answer.headers["Cache-Control"] == "no-store"
+    assert set(await answer.json()) == keys
+
+
+async def test_one_node_is_found_by_its_id(running: Running, serve: Serve) -> None:
+    id_ = running.node(1)
+    client = await serve(running)
+    node = await (await client.get(f"/api/v1/nodes/{id_}")).json()
+    assert (node["id"], node["state"]) == (id_, "active")
+    assert node == (await (await client.get("/api/v1/nodes")).json())["nodes"][0]
+
+
+@pytest.mark.parametrize("id_", ["krakend_0", "%00", "%ff", "a%2Fb", "x" * 2000])
+async def test_an_unknown_node_is_not_found(running: Running, serve: Serve, id_: str) -> None:
+    answer = await (await serve(running)).get(f"/api/v1/nodes/{id_}")
+    assert "no node has the id" in await problem(answer, 404)
+
+
+async def test_info_counts_how_long_the_process_is_up(running: Running, serve: Serve) -> None:
+    client = await serve(running)
+    running.wait(5.0)
+    info = await (await client.get("/api/v1/info")).json()
+    assert (info["name"], info["group"], info["up_for"]) == ("m1", "blue", 5.0)
+
+
+async def test_the_cap_is_changed_at_once_and_the_answer_shows_it(running: Running, serve: Serve) -> None:
+    client = await serve(running)
+    answer = await client.patch("/api/v1/subscription", json={"max_nodes": 7})
+    assert answer.status == 200
+    assert (await answer.json())["max_nodes"] == running.core.max_nodes == 7
+    assert (await answer.json())["serial"] == 1
+
+
+async def test_leaving_is_for_good_only_where_that_is_said(running: Running, serve: Serve) -> None:
+    client = await serve(running)
+    answer = await client.post("/api/v1/leave", json={})
+    assert answer.status == 202
+    assert running.left == [False]
+    assert "already leaving" in await problem(
+        await client.post("/api/v1/leave", json={"for_good": True}), 409
+    )
+    assert running.left == [False]
+
+
+async def test_leaving_for_good(running: Running, serve: Serve) -> None:
+    answer = await (await serve(running)).post("/api/v1/leave", json={"for_good": True})
+    assert (answer.status, await answer.json()) == (202, {"status": "leaving", "for_good": True})
+    assert running.left == [True]
+
+
+async def test_a_manager_is_ready_once_it_knows_the_group_and_until_it_leaves(serve: Serve) -> None:
+    running = Running(peers=("m2:7946",))
+    client = await serve(running)
+    assert "just started" in await problem(await client.get("/ready"), 503)
+    assert (await client.get("/health")).status == 200
+    running.wait(10.0)
+    assert (await client.get("/ready")).status == 200
+    running.leave(for_good=False)
+    assert "leaving" in await problem(await client.get("/ready"), 503)
+    assert (await client.get("/health")).status == 200
+
+
+# Stats of all managers
+
+
+async def other_manager(serve_at: web.Application) -> TestServer:
+    server = TestServer(serve_at)
+    await server.start_server()
+    return server
+
+
+def knows(running: Running, name: str, port: int | None) -> None:
+    """Make a manager known whose API is at `port` of 127.0.0.1."""
+    running.meets(name, "127.0.0.1", {"kcm": "1", "kcm_group": "blue", "kcm_http": str(port)})
+
+
+async def test_stats_are_those_of_all_managers(running: Running, serve: Serve) -> None:
+    other = Running()
+    other.wait(10.0)
+    here, there = running.node(1), other.node(2)
+    for manager_, number in ((running, 1), (other, 2)):
+        manager_.says(number, Report(number=1, counters={"requests": 5.0}))
+    client, other_client = await serve(running), await serve(other)
+    knows(running, "m2", other_client.port)
+    stats = await (await client.get("/api/v1/stats")).json()
+    assert stats["managers"] == {"asked": 2, "answered": 2}
+    assert (stats["window"], stats["step"]) == (3600.0, 10.0)
+    expected = [{"at": 1_800_000_010.0, "nonce": 7, "counters": {"requests": 5.0}}]
+    assert stats["nodes"] == {id_: expected for id_ in sorted((here, there))}
+
+
+async def test_local_stats_ask_nobody(running: Running, serve: Serve) -> None:
+    knows(running, "m2", 1)
+    stats = await (await (await serve(running)).get("/api/v1/stats?local=1")).json()
+    assert stats["managers"] == {"asked": 1, "answered": 1}
+
+
+async def test_a_manager_that_does_not_answer_or_answers_nonsense_is_counted_as_silent(
+    running: Running, serve: Serve
+) -> None:
+    async def nonsense(request: web.Request) -> web.Response:
+        return web.json_response({"nodes": {"n": [{"at": "never"}]}})
+
+    async def elsewhere(request: web.Request) -> web.Response:
+        raise web.HTTPFound("http://127.0.0.1:1/")
+
+    async def deep(request: web.Request) -> web.Response:
+        return web.Response(text="[" * 100_000, content_type="application/json")
+
+    servers = []
+    for handler in (nonsense, elsewhere, deep):
+        app = web.Application()
+        app.router.add_get("/api/v1/stats", handler)
+        servers.append(await other_manager(app))
+        knows(running, f"x{len(servers)}", servers[-1].port)
+    try:
+        stats = await (await (await serve(running)).get("/api/v1/stats")).json()
+    finally:
+        for server in servers:
+            await server.close()
+    assert stats["managers"] == {"asked": 4, "answered": 1}
+    assert stats["nodes"] == {}
+
+
+# What is refused
+
+
+@pytest.mark.parametrize(
+    ("body", "detail"),
+    [
+        ({}, "max_nodes must be a whole number from 0 to 1000000"),
+        ({"max_nodes": -1}, "max_nodes must be a whole number"),
+        ({"max_nodes": 1.5}, "max_nodes must be a whole number"),
+        ({"max_nodes": True}, "max_nodes must be a whole number"),
+        ({"max_nodes": None}, "max_nodes must be a whole number"),
+        ({"max_nodes": "7"}, "max_nodes must be a whole number"),
+        ({"max_nodes": 10**9}, "max_nodes must be a whole number"),
+        ({"max_nodes": 7, "serial": 9}, "unknown field 'serial'; known: max_nodes"),
+        ([], "the body must be a JSON object"),
+        (7, "the body must be a JSON object"),
+    ],
+)
+async def test_a_cap_that_makes_no_sense_is_refused_and_changes_nothing(
+    running: Running, serve: Serve, body: object, detail: str
+) -> None:
+    answer = await (await serve(running)).patch("/api/v1/subscription", json=body)
+    assert detail in await problem(answer, 400)
+    assert running.core.max_nodes == 2
+    assert running.counts["http", "bad_request"] == 1
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"{",
+        b"\xff\xfe",
+        b"\x00",
+        b'{"max_nodes": 1, "max_nodes": 7}',
+        b"[" * 60_000,
+        b'{"max_nodes": ' + b"9" * 10_000 + b"}",
+    ],
+)
+async def test_a_body_that_is_not_json_is_refused(running: Running, serve: Serve, body: bytes) -> None:
+    answer = await (await serve(running)).patch(
+        "/api/v1/subscription", data=body, headers={"Content-Type": "application/json"}
+    )
+    await problem(answer, 400)
+    assert running.core.max_nodes == 2
+
+
+async def test_a_body_of_another_kind_is_refused(running: Running, serve: Serve) -> None:
+    answer = await (await serve(running)).post("/api/v1/leave", data=b'{"for_good": true}')
+    assert "Content-Type: application/json" in await problem(answer, 415)
+    assert running.left == []
+
+
+async def test_a_body_that_is_too_large_is_refused(running: Running, serve: Serve) -> None:
+    client = await serve(running)
+    body = b" " * (BODY_BYTES_MAX + 1)
+    answer = await client.post("/api/v1/leave", data=body, headers={"Content-Type": "application/json"})
+    assert "64 KiB" in await problem(answer, 413)
+    assert running.counts["http", "too_large"] == 1
+    assert running.left == []
+
+
+async def test_for_good_is_true_or_false(running: Running, serve: Serve) -> None:
+    answer = await (await serve(running)).post("/api/v1/leave", json={"for_good": "yes"})
+    assert "for_good must be true or false" in await problem(answer, 400)
+    assert running.left == []
+
+
+@pytest.mark.parametrize(
+    "path", ["/api/v1/node", "/api/v2/nodes", "/static/app.py", "/static/../app.py", "/x"]
+)
+async def test_what_is_not_there_is_not_found(running: Running, serve: Serve, path: str) -> None:
+    assert "the API is under /api/v1" in await problem(await (await serve(running)).get(path), 404)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "allowed"),
+    [
+        ("POST", "/api/v1/nodes", "GET, HEAD"),
+        ("DELETE", "/api/v1/subscription", "GET, HEAD, PATCH"),
+        ("GET", "/api/v1/leave", "POST"),
+    ],
+)
+async def test_a_method_that_is_not_for_a_resource_is_refused_with_those_that_are(
+    running: Running, serve: Serve, method: str, path: str, allowed: str
+) -> None:
+    answer = await (await serve(running)).request(method, path)
+    assert answer.headers["Allow"] == allowed
+    assert f"use {allowed}" in await problem(answer, 405)
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Host": "evil.example"},
+        {"Origin": "http://evil.example"},
+        {"Origin": "http://["},
+        {"Forwarded": "for=10.0.0.1"},
+        {"X-Forwarded-For": "10.0.0.1"},
+    ],
+)
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [("PATCH", "/api/v1/subscription", {"max_nodes": 7}), ("POST", "/api/v1/leave", {"for_good": True})],
+)
+async def test_a_change_that_did_not_come_straight_from_this_host_is_refused_and_counted(
+    running: Running,
+    serve: Serve,
+    method: str,
+    path: str,
+    body: dict[str, Any],
+    headers: dict[str, str],
+) -> None:
+    answer = await (await serve(running)).request(method, path, json=body, headers=headers)
+    assert "use `kcm` on the manager's own host" in await problem(answer, 403)
+    assert (running.core.max_nodes, running.left) == (2, [])
+    assert running.counts == {("http", "change_refused"): 1}
+
+
+async def test_reading_is_free_to_proxies_and_under_any_name(running: Running, serve: Serve) -> None:
+    headers = {"Host": "managers.example", "X-Forwarded-For": "10.0.0.1"}
+    assert (await (await serve(running)).get("/api/v1/nodes", headers=headers)).status == 200
+
+
+@pytest.mark.parametrize("path", ["/", "/api/v1/nodes", "/metrics", "/health", "/nothing"])
+async def test_far_addresses_are_turned_away_from_everything(
+    running: Running, serve: Serve, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    # Nothing else than a loopback address can be had here to come from.
+    monkeypatch.setattr(web.Request, "remote", "203.0.113.9")
+    assert "only loopback and private" in await problem(await (await serve(running)).get(path), 403)
+    assert running.counts == {("http", "not_near"): 1}
+
+
+async def test_a_failure_of_ours_is_logged_and_answered_without_its_innards(
+    running: Running, serve: Serve, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    client = await serve(running)
+    monkeypatch.setattr(running, "set_max_nodes", None)
+    answer = await client.patch("/api/v1/subscription", json={"max_nodes": 7})
+    assert await problem(answer, 500) == "this manager failed to answer; its log says why"
+    [record] = caplog.records
+    assert record.getMessage() == "PATCH /api/v1/subscription failed"
+
+
+@pytest.mark.parametrize(
+    "noise",
+    [
+        b"GET / HTTP/9.9\r\n\r\n",
+        b"\x00\x01\x02\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: x\r\nA: " + b"x" * 9000 + b"\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n",
+    ],
+)
+async def test_what_is_not_http_gets_a_400_and_no_line_in_the_log(
+    running: Running, serve: Serve, caplog: pytest.LogCaptureFixture, noise: bytes
+) -> None:
+    client = await serve(running)
+    caplog.set_level(logging.WARNING)
+    reader, writer = await asyncio.open_connection(client.host, client.port)
+    writer.write(noise)
+    assert b" 400 " in await reader.readline()
+    writer.close()
+    await writer.wait_closed()
+    assert caplog.records == []
+
+
+# Metrics
+
+
+async def test_metrics_count_nodes_members_seats_and_what_was_refused(running: Running, serve: Serve) -> None:
+    for number in (1, 2, 3):
+        running.node(number)
+    running.meets("m2", "10.0.0.2")
+    running.count("gossip", "malformed")
+    answer = await (await serve(running)).get("/metrics")
+    assert answer.content_type == "text/plain"
+    samples = {
+        (sample.name, *sample.labels.values()): sample.value
+        for family in text_string_to_metric_families(await answer.text())
+        for sample in family.samples
+    }
+    assert samples["kcm_nodes", "active"] == 2
+    assert samples["kcm_nodes", "refused"] == 1
+    assert samples["kcm_nodes", "down"] == 0
+    assert samples["kcm_members", "alive"] == 2
+    assert samples["kcm_members", "dead"] == 0
+    assert samples["kcm_seats_used",] == 2
+    assert samples["kcm_seats_max",] == 2
+    assert samples["kcm_nodes_connected",] == 2
+    assert samples["kcm_rejected_total", "malformed", "gossip"] == 1
+    assert all(name.startswith("kcm_") for name, *_ in samples)
+
+
+async def test_without_a_cap_there_is_no_metric_of_it(serve: Serve) -> None:
+    text = await (await (await serve(Running())).get("/metrics")).text()
+    assert "kcm_seats_max" not in text
+    assert "kcm_seats_used 0.0" in text
+
+
+# The page
+
+
+class Page(HTMLParser):
+    """What a page loads, and what in it a strict policy would not let run."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.loads: list[str] = []
+        self.ids: list[str] = []
+        self.inline: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        given = dict(attrs)
+        if tag in ("script", "img", "iframe") or (tag == "link" and given.get("rel") != "canonical"):
+            self.loads.append(given.get("src") or given.get("href") or "")
+        self.inline += [name for name in given if name.startswith("on") or name == "style"]
+        self.ids += [value for name, value in attrs if name == "id" and value]
+
+
+async def test_the_page_loads_only_what_the_manager_itself_serves(running: Running, serve: Serve) -> None:
+    client = await serve(running)
+    answer = await client.get("/")
+    assert answer.content_type == "text/html"
+    page = Page(await answer.text())
+    assert sorted(page.loads) == ["/static/icon.svg", "/static/page.js", "/static/style.css"]
+    assert page.inline == []
+    types = {path: (await client.get(path)).content_type for path in page.loads}
+    assert types["/static/page.js"] == "text/javascript"
+    assert types["/static/style.css"] == "text/css"
+    assert types["/static/icon.svg"] == "image/svg+xml"
+
+
+async def test_no_script_but_the_managers_own_may_run_and_nobody_may_frame_the_page(
+    running: Running, serve: Serve
+) -> None:
+    headers = (await (await serve(running)).get("/")).headers
+    policy = headers["Content-Security-Policy"]
+    assert "default-src 'none'" in policy
+    assert "script-src 'self'" in policy
+    assert "frame-ancestors 'none'" in policy
+    assert "unsafe" not in policy
+    assert headers["Referrer-Policy"] == "no-referrer"
+
+
+def test_every_element_that_the_script_looks_for_is_on_the_page() -> None:
+    static = Path(manager.web.__file__).parent / "static"
+    wanted = set(re.findall(r'element\("([a-z-]+)"\)', (static / "page.js").read_text()))
+    page = Page((static / "index.html").read_text())
+    assert wanted <= set(page.ids)
+    assert len(page.ids) == len(set(page.ids))
+    assert "innerHTML" not in (static / "page.js").read_text()
