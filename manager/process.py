@@ -2,8 +2,10 @@
 
 import argparse
 import contextlib
+import fcntl
 import os
 import socket
+import struct
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -51,15 +53,27 @@ def run(arguments: Sequence[str] | None, program: str) -> int:
 
 
 def own_addresses() -> list[str]:
-    """This host's IPv4 addresses: the one that it would send from first, then those of its name."""
+    """This host's IPv4 addresses: the one that it would send from first, then those of its interfaces."""
     found: list[str] = []
-    # Sends nothing: only asks the kernel which address it would use.
     with contextlib.suppress(OSError), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        for _, name in socket.if_nameindex():
+            # A bridge of its own containers is reached from nowhere else.
+            if not Path("/sys/class/net", name, "bridge").exists():
+                found += _address_of(name, sock)
+        # Sends nothing: only asks the kernel which address it would use.
         sock.connect(("10.255.255.255", 9))
-        found.append(sock.getsockname()[0])
-    with contextlib.suppress(OSError):
-        found += socket.gethostbyname_ex(socket.gethostname())[2]
+        found.insert(0, sock.getsockname()[0])
     return list(dict.fromkeys(found))
+
+
+def _address_of(interface: str, sock: socket.socket) -> list[str]:
+    """The interface's first IPv4 address, where it has one."""
+    siocgifaddr = 0x8915
+    try:
+        answer = fcntl.ioctl(sock, siocgifaddr, struct.pack("40s", interface.encode()[:15]))
+    except OSError:
+        return []
+    return [socket.inet_ntoa(answer[20:24])]
 
 
 def _parser(program: str) -> argparse.ArgumentParser:

@@ -110,6 +110,7 @@ def info_view(core: Manager, version: str, up_for: float) -> dict[str, Any]:
         "address": str(members.me.address),
         "seed": _door(core, members.me, TAG_NODE_PORT),
         "up_for": round(up_for, 3),
+        "fresh": core.fresh,
         "reconciled": core.group.reconciled,
         "managers": {"alive": len(core.group.kin()) + 1, "known": _managers_known(core)},
         "nodes": {"connected": len(core.served()), "running": core.registry.running},
