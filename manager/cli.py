@@ -10,9 +10,10 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any
+from urllib.parse import quote
 
 from manager.client import HTTP_PORT, ClientError, NoManager, NotFound, base_url, request
-from manager.tables import pairs, table
+from manager.tables import pairs, printable, table
 
 FAILED, USAGE, NOT_FOUND, UNREACHABLE, INTERRUPTED = 1, 2, 3, 5, 130
 _MEMBERS = ("name", "state", "address", "kind")
@@ -135,7 +136,7 @@ def _carry_out(options: argparse.Namespace) -> int:
 
 
 def _fail(error: ClientError | str, code: int) -> int:
-    print(f"kcm: {error}", file=sys.stderr)
+    print(f"kcm: {printable(str(error))}", file=sys.stderr)
     return code
 
 
@@ -154,7 +155,7 @@ def _members(options: argparse.Namespace) -> str:
 
 def _nodes(options: argparse.Namespace) -> str:
     if options.id is not None:
-        answer = request(options.manager, "GET", f"/api/v1/nodes/{options.id}")
+        answer = request(options.manager, "GET", f"/api/v1/nodes/{quote(options.id, safe='')}")
         return _shown(options, answer, lambda: pairs(answer))
     answer = request(options.manager, "GET", "/api/v1/nodes")
     return _shown(options, answer, lambda: table(answer["nodes"], _NODES, colour=_in_colour()))

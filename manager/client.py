@@ -27,19 +27,20 @@ class NotFound(ClientError):
 def base_url(text: str) -> str:
     """The base URL that `text` means, also as `host:port`; raises `ValueError` with what to write."""
     url = text if "://" in text else f"http://{text}"
-    parts = urllib.parse.urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname or not text.isprintable() or " " in text:
+    try:
+        parts = urllib.parse.urlsplit(url)
+        port, host = parts.port, parts.hostname
+    except ValueError:
+        host = None
+    if not host or parts.scheme not in ("http", "https") or not text.isprintable() or " " in text:
         raise ValueError(f"must be a URL such as http://127.0.0.1:{HTTP_PORT}, not {text!r}")
-    port = "" if "://" in text or parts.port else f":{HTTP_PORT}"
-    return url.rstrip("/") + port
+    return url.rstrip("/") + ("" if "://" in text or port else f":{HTTP_PORT}")
 
 
 def request(manager: str, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
     """The JSON object that `manager` (a base URL) answers; raises `ClientError`."""
     data = None if body is None else json.dumps(body).encode()
-    asked = urllib.request.Request(
-        manager + urllib.parse.quote(path), data, {"Content-Type": "application/json"}, method=method
-    )
+    asked = urllib.request.Request(manager + path, data, {"Content-Type": "application/json"}, method=method)
     # A proxy from the environment would be asked for addresses that only we can reach.
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:

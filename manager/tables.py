@@ -32,6 +32,11 @@ def pairs(values: Mapping[str, Any]) -> str:
     return "\n".join(f"{key.ljust(width)}  {_text(value)}" for key, value in flat)
 
 
+def printable(text: str) -> str:
+    """`text`, which may come from anybody, without what would move the cursor."""
+    return "".join(char if char.isprintable() else "?" for char in text)
+
+
 def _flat(values: Mapping[str, Any], path: str = "") -> list[tuple[str, Any]]:
     flat: list[tuple[str, Any]] = []
     for key, value in values.items():
@@ -48,8 +53,7 @@ def _text(value: Any) -> str:
         case dict():
             return ", ".join(f"{name} {_text(part)}" for name, part in value.items()) or "-"
         case _:
-            # Names come from others: nothing of theirs may move our cursor.
-            return "".join(char if char.isprintable() else "?" for char in str(value)) or "-"
+            return printable(str(value)) or "-"
 
 
 def _coloured(padded: str) -> str:

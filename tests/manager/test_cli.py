@@ -1,0 +1,428 @@
+"""The command lines: `krakend-cluster-manager` without starting it, and `kcm` against a real API."""
+
+import asyncio
+import json
+import socket
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+
+from manager import cli
+from manager.client import base_url
+from manager.tables import pairs, table
+from manager.terms import ManagerConfig
+from manager.web.app import create_app
+from node.protocol import Limit
+from tests.manager.running import Running
+
+
+@pytest.fixture(autouse=True)
+def hosts_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """In place of the host's own file; it does not exist. No variables of ours are set."""
+    for name in ("KCM_MANAGER", "KCM_NAME", "KCM_PEERS", "KCM_GROUP_SECRET", "NO_COLOR"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("manager.process.CONFIG_FILE", tmp_path / "cluster-manager.yml")
+    return tmp_path / "cluster-manager.yml"
+
+
+def ends(main: Callable[[list[str]], None], *arguments: str) -> int:
+    """The exit code of `main`."""
+    with pytest.raises(SystemExit) as ended:
+        main(list(arguments))
+    assert isinstance(ended.value.code, int)
+    return ended.value.code
+
+
+# krakend-cluster-manager
+
+
+def test_without_argument_and_file_the_defaults_are_in_force(capsys: pytest.CaptureFixture[str]) -> None:
+    assert ends(cli.main_manager, "--print-config") == 0
+    printed = capsys.readouterr().out
+    assert "node_port: 7000\ngossip_port: 7946\nhttp_port: 9897\n" in printed
+    assert "unreachable_after: 3 heartbeats\n" in printed
+    assert "forget_after: 30d\n" in printed
+
+
+def test_the_hosts_file_is_read_where_it_exists(
+    hosts_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    hosts_file.write_text("name: from-etc\n")
+    assert ends(cli.main_manager, "--print-config") == 0
+    assert "name: from-etc\n" in capsys.readouterr().out
+    (tmp_path / "other.yml").write_text("node_port: 7777\n")
+    assert ends(cli.main_manager, "--print-config", "--config", str(tmp_path / "other.yml")) == 0
+    printed = capsys.readouterr().out
+    assert "node_port: 7777\n" in printed
+    assert "from-etc" not in printed
+
+
+def test_the_printed_configuration_fed_back_prints_the_same(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KCM_PEERS", "m2, [::1]:7")
+    arguments = ("--name=no", "--peer=m3", "--peer", "m4:1", "--subscription-max-nodes=3", "--log-level=warn")
+    assert ends(cli.main_manager, "--print-config", *arguments) == 0
+    printed = capsys.readouterr().out
+    assert "peers:\n- m3:7946\n- m4:1\n" in printed
+    monkeypatch.delenv("KCM_PEERS")
+    (tmp_path / "again.yml").write_text(printed)
+    assert ends(cli.main, "run", "--print-config", "--config", str(tmp_path / "again.yml")) == 0
+    assert capsys.readouterr().out == printed
+
+
+def test_the_secret_is_not_printed_but_that_there_is_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KCM_GROUP_SECRET", "hush")
+    assert ends(cli.main_manager, "--print-config") == 0
+    printed = capsys.readouterr().out
+    assert "hush" not in printed
+    assert printed.startswith("# group.secret is set and not shown\n")
+    assert ends(cli.main_manager, "--help") == 0
+    assert "group.secret" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            ("--config", "/no/such/file.yml"),
+            "/no/such/file.yml does not exist: write it, or name another file",
+        ),
+        (("--node-port", "seven"), "option --node-port: `node_port` must be a whole number, not `seven`"),
+        (("--node-port=9897",), "`http_port` is 9897, as is `node_port`"),
+        (("--advertise=8.8.8.8",), "advertise: 8.8.8.8 is a public address, and without a key anybody there"),
+        (("--bind=8.8.4.4",), "advertise: 8.8.4.4 is a public address"),
+        (
+            ("--peer", "::1"),
+            'option --peers: `peers` must have its IPv6 address in brackets: write `"[::1]:7946"`',
+        ),
+    ],
+)
+def test_each_mistake_is_one_line_and_exit_2(
+    arguments: tuple[str, ...], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert ends(cli.main_manager, *arguments) == 2
+    out, error = capsys.readouterr()
+    assert out == ""
+    assert error.startswith("krakend-cluster-manager: ")
+    assert message in error
+    assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize("arguments", [("--prot",), ("--node", "7000"), ("extra",)])
+def test_what_is_no_option_is_wrong_usage(
+    arguments: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert ends(cli.main_manager, *arguments) == 2
+    assert "usage: krakend-cluster-manager" in capsys.readouterr().err
+
+
+def test_a_taken_port_is_one_line_that_names_key_and_remedy_and_exit_2(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        done = subprocess.run(
+            [
+                sys.executable,
+                "-c",
+                "from manager.cli import main; main()",
+                "run",
+                "--bind=127.0.0.1",
+                f"--node-port={port}",
+            ],
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=False,
+        )
+    assert done.returncode == 2
+    [line] = done.stdout.splitlines()
+    assert f"node_port: 127.0.0.1:{port} is in use" in line
+    assert "--node-port" in line
+
+
+@pytest.mark.parametrize("main", [cli.main, cli.main_manager])
+def test_the_version_is_printed(
+    main: Callable[[list[str]], None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert ends(main, "--version") == 0
+    name, version = capsys.readouterr().out.split()
+    assert name == ("kcm" if main is cli.main else "krakend-cluster-manager")
+    assert version[0].isdigit()
+
+
+# kcm
+
+Kcm: TypeAlias = Callable[..., Awaitable[tuple[int, str, str]]]
+
+
+@pytest.fixture
+def running() -> Running:
+    """Manager m1, two seats, three nodes."""
+    running = Running(ManagerConfig(max_nodes=2, limits={"public": Limit(100.0)}))
+    running.wait(10.0)
+    for number in (1, 2, 3):
+        running.node(number)
+    running.meets("m2", "10.0.0.2")
+    return running
+
+
+@pytest.fixture
+async def kcm(running: Running, capsys: pytest.CaptureFixture[str]) -> AsyncIterator[Kcm]:
+    """Runs `kcm ARGUMENTS` against `running`; gives exit code, output and errors."""
+    server = TestServer(create_app(running))
+    await server.start_server()
+
+    async def run(*arguments: str, manager: str = "") -> tuple[int, str, str]:
+        url = manager or str(server.make_url(""))
+        code = await asyncio.to_thread(ends, cli.main, *arguments, "--manager", url)
+        return code, *capsys.readouterr()
+
+    yield run
+    await server.close()
+
+
+async def test_members_are_a_table_with_aligned_columns(kcm: Kcm) -> None:
+    code, out, error = await kcm("members")
+    assert (code, error) == (0, "")
+    assert out.splitlines() == [
+        "NAME  STATE  ADDRESS        KIND",
+        "m1    alive  10.0.0.1:7946  manager",
+        "m2    alive  10.0.0.2:7946  manager",
+    ]
+
+
+async def test_nodes_are_a_table_and_one_node_is_a_list(kcm: Kcm, running: Running) -> None:
+    code, out, _ = await kcm("nodes")
+    head, *rows = out.splitlines()
+    assert code == 0
+    assert head.split() == ["ID", "NAME", "STATE", "MANAGER", "ADDRESS", "SEAT", "SINCE", "WHY"]
+    assert sorted(row.split()[2] for row in rows) == ["active", "active", "refused"]
+    id_ = rows[0].split()[0]
+    code, out, _ = await kcm("nodes", id_)
+    assert code == 0
+    assert dict(line.split(maxsplit=1) for line in out.splitlines() if " " in line)["id"] == id_
+
+
+@pytest.mark.parametrize("verb", [("members",), ("nodes",), ("info",), ("subscription", "show")])
+async def test_as_json_every_verb_prints_what_the_api_answers(kcm: Kcm, verb: tuple[str, ...]) -> None:
+    code, out, error = await kcm(*verb, "-o", "json")
+    assert (code, error) == (0, "")
+    assert json.loads(out)
+    assert not out.isprintable()  # on more than one line, for people as well
+
+
+async def test_info_and_subscription_are_lists(kcm: Kcm) -> None:
+    _, out, _ = await kcm("info")
+    info = dict(line.split(maxsplit=1) for line in out.splitlines())
+    assert (info["name"], info["group"], info["nodes.running"], info["going"]) == ("m1", "blue", "2", "no")
+    _, out, _ = await kcm("subscription", "show")
+    shown = dict(line.split(maxsplit=1) for line in out.splitlines())
+    assert (shown["max_nodes"], shown["used"], shown["free"], shown["source"]) == ("2", "2", "0", "yaml")
+
+
+async def test_the_cap_is_set(kcm: Kcm, running: Running) -> None:
+    code, out, _ = await kcm("subscription", "set", "--max-nodes", "4")
+    assert code == 0
+    assert running.core.max_nodes == 4
+    assert dict(line.split(maxsplit=1) for line in out.splitlines())["serial"] == "1"
+
+
+async def test_leave_says_that_it_is_for_good(kcm: Kcm, running: Running) -> None:
+    code, out, _ = await kcm("leave")
+    assert (code, running.left) == (0, [True])
+    assert "for good" in out
+    code, _, error = await kcm("leave")
+    assert (code, running.left) == (1, [True])
+    assert error == "kcm: this manager is already leaving the group\n"
+
+
+async def test_the_manager_is_named_by_the_option_before_or_after_the_verb_or_by_the_variable(
+    running: Running, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = TestServer(create_app(running))
+    await server.start_server()
+    address = f"127.0.0.1:{server.port}"
+    nowhere = "http://127.0.0.1:1"
+    try:
+        assert await asyncio.to_thread(ends, cli.main, "members", f"--manager={address}") == 0
+        assert await asyncio.to_thread(ends, cli.main, "--manager", address, "-o", "json", "members") == 0
+        assert json.loads(capsys.readouterr().out.partition("\n{")[2].join(["{", ""]))
+        monkeypatch.setenv("KCM_MANAGER", f"http://{address}/")
+        assert await asyncio.to_thread(ends, cli.main, "members") == 0
+        assert await asyncio.to_thread(ends, cli.main, "members", "--manager", nowhere) == 5
+    finally:
+        await server.close()
+
+
+async def test_an_unknown_node_is_exit_3(kcm: Kcm) -> None:
+    for id_ in ("krakend_0", "a b/../ü", "?", "\n"):
+        code, out, error = await kcm("nodes", id_)
+        assert (code, out) == (3, "")
+        assert error.startswith("kcm: no node has the id")
+
+
+async def test_a_change_that_is_refused_is_exit_1_with_the_managers_reason(
+    kcm: Kcm, running: Running
+) -> None:
+    code, out, error = await kcm("subscription", "set", "--max-nodes", "999999999")
+    assert (code, out) == (1, "")
+    assert error == "kcm: max_nodes must be a whole number from 0 to 1000000\n"
+
+
+def test_nobody_there_is_exit_5_and_says_what_to_do(capsys: pytest.CaptureFixture[str]) -> None:
+    assert ends(cli.main, "members", "--manager", "http://127.0.0.1:1") == 5
+    error = capsys.readouterr().err
+    assert error.startswith("kcm: no manager answers at http://127.0.0.1:1 (")
+    assert "`kcm run`" in error
+    assert "--manager URL or KCM_MANAGER" in error
+    assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {"text": "hello"},
+        {"text": "[]", "content_type": "application/json"},
+        {"text": "{}", "content_type": "application/json"},
+        {"text": '{"members": 7}', "content_type": "application/json"},
+        {"text": '{"members": [7]}', "content_type": "application/json"},
+        {"text": "[" * 100_000, "content_type": "application/json"},
+        {"text": "not here", "status": 404},
+        {"text": "{}", "status": 500},
+        {"body": b"\xff\xfe"},
+    ],
+)
+async def test_something_else_that_answers_is_exit_5(
+    answer: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def something(request: web.Request) -> web.Response:
+        return web.Response(**answer)
+
+    app = web.Application()
+    app.router.add_route("*", "/{rest:.*}", something)
+    server = TestServer(app)
+    await server.start_server()
+    address = f"127.0.0.1:{server.port}"
+    try:
+        code = await asyncio.to_thread(ends, cli.main, "members", f"--manager={address}")
+    finally:
+        await server.close()
+    assert code == 5
+    assert f"what answers at http://{address} is no manager" in capsys.readouterr().err
+
+
+async def test_what_does_not_speak_http_is_exit_5(capsys: pytest.CaptureFixture[str]) -> None:
+    async def rubbish(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"\x00\x01rubbish\r\n")
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(rubbish, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    async with server:
+        assert await asyncio.to_thread(ends, cli.main, "members", f"--manager=127.0.0.1:{port}") == 5
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_without_a_verb_the_help_is_printed_and_exit_2(capsys: pytest.CaptureFixture[str]) -> None:
+    assert ends(cli.main) == 2
+    out = capsys.readouterr().out
+    assert all(verb in out for verb in ("members", "nodes", "info", "leave", "subscription", "run"))
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("member",),
+        ("subscription",),
+        ("subscription", "set"),
+        ("subscription", "set", "--max-nodes", "-1"),
+        ("subscription", "set", "--max-nodes", "many"),
+        ("members", "-o", "xml"),
+        ("members", "extra"),
+        ("members", "--manager", "file:///etc/passwd"),
+        ("members", "--manager", "http://"),
+        ("members", "--manager", "a b"),
+    ],
+)
+def test_wrong_usage_is_exit_2(arguments: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
+    assert ends(cli.main, *arguments) == 2
+    assert "usage: kcm" in capsys.readouterr().err
+
+
+def test_a_wrong_variable_is_wrong_usage_too(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KCM_MANAGER", "ftp://m1")
+    assert ends(cli.main, "members") == 2
+    assert "variable KCM_MANAGER must be a URL such as http://127.0.0.1:9897" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("text", "url"),
+    [
+        ("http://m1:9897", "http://m1:9897"),
+        ("http://m1:9897/", "http://m1:9897"),
+        ("https://managers.example", "https://managers.example"),
+        ("m1", "http://m1:9897"),
+        ("m1:80", "http://m1:80"),
+        ("[::1]", "http://[::1]:9897"),
+        ("[::1]:80", "http://[::1]:80"),
+    ],
+)
+def test_a_manager_may_be_named_in_short(text: str, url: str) -> None:
+    assert base_url(text) == url
+
+
+@pytest.mark.parametrize("text", ["m1:port", "m1:99999", "[::1", "http://[", "", "http://a\x7fb", "::1"])
+def test_what_is_no_url_is_a_value_error(text: str) -> None:
+    with pytest.raises(ValueError, match=r"must be a URL such as http://127\.0\.0\.1:9897, not "):
+        base_url(text)
+
+
+# Tables
+
+
+def test_states_are_in_colour_only_where_wanted_and_stay_aligned() -> None:
+    rows = [{"name": "n1", "state": "active"}, {"name": "node2", "state": "down"}]
+    assert table(rows, ("name", "state"), colour=False) == "NAME   STATE\nn1     active\nnode2  down"
+    assert table(rows, ("name", "state"), colour=True) == (
+        "NAME   STATE\nn1     \x1b[32mactive\x1b[0m\nnode2  \x1b[31mdown  \x1b[0m"
+    )
+
+
+def test_what_others_call_themselves_does_not_move_the_cursor() -> None:
+    text = table([{"name": "\x1b[2J\r\nroot\u2028\udc80"}], ("name",), colour=True)
+    assert text == "NAME\n?[2J??root??"
+    assert pairs({"name": "\x1b[31m"}) == "name  ?[31m"
+
+
+def test_a_table_without_rows_is_its_head() -> None:
+    assert table([], ("name", "over_limit"), colour=True) == "NAME  OVER LIMIT"
+
+
+def test_nested_values_are_named_by_their_path() -> None:
+    values = {"name": "m1", "limits": {"public": {"max_rate": 5.0}}, "seat": True, "max": None, "none": {}}
+    assert pairs(values).splitlines() == [
+        "name                    m1",
+        "limits.public.max_rate  5.0",
+        "seat                    yes",
+        "max                     -",
+    ]
+
+
+def test_kcm_loads_nothing_that_only_a_manager_needs() -> None:
+    code = "import sys, manager.cli; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    heavy = {"aiohttp", "asyncio", "pydantic", "yaml", "msgpack", "prometheus_client", "importlib.metadata"}
+    assert not heavy & set(done.stdout.split())
