@@ -14,8 +14,8 @@ from manager.config import CONFIG_FILE, ManagerFile, address_to_advertise
 from manager.doors import is_near
 from manager.host import run_manager
 from manager.version import installed_version
-from node import logs, loop
-from node.settings import Loaded, SettingsError, add_arguments, dump, load, options_given
+from node import logs, loop, settings
+from node.settings import Loaded, SettingsError, add_arguments, load, options_given
 
 FROM_HERE_ONLY = (
     "no private address found on this host, so this manager is reached by 127.0.0.1, from here only: "
@@ -106,4 +106,4 @@ def _load(options: argparse.Namespace) -> Loaded[ManagerFile]:
 
 def _printed(file: ManagerFile) -> str:
     secret = "# group.secret is set and not shown\n" if file.group.secret.get_secret_value() else ""
-    return secret + dump(file)
+    return secret + settings.dump(file)
