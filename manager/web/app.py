@@ -47,6 +47,7 @@ def create_app(operations: Operations) -> web.Application:
     app[_OPERATIONS] = operations
     app[_STARTED] = operations.now()
     app.add_routes(routes)
+    app.on_response_prepare.append(_add_headers)
     logging.getLogger("aiohttp.server").addFilter(_is_ours)
     return app
 
@@ -56,9 +57,14 @@ def _is_ours(record: logging.LogRecord) -> bool:
     return not (record.exc_info and isinstance(record.exc_info[1], HttpProcessingError))
 
 
+async def _add_headers(_: web.Request, answer: web.StreamResponse) -> None:
+    # Not in a middleware: what aiohttp answers before it asks them would go without.
+    answer.headers.update(_HEADERS)
+
+
 @web.middleware
 async def _explain(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Give every answer its headers, and every error its form."""
+    """Give every error its form."""
     try:
         answer = await handler(request)
     except web.HTTPException as error:
@@ -68,7 +74,6 @@ async def _explain(request: web.Request, handler: Handler) -> web.StreamResponse
         answer = problem(500, "this manager failed to answer; its log says why")
     if answer.status in _COUNTED:
         request.app[_OPERATIONS].count("http", _COUNTED[answer.status])
-    answer.headers.update(_HEADERS)
     return answer
 
 

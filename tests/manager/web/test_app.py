@@ -452,6 +452,51 @@ async def test_no_script_but_the_managers_own_may_run_and_nobody_may_frame_the_p
     assert headers["Referrer-Policy"] == "no-referrer"
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "headers", "status"),
+    [
+        ("GET", "/", {}, 200),
+        ("GET", "/static/page.js", {}, 200),
+        ("GET", "/static/style.css", {"If-None-Match": "*"}, 304),
+        ("GET", "/static/icon.svg", {"Range": "bytes=0-9"}, 206),
+        ("GET", "/static/icon.svg", {"Range": "bytes=99999-"}, 416),
+        ("GET", "/health", {}, 200),
+        ("GET", "/ready", {}, 200),
+        ("GET", "/metrics", {}, 200),
+        ("GET", "/api/v1/info", {}, 200),
+        ("GET", "/api/v1/nodes/nobody", {}, 404),
+        ("GET", "/nothing", {}, 404),
+        ("GET", "/health", {"Expect": "a miracle"}, 417),
+        ("DELETE", "/", {}, 405),
+        ("OPTIONS", "/api/v1/nodes", {}, 405),
+        ("POST", "/api/v1/leave", {}, 415),
+        ("POST", "/api/v1/leave", {"Content-Type": "application/json"}, 400),
+        ("POST", "/api/v1/leave", {"Origin": "http://evil.example"}, 403),
+    ],
+)
+async def test_every_answer_tells_the_browser_to_trust_nothing_else(
+    running: Running, serve: Serve, method: str, path: str, headers: dict[str, str], status: int
+) -> None:
+    answer = await (await serve(running)).request(method, path, headers=headers)
+    assert answer.status == status
+    assert answer.headers["Content-Security-Policy"].startswith("default-src 'none'; script-src 'self'; ")
+    assert answer.headers["X-Content-Type-Options"] == "nosniff"
+    assert answer.headers["Cache-Control"] == "no-store"
+    assert answer.headers["Cross-Origin-Resource-Policy"] == "same-origin"
+    assert "Access-Control-Allow-Origin" not in answer.headers
+
+
+@pytest.mark.parametrize(
+    "path", ["/", "/static/page.js", "/health", "/metrics", "/api/v1/nodes", "/api/v1/stats"]
+)
+async def test_head_is_get_without_a_body(running: Running, serve: Serve, path: str) -> None:
+    client = await serve(running)
+    got, head = await client.get(path), await client.head(path)
+    assert (head.status, head.content_type) == (got.status, got.content_type) == (200, got.content_type)
+    assert await head.read() == b""
+    assert head.headers["Content-Length"] == got.headers["Content-Length"]
+
+
 def test_every_element_that_the_script_looks_for_is_on_the_page() -> None:
     static = Path(manager.web.__file__).parent / "static"
     wanted = set(re.findall(r'element\("([a-z-]+)"\)', (static / "page.js").read_text()))
