@@ -23,6 +23,12 @@ class GossipConfig:
     stream_timeout: float = 10.0
     """For a whole exchange over TCP, connecting included."""
 
+    awareness_max: int = 7
+    """The worst that our health score gets; the probe interval is stretched by it up to eightfold."""
+
+    lag_tolerated: float = 0.2
+    """Being called later than this is our own fault: it counts against us, and nobody is judged for it."""
+
     suspicion_mult: int = 4
     """α of the Lifeguard paper: the shortest suspicion is this × log10(n) × probe_interval."""
 

@@ -13,15 +13,18 @@ def suspicion_bounds(members: int, mult: int, max_mult: int, interval: float) ->
     return shortest, max_mult * shortest
 
 
-def confirmations_wanted(members: int, mult: int) -> int:
-    """How many independent confirmations bring a suspicion down to its shortest."""
-    wanted = mult - 2
-    return 0 if members - 2 < wanted else max(0, wanted)
+def confirmations_wanted(confirmers: int, mult: int) -> int:
+    """How many independent confirmations bring a suspicion down to its shortest.
+
+    `confirmers` are the live members that could give one. memberlist asks for none in groups below five,
+    which switches its main defence against false alarms off; here only where nobody could confirm.
+    """
+    return max(0, min(mult - 2, confirmers))
 
 
 def suspicion_seconds(confirmations: int, wanted: int, shortest: float, longest: float) -> float:
     """The time-out, from the suspicion's start, after so many confirmations."""
-    if wanted < 1:
+    if confirmations >= wanted:
         return shortest
     seconds = longest - (longest - shortest) * math.log(confirmations + 1) / math.log(wanted + 1)
     return max(shortest, math.floor(seconds * 1000) / 1000)
@@ -33,19 +36,20 @@ class Suspicion:
 
     incarnation: Incarnation
     started: float
-    wanted: int
+    most: int
+    """More accusers than this and one are not worth telling."""
     shortest: float
     longest: float
     accusers: set[NodeName] = field(default_factory=set)
 
     def confirm(self, accuser: NodeName) -> bool:
         """Count `accuser`; true where that was news worth telling."""
-        if accuser in self.accusers or len(self.accusers) > self.wanted:
+        if accuser in self.accusers or len(self.accusers) > self.most:
             return False
         self.accusers.add(accuser)
         return True
 
-    @property
-    def deadline(self) -> float:
+    def deadline(self, wanted: int) -> float:
+        """When it is over, with `wanted` confirmations to be had."""
         confirmations = len(self.accusers) - 1
-        return self.started + suspicion_seconds(confirmations, self.wanted, self.shortest, self.longest)
+        return self.started + suspicion_seconds(confirmations, wanted, self.shortest, self.longest)

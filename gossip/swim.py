@@ -7,6 +7,7 @@ from math import ceil, inf, log2
 from random import Random
 from typing import assert_never
 
+from gossip.awareness import Awareness
 from gossip.broadcasts import Broadcasts, transmit_limit
 from gossip.config import GossipConfig
 from gossip.effects import (
@@ -55,6 +56,10 @@ class _Probe:
     target: NodeName
     ends: float
     asks_others_at: float
+    nacks_due: int = 0
+    """Helpers that were asked for a nack and have not sent one."""
+    helped: bool = False
+    """Whether any helper that sends nacks was asked."""
 
 
 @dataclass(slots=True)
@@ -130,7 +135,9 @@ class Swim:
         self._tokens = tokens
         self._streams: dict[int, _Join | _FallbackPing | _ConflictCheck] = {}
         self._number = random.randrange(2**31)
+        self.awareness = Awareness(config.awareness_max)
         self._probe: _Probe | None = None
+        self._probe_first: NodeName | None = None
         self._probe_at = now + random.uniform(0, config.probe_interval)
         self._relays: dict[int, _Relay] = {}
         self._gossiped = -inf
@@ -148,7 +155,9 @@ class Swim:
                 return self._indirect_ping(message, sender, now)
             case Ack(number):
                 return self._ack(number, now)
-            case Nack():
+            case Nack(number):
+                if self._probe is not None and self._probe.number == number and self._probe.nacks_due:
+                    self._probe.nacks_due -= 1
                 return []
             case Alive():
                 return self._alive(message, now)
@@ -221,11 +230,15 @@ class Swim:
         if self.broadcasts:
             deadlines.append(self._gossip_at())
         deadlines += [relay.expires for relay in self._relays.values()]
-        deadlines += [m.suspicion.deadline for m in self.members if m.suspicion is not None]
+        deadlines += [self._suspicion_ends(member) for member in self._suspects()]
         return min(deadlines)
 
     def tick(self, now: float) -> list[Output]:
         """Whatever has become due by `now`."""
+        # The probe timer is the one that is always there: the others come and go with what arrives.
+        late = now - self._probe_at
+        if late > self._config.lag_tolerated:
+            self._excuse(late)
         output = self._tick_probe(now)
         output += self._tick_suspicions(now)
         output += self._tick_relays(now)
@@ -263,17 +276,38 @@ class Swim:
         elif probe is not None and probe.asks_others_at <= now:
             output += self._ask_others(probe)
         if self._probe_at <= now:
-            self._probe_at = now + self._config.probe_interval
-            if not self.leaving and (target := self.members.next_to_probe()) is not None:
+            self._probe_at = now + self.awareness.stretch(self._config.probe_interval)
+            if not self.leaving and (target := self._next_target()) is not None:
                 output += self._start_probe(target, now)
         return output
+
+    def _next_target(self) -> Member | None:
+        """Whoever somebody else has just accused, for that wants a second opinion; else the next in turn."""
+        name, self._probe_first = self._probe_first, None
+        accused = None if name is None else self.members.get(name)
+        return accused if accused is not None and accused.present else self.members.next_to_probe()
+
+    def _excuse(self, late: float) -> None:
+        """We were away for `late` seconds (a busy loop, a stopped process): nobody is blamed for that time.
+
+        What the others sent meanwhile waits in our sockets, so we listen before we judge.
+        """
+        self.awareness.add(1 + int(late / self._config.probe_interval))
+        if self._probe is not None:
+            self._probe.ends += late
+            self._probe.asks_others_at += late
+        for relay in self._relays.values():
+            relay.expires += late
+        for member in self._suspects():
+            assert member.suspicion is not None
+            member.suspicion.started += late
 
     def _start_probe(self, target: Member, now: float) -> list[Output]:
         number = self._next_number()
         self._probe = _Probe(
             number,
             target.name,
-            ends=now + self._config.probe_interval,
+            ends=now + self.awareness.stretch(self._config.probe_interval),
             asks_others_at=now + self._config.probe_timeout,
         )
         ping = Ping(number, target.name, self._me.address, self.name)
@@ -288,25 +322,20 @@ class Swim:
         if target is None or not target.present:
             return []
         helpers = [m for m in self.members.present() if m.state is State.ALIVE and m is not target]
-        output: list[Output] = [
-            self._send(
-                helper.address,
-                IndirectPing(
-                    probe.number,
-                    target.name,
-                    target.address,
-                    helper.versions.protocol_max >= 4,
-                    self._me.address,
-                    self.name,
-                ),
+        output: list[Output] = []
+        for helper in self.members.sample(self._config.indirect_checks, helpers):
+            nack = helper.versions.protocol_max >= 4
+            probe.nacks_due += nack
+            probe.helped = probe.helped or nack
+            request = IndirectPing(
+                probe.number, target.name, target.address, nack, self._me.address, self.name
             )
-            for helper in self.members.sample(self._config.indirect_checks, helpers)
-        ]
+            output.append(self._send(helper.address, request))
         if target.versions.protocol_max >= 3:
             token = next(self._tokens)
             self._streams[token] = _FallbackPing(probe.number)
             ping = Ping(probe.number, target.name, self._me.address, self.name)
-            patience = self._config.probe_interval - self._config.probe_timeout
+            patience = self.awareness.stretch(self._config.probe_interval) - self._config.probe_timeout
             output.append(OpenStream(token, target.address, ping, patience))
         return output
 
@@ -315,11 +344,14 @@ class Swim:
         target = self.members.get(probe.target)
         if target is None or not target.present:
             return []
+        # Helpers that did not even send a nack speak against us: their answers may be what we miss.
+        self.awareness.add(probe.nacks_due if probe.helped else 1)
         return self._suspect(Suspect(target.name, target.incarnation, self.name), now)
 
     def _ack(self, number: int, now: float) -> list[Output]:
         if self._probe is not None and self._probe.number == number:
             self._probe = None
+            self.awareness.add(-1)
         relay = self._relays.pop(number, None)
         if relay is None or relay.expires <= now:
             return []
@@ -436,16 +468,27 @@ class Swim:
             self._config.suspicion_max_mult,
             self._config.probe_interval,
         )
-        wanted = confirmations_wanted(len(self.members), self._config.suspicion_mult)
+        most = max(0, self._config.suspicion_mult - 2)
         member.state, member.changed, member.incarnation = State.SUSPECT, now, claim.incarnation
-        member.suspicion = Suspicion(claim.incarnation, now, wanted, shortest, longest, {claim.accuser})
+        member.suspicion = Suspicion(claim.incarnation, now, most, shortest, longest, {claim.accuser})
         self._broadcast(claim)
+        if claim.accuser != self.name:
+            self._probe_first = claim.node
         return [MemberChanged(claim.node, State.ALIVE, State.SUSPECT, f"no answer to {claim.accuser}")]
+
+    def _suspects(self) -> list[Member]:
+        return [member for member in self.members if member.suspicion is not None]
+
+    def _suspicion_ends(self, member: Member) -> float:
+        """When `member` is given up: the sooner the more confirm it, and soonest where nobody could."""
+        assert member.suspicion is not None
+        confirmers = sum(other.state is State.ALIVE and other is not self._me for other in self.members)
+        return member.suspicion.deadline(confirmations_wanted(confirmers, self._config.suspicion_mult))
 
     def _tick_suspicions(self, now: float) -> list[Output]:
         output: list[Output] = []
-        for member in list(self.members):
-            if member.suspicion is not None and member.suspicion.deadline <= now:
+        for member in self._suspects():
+            if self._suspicion_ends(member) <= now:
                 output += self._dead(Dead(member.name, member.incarnation, self.name), now)
         return output
 
@@ -482,6 +525,7 @@ class Swim:
         if incarnation >= INCARNATION_LIMIT:
             return [Rejected("absurd_incarnation")]
         self._me.incarnation = incarnation
+        self.awareness.add(1)
         self._broadcast(self._me.alive())
         return []
 

@@ -37,6 +37,7 @@ TAG_NODE_PORT = "kcm_node"
 TAG_HTTP_PORT = "kcm_http"
 
 _SWEEP_EVERY = 0.5
+_LAG_TOLERATED = 1.0
 _FRESH_SECONDS = 5.0
 _GOING_SECONDS_MAX = 3.0
 
@@ -172,6 +173,10 @@ class Manager:
         self._absorb(self.group.tick(now), now)
         self.registry.tick(now)
         if self._sweep_at <= now:
+            if (late := now - self._sweep_at) > _LAG_TOLERATED:
+                # We were away ourselves: what the nodes sent meanwhile waits in our sockets.
+                self._page.excuse(late)
+                self._sessions.excuse(late)
             self._sweep_at = now + _SWEEP_EVERY
             self._sweep(now)
         nobody_left = self.going and not len(self._sessions) and self._going_ends < inf

@@ -57,6 +57,10 @@ class NodePage:
         """A running node of ours gave a sign of life."""
         self._last_heard[id_] = now
 
+    def excuse(self, late: float) -> None:
+        """We did not listen for `late` seconds: nobody was silent then."""
+        self._last_heard = {id_: heard + late for id_, heard in self._last_heard.items()}
+
     def ended(self, id_: str, record: NodeRecord, why: str, now: float) -> None:
         """The end of a running node was seen: it is removed, its seat held for the rejoin window."""
         self._last_heard.pop(id_, None)

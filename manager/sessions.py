@@ -406,6 +406,11 @@ class Sessions:
             self._group.ledger.delete(CLONE + id_)
         self.stats.expire(self._group.wall(now))
 
+    def excuse(self, late: float) -> None:
+        """We did not listen for `late` seconds: challenges have so much more time."""
+        for session in self._sessions.values():
+            session.challenge_ends += late
+
     def is_down(self, id_: str) -> None:
         """Let go of a connection that has been silent for too long; its node may say hello again."""
         session = self._by_id.get(id_)

@@ -3,6 +3,8 @@
 from itertools import count
 from random import Random
 
+import pytest
+
 from gossip.config import LAN
 from gossip.effects import (
     MemberChanged,
@@ -124,6 +126,7 @@ def test_an_indirect_ping_is_passed_to_a_known_member_and_its_ack_back() -> None
 
 def test_a_helper_without_an_ack_says_so_after_the_probe_timeout() -> None:
     core = swim("m2", "m3")
+    run(core, 0.0, 1.0)
     core.receive(IndirectPing(7, "m3", address(3), nack=True), address(2), 1.0)
     assert (address(2), (Nack(7),)) in sent(run(core, 1.0, 1.5))
 
@@ -195,6 +198,86 @@ def test_a_silent_member_is_suspected_and_then_declared_dead() -> None:
         (State.ALIVE, State.SUSPECT),
         (State.SUSPECT, State.DEAD),
     ]
+
+
+def death_of_m2(core: Swim, accusers: list[str], now: float) -> float:
+    """When `m2` is declared dead, accused by `accusers` at `now`, nobody answering any more."""
+    for accuser in accusers:
+        core.receive(Suspect("m2", 1, accuser), address(3), now)
+    start = now
+    while state_of(core, "m2") is not State.DEAD:
+        now = max(now, core.next_deadline())
+        for item in core.tick(now):
+            # Everybody else is well.
+            if (
+                isinstance(item, Send)
+                and isinstance(item.messages[0], Ping)
+                and item.messages[0].target != "m2"
+            ):
+                core.receive(Ack(item.messages[0].number), item.address, now)
+    return now - start
+
+
+def test_in_a_group_of_three_one_accuser_alone_does_not_bring_a_member_down_quickly() -> None:
+    """memberlist waits for no confirmation there, so that whoever is slow himself takes down the healthy."""
+    core = swim("m2", "m3")
+    core.receive(Suspect("m2", 1, "m1"), address(3), 0.0)
+    member = core.members.get("m2")
+    assert member is not None
+    assert core._suspicion_ends(member) == 24.0
+
+
+def test_a_confirmation_brings_it_down_as_fast_as_memberlist_does() -> None:
+    assert death_of_m2(swim("m2", "m3"), ["m3"], 0.0) <= 4.0 + LAN.probe_interval
+    assert death_of_m2(swim("m2", "m3", "m4", "m5"), ["m3", "m4", "m5"], 0.0) == 4.0
+
+
+def test_where_nobody_could_confirm_the_suspicion_is_short() -> None:
+    assert death_of_m2(swim("m2"), ["m2x"], 0.0) == 4.0
+
+
+def test_whoever_is_accused_by_another_is_probed_next() -> None:
+    core = swim(*(f"m{number}" for number in range(2, 12)))
+    core.receive(Suspect("m7", 1, "m3"), address(3), 0.0)
+    _, ping, output = next_probe(core, 0.0)
+    assert ping.target == "m7"
+    assert (address(7), (ping, Suspect("m7", 1, "m1"))) in sent(output)
+
+
+def test_a_late_call_is_our_own_fault_and_nobody_is_judged_for_it() -> None:
+    """Row B23: the event loop was blocked, or the process stopped, for three seconds."""
+    core = swim("m2", "m3")
+    now, ping, _ = next_probe(core, 0.0)
+    core.receive(Suspect("m3", 1, "m2"), address(2), now)
+    late = now + 30.0
+    core.tick(late)
+    assert state_of(core, "m3") is State.SUSPECT
+    assert state_of(core, ping.target) in (State.ALIVE, State.SUSPECT)
+    assert core.awareness.score == LAN.awareness_max
+    core.receive(Alive("m3", 2, address(3)), address(3), late + 0.001)
+    assert state_of(core, "m3") is State.ALIVE
+
+
+def test_a_member_in_doubt_about_itself_probes_more_slowly_and_waits_longer() -> None:
+    core = swim("m2", "m3")
+    core.awareness.add(3)
+    first, ping, _ = next_probe(core, 0.0)
+    core.receive(Ack(ping.number), address(int(ping.target[1:])), first + 0.01)
+    assert core.awareness.score == 2
+    second, _, _ = next_probe(core, first + 0.01)
+    assert second - first == pytest.approx(4 * LAN.probe_interval)
+
+
+def test_helpers_that_send_a_nack_clear_us_and_those_that_do_not_speak_against_us() -> None:
+    for nacks, score in ((3, 0), (1, 2), (0, 3)):
+        core = swim("m2", "m3", "m4", "m5", "m6")
+        now, ping, _ = next_probe(core, 0.0)
+        run(core, now, now + 0.6)
+        for _ in range(nacks):
+            core.receive(Nack(ping.number), address(3), now + 0.7)
+        run(core, now + 0.7, now + 1.0)
+        assert state_of(core, ping.target) is State.SUSPECT
+        assert core.awareness.score == score
 
 
 def test_an_accusation_about_us_is_refuted_above_it() -> None:

@@ -259,6 +259,17 @@ def test_a_node_that_is_down_is_let_go_and_welcome_to_say_hello_again() -> None:
     assert (bench.state(1), bench.node(1).seat) == (NodeState.ACTIVE, True)
 
 
+def test_a_manager_that_was_stopped_itself_does_not_call_its_nodes_silent() -> None:
+    """What they sent meanwhile waits in its sockets."""
+    bench = Bench()
+    bench.say(1, hello(1))
+    bench.now += 300.0
+    bench.effects = bench.core.tick(bench.now)
+    assert bench.state(1) is NodeState.ACTIVE
+    bench.wait(16.0)
+    assert bench.state(1) is NodeState.UNREACHABLE
+
+
 def test_reports_keep_a_node_active_and_reach_the_stats() -> None:
     bench = Bench()
     bench.say(1, hello(1))
