@@ -3,6 +3,8 @@
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from manager.config import ManagerFile, address_to_advertise, core_config
 from node.protocol import Limit
@@ -81,6 +83,49 @@ def test_what_is_in_force_fed_back_as_a_file_is_the_same_but_for_the_secret(tmp_
     assert again == file.model_copy(update={"group": nothing})
 
 
+# Also names that YAML would take for something else, or for its own signs.
+awkward = st.sampled_from(["no", "1e3", "~", "- a", "#x", "a: b", "0x1F", "'", "ü", "null", "[::1]"])
+limit_names = awkward | st.text(min_size=1, max_size=20).filter(str.isprintable)
+durations = st.sampled_from(["100ms", "1s", "2.5s", "90s", "1m", "1h"])
+rates = st.floats(min_value=1e-9, max_value=1e11).map(str)
+limits = st.dictionaries(
+    limit_names, st.fixed_dictionaries({"max_rate": rates, "every": durations}), max_size=4
+)
+hosts = st.sampled_from(["m1", "10.0.0.1:7000", "[fd00::1]", "[fd00::2]:7", "no", "1.e3"])
+files = st.fixed_dictionaries(
+    {},
+    optional={
+        "name": st.from_regex(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,20}", fullmatch=True)
+        | st.sampled_from(["no", "1e3"]),
+        "bind": st.ip_addresses().map(str).filter(lambda ip: ip != "::"),
+        "advertise": st.sampled_from(["", "10.0.0.5", "fd00::1"]),
+        "node_port": st.integers(1, 5000).map(str),
+        "http_port": st.integers(10_000, 65_535).map(str),
+        "peers": st.lists(hosts, max_size=3),
+        "group": st.fixed_dictionaries({"name": st.sampled_from(["no", "blue", "007"])}),
+        "subscription": st.fixed_dictionaries({"free_limits": limits}, optional={"max_nodes": st.just("0")}),
+        "limits": limits,
+        "nodes": st.fixed_dictionaries(
+            {
+                "heartbeat": durations,
+                "unreachable_after": st.sampled_from(["2 heartbeats", "99 heartbeats", "2h"]),
+            }
+        ),
+        "log": st.fixed_dictionaries({"level": st.sampled_from(["warn", "debug"])}),
+    },
+)
+
+
+@given(files)
+def test_whatever_is_in_force_is_the_same_once_printed_and_read_again(
+    tmp_path_factory: pytest.TempPathFactory, tree: dict[str, object]
+) -> None:
+    file = ManagerFile.model_validate(tree)
+    again = configuration(dump(file), tmp_path_factory.getbasetemp())
+    assert again == file
+    assert core_config(again) == core_config(file)
+
+
 def test_the_secret_is_in_no_text_made_of_the_settings(tmp_path: Path) -> None:
     file = configuration(FULL, tmp_path)
     assert "hush" not in f"{file} {file!r} {dump(file)} {file.model_dump_json()}"
@@ -93,11 +138,15 @@ def test_an_option_goes_over_a_variable_over_the_file_over_the_default(tmp_path:
         "KCM_NODE_PORT": "7002",
         "KCM_PEERS": "a, b:1",
         "KCM_LOG_FORMAT": "json",
+        "KCM_GROUP_NAME": "blue",
+        "KCM_SUBSCRIPTION_MAX_NODES": "0",
+        "KCM_NODES_UNREACHABLE_AFTER": "7s",
     }
     file = configuration(text, tmp_path, environ, {"name": "option"})
     assert (file.name, file.node_port, file.http_port) == ("option", 7002, 9897)
     assert file.peers == (HostPort("a", 7946), HostPort("b", 1))
-    assert file.log.format == "json"
+    assert (file.log.format, file.group.name, file.subscription.max_nodes) == ("json", "blue", 0)
+    assert core_config(file).unreachable_after == 7.0
 
 
 def test_a_variable_reaches_into_the_limits_by_their_name(tmp_path: Path) -> None:
@@ -178,6 +227,13 @@ def test_each_mistake_is_one_line_that_names_key_and_place(tmp_path: Path, text:
     assert message in str(error.value)
     assert "\n" not in str(error.value)
     assert str(tmp_path / "cluster-manager.yml") in str(error.value)
+
+
+def test_a_mistake_in_an_option_or_a_variable_is_named_by_it(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=r"^variable KCM_NODES_GRACE: `nodes\.grace` must be a duration"):
+        configuration("nodes: {grace: 1m}\n", tmp_path, {"KCM_NODES_GRACE": "60"})
+    with pytest.raises(SettingsError, match=r"^option --http-port: `http_port` must be at most 65535"):
+        configuration("", tmp_path, {"KCM_HTTP_PORT": "1"}, {"http_port": "70000"})
 
 
 @pytest.mark.parametrize("key", ["node_port", "limits", "group", "subscription", "peers", "nodes"])
