@@ -1,5 +1,7 @@
 """Shares of the cluster's limits."""
 
+from math import ceil
+
 from node.protocol import Limit, Limits
 
 
@@ -9,8 +11,8 @@ def share(limit: Limit, nodes: int) -> Limit:
     A part below one request per window widens the window instead: no gateway admits half a request.
     """
     rate = limit.max_rate / max(1, nodes)
-    if 0 < rate < 1 <= limit.max_rate:
-        return Limit(1.0, round(limit.every / rate, 3))
+    if 0 < rate < 1:
+        return Limit(1.0, ceil(limit.every / rate * 1000) / 1000)
     return Limit(int(rate * 1000) / 1000, limit.every)
 
 
