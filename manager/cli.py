@@ -4,7 +4,6 @@ Exit codes: 0 done, 1 failed, 2 wrong usage or configuration, 3 not found, 5 no 
 """
 
 import argparse
-import io
 import json
 import os
 import sys
@@ -13,6 +12,7 @@ from typing import Any
 from urllib.parse import quote
 
 from manager.client import HTTP_PORT, ClientError, NoManager, NotFound, base_url, request
+from manager.output import write
 from manager.tables import pairs, printable, table
 
 FAILED, USAGE, NOT_FOUND, UNREACHABLE, INTERRUPTED = 1, 2, 3, 5, 130
@@ -124,14 +124,10 @@ def _carry_out(options: argparse.Namespace) -> int:
         return _fail(f"what answers at {options.manager} is no manager of this version", UNREACHABLE)
     except KeyboardInterrupt:
         return INTERRUPTED
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        # Names are any text, a terminal's alphabet need not have all of it.
-        sys.stdout.reconfigure(errors="backslashreplace")
     try:
-        print(text, flush=True)
-    except BrokenPipeError:
-        # The reader has seen enough (`kcm nodes | head`); nor may the interpreter complain at its end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        write(text)
+    except OSError as error:
+        return _fail(f"the answer cannot be written: {error.strerror}", FAILED)
     return 0
 
 
@@ -155,7 +151,9 @@ def _members(options: argparse.Namespace) -> str:
 
 def _nodes(options: argparse.Namespace) -> str:
     if options.id is not None:
-        answer = request(options.manager, "GET", f"/api/v1/nodes/{quote(options.id, safe='')}")
+        answer = request(
+            options.manager, "GET", f"/api/v1/nodes/{quote(options.id, '', errors='surrogateescape')}"
+        )
         return _shown(options, answer, lambda: pairs(answer))
     answer = request(options.manager, "GET", "/api/v1/nodes")
     return _shown(options, answer, lambda: table(answer["nodes"], _NODES, colour=_in_colour()))

@@ -26,15 +26,17 @@ class NotFound(ClientError):
 
 def base_url(text: str) -> str:
     """The base URL that `text` means, also as `host:port`; raises `ValueError` with what to write."""
-    url = text if "://" in text else f"http://{text}"
+    in_short = "://" not in text
     try:
-        parts = urllib.parse.urlsplit(url)
+        parts = urllib.parse.urlsplit(f"http://{text}" if in_short else text)
         port, host = parts.port, parts.hostname
     except ValueError:
         host = None
-    if not host or parts.scheme not in ("http", "https") or not text.isprintable() or " " in text:
+    odd = not text.isprintable() or " " in text or "?" in text or "#" in text
+    if not host or odd or parts.scheme not in ("http", "https"):
         raise ValueError(f"must be a URL such as http://127.0.0.1:{HTTP_PORT}, not {text!r}")
-    return url.rstrip("/") + ("" if "://" in text or port else f":{HTTP_PORT}")
+    netloc = f"{parts.netloc.rstrip(':')}:{HTTP_PORT}" if in_short and port is None else parts.netloc
+    return f"{parts.scheme}://{netloc}{parts.path.rstrip('/')}"
 
 
 def request(manager: str, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:

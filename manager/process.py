@@ -13,6 +13,7 @@ from pathlib import Path
 from manager.config import CONFIG_FILE, ManagerFile, address_to_advertise
 from manager.doors import is_near
 from manager.host import run_manager
+from manager.output import write
 from manager.version import installed_version
 from node import logs, loop, settings
 from node.settings import Loaded, SettingsError, add_arguments, load, options_given
@@ -34,7 +35,8 @@ def run(arguments: Sequence[str] | None, program: str) -> int:
         loaded = _load(options)
         file = loaded.settings
         if options.print_config:
-            print(_printed(file), end="")
+            # As UTF-8 whatever the locale: so it is read when it is fed back.
+            write(_printed(file), encoding="utf-8")
             return 0
         advertise = address_to_advertise(file, own_addresses())
         if not is_near(advertise):

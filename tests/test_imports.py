@@ -20,6 +20,7 @@ SHELLS = (
     "manager.config",
     "manager.host",
     "manager.listeners",
+    "manager.output",
     "manager.process",
     "manager.seed",
     "manager.web",

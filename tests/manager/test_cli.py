@@ -265,7 +265,7 @@ async def test_the_manager_is_named_by_the_option_before_or_after_the_verb_or_by
 
 
 async def test_an_unknown_node_is_exit_3(kcm: Kcm) -> None:
-    for id_ in ("krakend_0", "a b/../ü", "?", "\n"):
+    for id_ in ("krakend_0", "a b/../ü", "?", "\n", "\udcff"):
         code, out, error = await kcm("nodes", id_)
         assert (code, out) == (3, "")
         assert error.startswith("kcm: no node has the id")
@@ -378,13 +378,19 @@ def test_a_wrong_variable_is_wrong_usage_too(
         ("m1:80", "http://m1:80"),
         ("[::1]", "http://[::1]:9897"),
         ("[::1]:80", "http://[::1]:80"),
+        ("m1/", "http://m1:9897"),
+        ("m1:", "http://m1:9897"),
+        ("m1/managers/", "http://m1:9897/managers"),
+        ("https://proxy.example/managers", "https://proxy.example/managers"),
     ],
 )
 def test_a_manager_may_be_named_in_short(text: str, url: str) -> None:
     assert base_url(text) == url
 
 
-@pytest.mark.parametrize("text", ["m1:port", "m1:99999", "[::1", "http://[", "", "http://a\x7fb", "::1"])
+@pytest.mark.parametrize(
+    "text", ["m1:port", "m1:99999", "[::1", "http://[", "", "http://a\x7fb", "::1", "m1?x", "m1#x"]
+)
 def test_what_is_no_url_is_a_value_error(text: str) -> None:
     with pytest.raises(ValueError, match=r"must be a URL such as http://127\.0\.0\.1:9897, not "):
         base_url(text)

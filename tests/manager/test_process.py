@@ -1,0 +1,111 @@
+"""Starting a manager: which address it gives others, and what the operator is told."""
+
+import logging
+import socket
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from ipaddress import IPv4Address
+from pathlib import Path
+
+import pytest
+
+from manager import process
+from manager.config import ManagerFile
+from manager.process import FROM_HERE_ONLY, OPEN, own_addresses
+
+
+@dataclass
+class Started:
+    """What a manager would have been started with."""
+
+    advertise: str = ""
+    notices: list[str] = field(default_factory=list)
+    file: ManagerFile = field(default_factory=ManagerFile)
+
+
+@pytest.fixture
+def started(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Started]:
+    """Nothing starts: `process.run` comes as far as that. This host has no address but loopback."""
+    started = Started()
+
+    async def note(file: ManagerFile, advertise: str, notices: Sequence[str]) -> int:
+        started.file, started.advertise, started.notices = file, advertise, list(notices)
+        return 7
+
+    monkeypatch.setattr(process, "run_manager", note)
+    monkeypatch.setattr(process, "own_addresses", lambda: ["127.0.0.1"])
+    monkeypatch.setattr(process, "CONFIG_FILE", tmp_path / "cluster-manager.yml")
+    root = logging.getLogger()
+    handlers, level = list(root.handlers), root.level
+    yield started
+    root.handlers, root.level = handlers, level
+
+
+def test_the_exit_code_is_the_managers(started: Started) -> None:
+    assert process.run(["--name=m1", "--bind=10.0.0.1"], "kcm run") == 7
+    assert (started.file.name, started.advertise) == ("m1", "10.0.0.1")
+
+
+def test_that_nothing_is_locked_yet_is_said_at_each_start(started: Started) -> None:
+    process.run(["--bind=127.0.0.1"], "kcm run")
+    assert started.notices == [OPEN]
+
+
+def test_a_guess_that_only_this_host_can_reach_is_warned_about(started: Started) -> None:
+    process.run([], "kcm run")
+    assert started.advertise == "127.0.0.1"
+    assert started.notices == [OPEN, FROM_HERE_ONLY]
+
+
+def test_loopback_that_was_asked_for_is_not_warned_about(started: Started) -> None:
+    process.run(["--advertise=127.0.0.1"], "kcm run")
+    assert started.notices == [OPEN]
+
+
+def test_the_first_private_address_of_this_host_is_advertised(
+    started: Started, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        process, "own_addresses", lambda: ["203.0.113.7", "127.0.0.1", "10.1.2.3", "10.1.2.4"]
+    )
+    process.run([], "kcm run")
+    assert (started.advertise, started.notices) == ("10.1.2.3", [OPEN])
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--advertise=203.0.113.7"], ["--bind=203.0.113.7"], ["--advertise=2001:db8::1"]]
+)
+def test_a_public_address_without_a_key_is_refused(
+    started: Started, arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert process.run(arguments, "kcm run") == 2
+    assert started.advertise == ""
+    error = capsys.readouterr().err
+    assert error.startswith("kcm run: advertise: ")
+    assert "advertise a private address (--advertise)" in error
+    assert error.count("\n") == 1
+
+
+def test_a_variable_that_is_nearly_one_of_ours_is_warned_about(
+    started: Started, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KCM_NODE_PORTS", "7000")
+    monkeypatch.setenv("KCM_MANAGER", "http://m1:9897")  # that of `kcm`, and none of ours
+    process.run(["--bind=127.0.0.1"], "kcm run")
+    assert started.notices == ["variable KCM_NODE_PORTS is none of ours: did you mean KCM_NODE_PORT?", OPEN]
+
+
+def test_own_addresses_are_ipv4_addresses_that_this_host_can_listen_on() -> None:
+    found = own_addresses()
+    assert len(found) == len(set(found))
+    for ip in found:
+        assert IPv4Address(ip)
+        socket.create_server((ip, 0)).close()
+
+
+def test_a_host_without_any_network_has_no_addresses(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> socket.socket:
+        raise OSError("no network")
+
+    monkeypatch.setattr(socket, "socket", refuse)
+    assert own_addresses() == []
