@@ -56,6 +56,15 @@ class NameConflict:
 
 
 @dataclass(frozen=True, slots=True)
+class OtherGroup:
+    """`name` at `address` is a manager of another group, `group`: it is not let in. Said once for each."""
+
+    name: NodeName
+    address: Address
+    group: str
+
+
+@dataclass(frozen=True, slots=True)
 class PeerFailed:
     """A configured peer could not be joined; said once until it can."""
 
@@ -92,5 +101,7 @@ class Departed:
 
 
 Effect: TypeAlias = Send | OpenStream | Resolve
-Event: TypeAlias = MemberChanged | NameConflict | PeerFailed | Rejected | PageChanged | FormerPage | Departed
+Event: TypeAlias = (
+    MemberChanged | NameConflict | OtherGroup | PeerFailed | Rejected | PageChanged | FormerPage | Departed
+)
 Output: TypeAlias = Effect | Event

@@ -108,6 +108,7 @@ class Group:
             meta=encode_tags(own_tags),
             incarnation=self._first_incarnation(now),
             came_later=self._came_later,
+            group_of=self._other_group,
             tokens=self._tokens,
             peers=peers,
             config=config,
@@ -162,6 +163,13 @@ class Group:
     def kin(self) -> list[Member]:
         """The other members of our group that count as running."""
         return [member for member in self.swim.members.present() if self.is_kin(member)]
+
+    def _other_group(self, meta: bytes) -> str | None:
+        try:
+            group = decode_tags(meta).get(TAG_GROUP)
+        except WireError:
+            return None
+        return None if group == self.group_name else group
 
     def _came_later(self, meta: bytes) -> bool:
         try:

@@ -14,6 +14,7 @@ from gossip.effects import (
     MemberChanged,
     NameConflict,
     OpenStream,
+    OtherGroup,
     Output,
     PeerFailed,
     Rejected,
@@ -115,13 +116,18 @@ class Swim:
         meta: bytes,
         incarnation: Incarnation,
         came_later: Callable[[bytes], bool],
+        group_of: Callable[[bytes], str | None],
         tokens: Iterator[int],
         peers: tuple[str, ...],
         config: GossipConfig,
         random: Random,
         now: float,
     ) -> None:
-        """`came_later(meta)`: whether we started after the process of our own name with that `meta`."""
+        """`came_later(meta)`: whether we started after the process of our own name with that `meta`.
+
+        `group_of(meta)`: the other group that a member with that `meta` belongs to; None for one of ours, and
+        for an agent, which belongs to none.
+        """
         me = Member(name, address, meta, OUR_VERSIONS, incarnation, State.ALIVE, now)
         self.name = name
         self.members = Members(me, random)
@@ -132,6 +138,7 @@ class Swim:
         self._config = config
         self._random = random
         self._came_later = came_later
+        self._group_of = group_of
         self._tokens = tokens
         self._streams: dict[int, _Join | _FallbackPing | _ConflictCheck] = {}
         self._number = random.randrange(2**31)
@@ -397,6 +404,8 @@ class Swim:
             return self._alive_about_us(claim)
         if not understands_us(claim.versions):
             return [Rejected("versions")]
+        if (group := self._group_of(claim.meta)) is not None:
+            return self._stranger(claim, group)
         member = self.members.get(claim.node)
         if member is None:
             if len(self.members) >= self._config.members_max:
@@ -435,13 +444,24 @@ class Swim:
             return []
         return self._refute(claim.incarnation)
 
+    def _stranger(self, claim: Alive, group: str) -> list[Output]:
+        """A manager of another group, by an address that changed hands or an agent in both: never let in."""
+        said = (claim.node, claim.address) in self._conflicts
+        self._remember((claim.node, claim.address))
+        output: list[Output] = [Rejected("other_group")]
+        return output if said else [*output, OtherGroup(claim.node, claim.address, group)]
+
+    def _remember(self, said: tuple[NodeName, Address]) -> None:
+        """That the operator has been told, about as many as may be."""
+        self._conflicts[said] = None
+        while len(self._conflicts) > _CONFLICTS_KEPT:
+            self._conflicts.popitem(last=False)
+
     def _conflict(self, claim: Alive) -> list[Output]:
         """Two processes of one name. Where it is ours and we came later, make sure that the other lives."""
         key = (claim.node, claim.address)
         known = key in self._conflicts
-        self._conflicts[key] = None
-        while len(self._conflicts) > _CONFLICTS_KEPT:
-            self._conflicts.popitem(last=False)
+        self._remember(key)
         output: list[Output] = [] if known else [NameConflict(claim.node, claim.address, ours=False)]
         checking = any(check == _ConflictCheck(claim.address) for check in self._streams.values())
         if claim.node == self.name and self._came_later(claim.meta) and not checking:

@@ -13,6 +13,7 @@ from gossip.effects import (
     MemberChanged,
     NameConflict,
     OpenStream,
+    OtherGroup,
     Output,
     PageChanged,
     PeerFailed,
@@ -219,6 +220,10 @@ class Manager:
                 case PeerFailed(peer, why):
                     text = f"cannot join {peer}: {why}; trying on (peers are gossip addresses)"
                     self._outbox.log(Level.WARNING, text)
+                case OtherGroup(name, address, group):
+                    text = f"{name} at {address} is a manager of group {group!r}, we are {self.group.group_name!r}"
+                    remedy = "take it off `peers`, or give both the same group.name"
+                    self._outbox.log(Level.WARNING, f"{text}: {remedy}")
                 case NameConflict(name, address, ours=True):
                     text = f"another manager named {name} runs at {address}: give this one another by --name"
                     self._outbox.add(Stop(2, text))

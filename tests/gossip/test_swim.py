@@ -10,6 +10,7 @@ from gossip.effects import (
     MemberChanged,
     NameConflict,
     OpenStream,
+    OtherGroup,
     Output,
     PeerFailed,
     Rejected,
@@ -49,6 +50,7 @@ def swim(*others: str, peers: tuple[str, ...] = (), came_later: bool = False, se
         meta=b"",
         incarnation=10,
         came_later=lambda meta: came_later,
+        group_of=lambda meta: "green" if meta == b"green" else None,
         tokens=count(1),
         peers=peers,
         config=LAN,
@@ -387,6 +389,20 @@ def test_versions_that_would_spoil_every_push_pull_of_agents_are_refused() -> No
     core = swim()
     claim = Alive("m2", 1, address(2), b"", Versions(1, 5, 2, 0, 0, 0))
     assert core.receive(claim, address(2), 1.0) == [Rejected("versions")]
+
+
+def test_a_manager_of_another_group_is_never_let_in_and_said_so_once() -> None:
+    """Row B21: an address that changed hands, or an agent in both groups, merges nothing."""
+    core = swim("m2")
+    claim = Alive("g1", 1, address(9), b"green")
+    assert core.receive(claim, address(2), 1.0) == [
+        Rejected("other_group"),
+        OtherGroup("g1", address(9), "green"),
+    ]
+    assert core.receive(claim, address(2), 1.1) == [Rejected("other_group")]
+    table = PushPull(True, (MemberState("g1", address(9), b"green", 1, State.ALIVE),))
+    core.table_received(table, 1.2)
+    assert core.members.get("g1") is None
 
 
 def test_second_hand_death_is_only_a_suspicion() -> None:
