@@ -221,15 +221,18 @@ class Manager:
                     text = f"cannot join {peer}: {why}; trying on (peers are gossip addresses)"
                     self._outbox.log(Level.WARNING, text)
                 case OtherGroup(name, address, group):
-                    text = f"{name} at {address} is a manager of group {group!r}, we are {self.group.group_name!r}"
-                    remedy = "take it off `peers`, or give both the same group.name"
-                    self._outbox.log(Level.WARNING, f"{text}: {remedy}")
+                    self._outbox.log(Level.WARNING, self._stranger(name, address, group))
                 case NameConflict(name, address, ours=True):
                     text = f"another manager named {name} runs at {address}: give this one another by --name"
                     self._outbox.add(Stop(2, text))
                 case NameConflict(name, address):
                     text = f"two members are named {name}, one of them at {address}: rename one"
                     self._outbox.log(Level.ERROR, text)
+
+    def _stranger(self, name: str, address: Address, group: str) -> str:
+        ours = self.group.group_name
+        remedy = "take it off `peers`, or give both the same group.name"
+        return f"{name} at {address} is a manager of group {group!r}, this is group {ours!r}: {remedy}"
 
     def _member_changed(self, change: MemberChanged, now: float) -> None:
         suspected = State.SUSPECT in (change.before, change.after)
