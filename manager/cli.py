@@ -151,12 +151,15 @@ def _members(options: argparse.Namespace) -> str:
 
 def _nodes(options: argparse.Namespace) -> str:
     if options.id is not None:
-        answer = request(
-            options.manager, "GET", f"/api/v1/nodes/{quote(options.id, '', errors='surrogateescape')}"
-        )
+        id_ = quote(options.id, safe="", errors="surrogateescape")
+        answer = request(options.manager, "GET", f"/api/v1/nodes/{id_}")
         return _shown(options, answer, lambda: pairs(answer))
     answer = request(options.manager, "GET", "/api/v1/nodes")
-    return _shown(options, answer, lambda: table(answer["nodes"], _NODES, colour=_in_colour()))
+    return _shown(options, answer, lambda: table(_by_name(answer["nodes"]), _NODES, colour=_in_colour()))
+
+
+def _by_name(nodes: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return sorted(nodes, key=lambda node: (node["name"], node["id"]))
 
 
 def _info(options: argparse.Namespace) -> str:

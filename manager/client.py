@@ -56,7 +56,7 @@ def request(manager: str, method: str, path: str, body: dict[str, Any] | None = 
         raise NoManager(f"no manager answers at {manager} ({reason}): {_REMEDY}") from None
     except (ValueError, RecursionError):
         found = None
-    if not isinstance(found, dict):
+    if not found or not isinstance(found, dict):
         raise NoManager(f"what answers at {manager} is no manager: {_REMEDY}")
     return found
 

@@ -26,7 +26,7 @@ def table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], *, colour: 
 
 
 def pairs(values: Mapping[str, Any]) -> str:
-    """One line for each key; what is nested is indented by its path."""
+    """One line for each key; what is nested is named by its path, `limits.public.max_rate`."""
     flat = list(_flat(values))
     width = max(len(key) for key, _ in flat)
     return "\n".join(f"{key.ljust(width)}  {_text(value)}" for key, value in flat)
@@ -40,18 +40,17 @@ def printable(text: str) -> str:
 def _flat(values: Mapping[str, Any], path: str = "") -> list[tuple[str, Any]]:
     flat: list[tuple[str, Any]] = []
     for key, value in values.items():
-        flat += _flat(value, f"{path}{key}.") if isinstance(value, dict) else [(path + key, value)]
+        nested = isinstance(value, dict) and value
+        flat += _flat(value, f"{path}{key}.") if nested else [(path + key, value)]
     return flat
 
 
 def _text(value: Any) -> str:
     match value:
-        case None:
+        case None | [] | dict():
             return "-"
         case bool():
             return "yes" if value else "no"
-        case dict():
-            return ", ".join(f"{name} {_text(part)}" for name, part in value.items()) or "-"
         case _:
             return printable(str(value)) or "-"
 

@@ -1,8 +1,10 @@
 """Which version this is."""
 
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 
 
+@cache
 def installed_version() -> str:
     """Of the installed distribution."""
     try:

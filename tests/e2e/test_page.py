@@ -110,7 +110,7 @@ def test_the_page_shows_members_nodes_and_seats_and_says_what_is_wrong(
     cluster: Cluster, tmp_path: Path
 ) -> None:
     cluster.start_managers(
-        2, config=f"subscription: {{max_nodes: 2}}\nlimits: {{public: {{max_rate: 9}}}}\n{QUICK}"
+        2, config=f"subscription: {{max_nodes: 2}}\nlimits: {{public: {{max_rate: 9, every: 90s}}}}\n{QUICK}"
     )
     cluster.start_node("n1")
     cluster.start_node("n2")
@@ -137,7 +137,7 @@ def test_the_page_shows_members_nodes_and_seats_and_says_what_is_wrong(
         (["m2"], "alive"),
     ]
     assert [[cell.strip() for cell in row] for row in page.rows["limits"]] == [
-        ["public", "9 in 1 s", "4.5 in 1 s"]
+        ["public", "9 in 90 s", "4.5 in 90 s"]
     ]
 
 

@@ -206,7 +206,7 @@ async def test_nodes_are_a_table_and_one_node_is_a_list(kcm: Kcm, running: Runni
     head, *rows = out.splitlines()
     assert code == 0
     assert head.split() == ["ID", "NAME", "STATE", "MANAGER", "ADDRESS", "SEAT", "SINCE", "WHY"]
-    assert sorted(row.split()[2] for row in rows) == ["active", "active", "refused"]
+    assert [row.split()[1:3] for row in rows] == [["n1", "active"], ["n2", "active"], ["n3", "refused"]]
     id_ = rows[0].split()[0]
     code, out, _ = await kcm("nodes", id_)
     assert code == 0
@@ -424,6 +424,7 @@ def test_nested_values_are_named_by_their_path() -> None:
         "limits.public.max_rate  5.0",
         "seat                    yes",
         "max                     -",
+        "none                    -",
     ]
 
 

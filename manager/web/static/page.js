@@ -45,9 +45,16 @@ const ago = (time) => `${span(Math.max(0, (shown.info.at - Date.parse(time)) / 1
 
 const number = (value) => value.toLocaleString("en", { maximumSignificantDigits: 4 });
 
-function rate(limit) {
-  return `${number(limit.max_rate)} in ${limit.every < 1 ? `${limit.every * 1000} ms` : span(limit.every)}`;
+// Exact, where `span` is not: 90 s stay 90 s.
+function duration(seconds) {
+  if (seconds < 1) return `${number(seconds * 1000)} ms`;
+  for (const [unit, size] of [["d", 86400], ["h", 3600], ["min", 60]]) {
+    if (seconds % size === 0) return `${seconds / size} ${unit}`;
+  }
+  return `${number(seconds)} s`;
 }
+
+const rate = (limit) => `${number(limit.max_rate)} in ${duration(limit.every)}`;
 
 const counted = (count, one, many) => `${count} ${count === 1 ? one : many}`;
 

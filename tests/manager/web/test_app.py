@@ -207,6 +207,29 @@ async def test_a_manager_that_does_not_answer_or_answers_nonsense_is_counted_as_
     assert stats["nodes"] == {}
 
 
+async def test_a_manager_that_is_gone_or_too_slow_is_asked_and_counted_as_silent(
+    running: Running, serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def slow(request: web.Request) -> web.Response:
+        await asyncio.sleep(30)
+        return web.json_response({"nodes": {}})
+
+    monkeypatch.setattr("manager.web.app.STATS_SECONDS_MAX", 0.1)
+    app = web.Application()
+    app.router.add_get("/api/v1/stats", slow)
+    server = await other_manager(app)
+    id_ = running.node(1)
+    running.says(1, Report(number=1, counters={"requests": 5.0}))
+    knows(running, "m2", server.port)
+    knows(running, "m3", 1)
+    try:
+        stats = await (await (await serve(running)).get("/api/v1/stats")).json()
+    finally:
+        await server.close()
+    assert stats["managers"] == {"asked": 3, "answered": 1}
+    assert list(stats["nodes"]) == [id_]
+
+
 # What is refused
 
 
