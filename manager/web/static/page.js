@@ -154,10 +154,12 @@ function troublesOf({ info, nodes, members, subscription }) {
   if (info.going) troubles.push("This manager is leaving the group.");
   if (info.fresh) troubles.push("This manager has just started and may not know everything yet.");
   if (missing) troubles.push(`${counted(missing, "manager does", "managers do")} not answer this one.`);
-  for (const [state, meaning] of [["down", "its seat is free"], ["unreachable", "its seat is held"]]) {
+  for (const [state, one, many] of [
+    ["down", "and has lost its seat", "and have lost their seats"],
+    ["unreachable", "and keeps its seat for now", "and keep their seats for now"],
+  ]) {
     const count = nodes.filter((node) => node.state === state).length;
-    if (count) troubles.push(`${counted(count, "node is", "nodes are")} ${state}: ${
-      count === 1 ? meaning : meaning.replace("its seat is", "their seats are")}.`);
+    if (count) troubles.push(`${counted(count, `node is ${state} ${one}`, `nodes are ${state} ${many}`)}.`);
   }
   const ill = nodes.filter(gatewayInTrouble).length;
   if (ill) troubles.push(`${counted(ill, "active node has a gateway", "active nodes have gateways")} in trouble.`);
@@ -211,8 +213,11 @@ function showNodes() {
     { text: node.address },
     { text: node.seat ? (node.state === "active" ? "yes" : "held") : "no" },
   ] })));
-  element("no-nodes").hidden = shown.nodes.length > 0;
-  element("no-match").hidden = shown.nodes.length === 0 || nodes.length > 0;
+  const none = shown.nodes.length === 0;
+  element("no-nodes").hidden = !none;
+  element("nodes-filter").hidden = none;
+  element("nodes-table").hidden = nodes.length === 0;
+  element("no-match").hidden = none || nodes.length > 0;
 }
 
 function showConnection(error) {
