@@ -1,14 +1,27 @@
-"""What must hold, always or once all is healed: each gives what broke, as lines of text."""
+"""What must hold once all is healed and time has passed: each gives what broke, as lines of text."""
 
 from collections import Counter
 from collections.abc import Iterable
 
-from simulations.processes import SimManager
+from manager.records import NodeState
+from simulations.processes import SimManager, SimNode
+
+PACKETS_PER_SECOND_MAX = 6.0
+"""Of one manager in a group where nothing happens: a probe and its ack, answers to others', a summary.
+On average that is three, whatever the size of the group."""
+PACKETS_PER_TRY = 8.0
+"""More for each other manager, where a node that is refused tries again: a claim, a refusal, answers."""
+
+
+def _kin(managers: Iterable[SimManager]) -> list[SimManager]:
+    """The living managers of the first one's group."""
+    managers = list(managers)
+    return [m for m in managers if m.alive and m.group_name == managers[0].group_name]
 
 
 def disagreements(managers: Iterable[SimManager]) -> list[str]:
     """Where the living managers' views of members, nodes and subscription differ from the first one's."""
-    living = [manager for manager in managers if manager.alive]
+    living = _kin(managers)
     broken = []
     for manager in living[1:]:
         for what, ours, theirs in zip(
@@ -21,17 +34,32 @@ def disagreements(managers: Iterable[SimManager]) -> list[str]:
 
 def _views(manager: SimManager) -> tuple[set[tuple[object, ...]], ...]:
     core = manager.core
-    members: set[tuple[object, ...]] = {(m.name, m.state.name, m.address) for m in core.group.swim.members}
+    members: set[tuple[object, ...]] = {
+        (m.name, m.state.name, m.address, m.incarnation) for m in core.group.swim.members
+    }
     nodes: set[tuple[object, ...]] = {
-        (v.id, v.state.value, v.record.incarnation, v.manager, v.seat) for v in core.registry.views()
+        (v.id, v.state.value, v.manager, v.seat, *v.record.order, v.record.stamp, v.record.over_limit)
+        for v in core.registry.views()
     }
     setting = core.settings.get("subscription")
     return members, nodes, {(core.max_nodes, core.registry.used, setting and setting.serial)}
 
 
+def pages_differ(managers: Iterable[SimManager]) -> list[str]:
+    """Living managers that do not hold the same pages at the same versions."""
+    living = _kin(managers)
+    broken = []
+    for manager in living[1:]:
+        ours, theirs = living[0].core.group.ledger.digest(), manager.core.group.ledger.digest()
+        for owner in sorted(ours.keys() | theirs.keys()):
+            if ours.get(owner) != theirs.get(owner):
+                broken.append(f"page {owner}: {living[0].name} and {manager.name} differ")
+    return broken
+
+
 def dead_while_alive(managers: Iterable[SimManager]) -> list[str]:
-    """Living managers that another living one does not see alive."""
-    living = [manager for manager in managers if manager.alive]
+    """Living managers that another living one does not see alive (M2)."""
+    living = _kin(managers)
     names = {manager.name for manager in living}
     broken = []
     for manager in living:
@@ -40,25 +68,101 @@ def dead_while_alive(managers: Iterable[SimManager]) -> list[str]:
     return broken
 
 
+def alive_while_dead(managers: Iterable[SimManager]) -> list[str]:
+    """Managers that do not run, and that a living one sees alive."""
+    living = _kin(managers)
+    names = {manager.name for manager in living}
+    broken = []
+    for manager in living:
+        seen = {member.name for member in manager.core.group.kin()}
+        broken += [f"{manager.name} sees {name} alive, which is not" for name in sorted(seen - names)]
+    return broken
+
+
+def two_of_one_name(managers: Iterable[SimManager]) -> list[str]:
+    """Names under which two processes run."""
+    names = Counter(manager.name for manager in _kin(managers))
+    return [f"{count} processes are named {name}" for name, count in sorted(names.items()) if count > 1]
+
+
 def oversold(managers: Iterable[SimManager]) -> list[str]:
     """Managers that count more seats than the cap."""
     return [
         f"{manager.name} counts {manager.core.registry.used} seats of {manager.core.max_nodes}"
-        for manager in managers
-        if manager.alive and manager.core.max_nodes is not None
+        for manager in _kin(managers)
+        if manager.core.max_nodes is not None
         if manager.core.registry.used > manager.core.max_nodes
     ]
 
 
 def connected_twice(managers: Iterable[SimManager]) -> list[str]:
     """Ids that two managers serve at once."""
-    served = Counter(id_ for manager in managers if manager.alive for id_ in manager.core.served())
+    served = Counter(id_ for manager in _kin(managers) for id_ in manager.core.served())
     return [f"{id_} is served by {count} managers" for id_, count in sorted(served.items()) if count > 1]
 
 
 def unhealed(managers: Iterable[SimManager]) -> list[str]:
-    """All that must hold once faults have stopped and time has passed."""
+    """All that must hold of managers once faults have stopped and time has passed."""
     managers = list(managers)
     return (
-        disagreements(managers) + dead_while_alive(managers) + oversold(managers) + connected_twice(managers)
+        two_of_one_name(managers)
+        + dead_while_alive(managers)
+        + alive_while_dead(managers)
+        + pages_differ(managers)
+        + disagreements(managers)
+        + oversold(managers)
+        + connected_twice(managers)
     )
+
+
+def misplaced(managers: Iterable[SimManager], nodes: Iterable[SimNode]) -> list[str]:
+    """Running nodes that are neither active nor refused as the cap says, and shown ones that do not run."""
+    living = _kin(managers)
+    if not living:
+        return []
+    core = living[0].core
+    views = {view.id: view for view in core.registry.views()}
+    cap, used = core.max_nodes, core.registry.used
+    full = cap is not None and used + core.registry.over >= cap
+    broken = []
+    running: Counter[str] = Counter()
+    for node in nodes:
+        if not node.alive:
+            continue
+        view = views.get(node.id)
+        if not node.joined:
+            if not full:
+                broken.append(f"{node.name} is outside, with {used} seats of {cap} taken")
+            elif view is not None and view.running:
+                broken.append(f"{node.name} is outside, and shown as {view.state}")
+            continue
+        running[node.id] += 1
+        state = node.disk.state
+        assert state is not None
+        if view is None or view.state is not NodeState.ACTIVE:
+            broken.append(f"{node.name} is served, and shown as {view and view.state}")
+        elif view.record.incarnation != state.incarnation:
+            broken.append(f"{node.name} is at {state.incarnation}, shown at {view.record.incarnation}")
+        elif view.seat == view.record.over_limit:
+            broken.append(f"{node.name} has a seat: {view.seat}, and is over: {view.record.over_limit}")
+        elif view.record.over_limit and cap is not None and used < cap:
+            broken.append(f"{node.name} is over the limit, with {used} seats of {cap} taken")
+    broken += [f"{count} processes are {id_}" for id_, count in sorted(running.items()) if count > 1]
+    for id_, view in views.items():
+        if view.state is NodeState.ACTIVE and id_ not in running:
+            broken.append(f"{view.record.name} is shown as active, and does not run")
+    return broken
+
+
+def too_many_packets(
+    managers: Iterable[SimManager], before: Counter[str], after: Counter[str], seconds: float, tries: float
+) -> list[str]:
+    """Managers that sent more than a group at rest needs; `tries`: of refused nodes, in a second (M6)."""
+    living = _kin(managers)
+    broken = []
+    for manager in living:
+        rate = (after[manager.host] - before[manager.host]) / seconds
+        bound = PACKETS_PER_SECOND_MAX + tries * PACKETS_PER_TRY * (len(living) - 1)
+        if rate > bound:
+            broken.append(f"{manager.name} sends {rate:.1f} packets a second at rest, more than {bound:.1f}")
+    return broken

@@ -1,27 +1,53 @@
-"""A network of hosts: datagrams, streams and connections, with delay, loss and cuts.
+"""A network of hosts: datagrams, streams and connections, with all that can happen to them on the way.
 
-A cut link loses what is sent over it and breaks nothing: both ends of a connection see silence. The end of
-a process breaks its connections, which the other ends see if the link is whole.
+A cut link loses datagrams. What TCP carries waits and is sent again at growing intervals, so that it may
+arrive long after both ends have given up on it, as it does in reality. The end of a process breaks its
+connections, which the other ends see when the link is whole; a host that loses power says nothing, and
+answers what comes after with a reset once it is back.
 """
 
+from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random
+from typing import Literal, TypeAlias, TypeVar
 
 from simulations.world import World
+
+Carrier: TypeAlias = Literal["udp", "tcp"]
+Undo: TypeAlias = Callable[[], None]
+T = TypeVar("T")
+
+_SYN_AGAIN = (1.0, 3.0, 7.0)
+"""A connection attempt that is not answered is repeated so long after it began."""
+_CONNECT_SECONDS_MAX = 2.0
+_RESEND_FIRST = 0.2
+_RESEND_MAX = 16.0
+_GIVE_UP = 900.0
+"""A connection breaks where something was not acknowledged for so long."""
 
 
 @dataclass(slots=True)
 class Links:
-    """How messages fare: seconds of delay (uniform), and the share of datagrams that is lost."""
+    """How messages fare: seconds of delay (uniform), and shares of datagrams."""
 
     delay_min: float = 0.0001
     delay_max: float = 0.002
     loss: float = 0.0
+    copies: float = 0.0
+    """Arrive a second time."""
+    late: float = 0.0
+    """Are overtaken: they take up to `late_max` seconds longer."""
+    late_max: float = 3.0
+
+    @property
+    def whole(self) -> bool:
+        """Whether nothing is lost and nothing is much delayed."""
+        return not self.loss and not self.late and self.delay_max <= 0.05
 
 
 class Connection:
-    """Two ends in order: what one sends, the other receives, or nobody where the link is cut."""
+    """Two ends in order: what one sends the other receives, sooner or later."""
 
     def __init__(self, network: "Network", client: str, server: str) -> None:
         self._network = network
@@ -30,6 +56,9 @@ class Connection:
         self._closers: list[Callable[[int | None], None]] = [_nobody, _nobody]
         self._clear_at = [0.0, 0.0]
         self._open = [True, True]
+        self._gone = [False, False]
+        self._stalled: list[deque[tuple[Callable[[], None], bytes]]] = [deque(), deque()]
+        self._stalled_since = [0.0, 0.0]
 
     def attach(
         self, side: int, receive: Callable[[bytes], None], closed: Callable[[int | None], None]
@@ -39,13 +68,22 @@ class Connection:
 
     def send(self, side: int, data: bytes) -> None:
         if self._open[side]:
-            self._later(side, lambda: self._receivers[1 - side](data), data)
+            self._later(side, lambda: self._received(1 - side, data), data)
 
     def close(self, side: int, code: int | None) -> None:
-        """End it; the other side hears of it if the link is whole. `code` None: the process died."""
+        """End it; the other side hears of it in time. `code` None: the process died."""
         if self._open[side]:
             self._open[side] = False
             self._later(side, lambda: self._ended(1 - side, code), str(code).encode())
+
+    def drop(self, side: int) -> None:
+        """The host of `side` lost its power: nothing is said, and nothing that waits is sent."""
+        self._open[side], self._gone[side] = False, True
+        self._stalled[side].clear()
+
+    def _received(self, side: int, data: bytes) -> None:
+        if self._open[side]:
+            self._receivers[side](data)
 
     def _ended(self, side: int, code: int | None) -> None:
         if self._open[side]:
@@ -53,19 +91,44 @@ class Connection:
             self._closers[side](code)
 
     def _later(self, side: int, action: Callable[[], None], data: bytes) -> None:
-        source, target = self._hosts[side], self._hosts[1 - side]
-        if self._network.is_cut(source, target):
-            return
-        world = self._network.world
-        arrives = max(self._clear_at[side], world.now + self._network.delay())
+        network, (source, target) = self._network, (self._hosts[side], self._hosts[1 - side])
+        arrives = max(self._clear_at[side], network.arrival(source, target))
         self._clear_at[side] = arrives
 
         def arrive() -> None:
-            if self._open[1 - side] and not self._network.is_cut(source, target):
-                world.note("connection", source, target, data)
-                action()
+            if self._gone[side]:
+                return
+            if self._stalled[side] or not network.reaches(source, target):
+                if not self._stalled[side]:
+                    self._stalled_since[side] = network.world.now
+                    network.world.after(_RESEND_FIRST, lambda: self._again(side, _RESEND_FIRST))
+                self._stalled[side].append((action, data))
+            else:
+                self._arrived(side, action, data)
 
-        world.at(arrives, arrive)
+        network.world.at(arrives, arrive)
+
+    def _arrived(self, side: int, action: Callable[[], None], data: bytes) -> None:
+        self._network.world.note("connection", *self._hosts[:: 1 - 2 * side], data)
+        if self._gone[1 - side]:
+            self._network.world.after(self._network.delay(), lambda: self._ended(side, None))
+        else:
+            action()
+
+    def _again(self, side: int, waited: float) -> None:
+        world = self._network.world
+        if not self._stalled[side]:
+            return
+        if self._network.reaches(self._hosts[side], self._hosts[1 - side]):
+            stalled, self._stalled[side] = self._stalled[side], deque()
+            for action, data in stalled:
+                self._arrived(side, action, data)
+        elif world.now - self._stalled_since[side] > _GIVE_UP:
+            self._stalled[side].clear()
+            self._ended(side, None)
+        else:
+            wait = min(_RESEND_MAX, 2 * waited)
+            world.after(wait, lambda: self._again(side, wait))
 
 
 def _nobody(_: object) -> None:
@@ -78,69 +141,136 @@ class Network:
     def __init__(self, world: World, links: Links | None = None) -> None:
         self.world = world
         self.links = links or Links()
-        self.packets = 0
+        self.packets: Counter[str] = Counter()
+        """Datagrams sent, by host."""
         self._random: Random = world.random("network")
         self._datagrams: dict[tuple[str, int], Callable[[bytes, tuple[str, int]], None]] = {}
-        self._streams: dict[tuple[str, int], Callable[[bytes], bytes | None]] = {}
-        self._servers: dict[tuple[str, int], Callable[[Connection, str], None]] = {}
-        self._cut: set[tuple[str, str]] = set()
+        self._streams: dict[tuple[str, int], Callable[[bytes, Callable[[bytes | None], None]], None]] = {}
+        self._servers: dict[tuple[str, int], Callable[[Connection, str, Callable[[], None]], None]] = {}
+        self._cut: Counter[tuple[Carrier, str, str]] = Counter()
+        self._clogged: dict[tuple[str, str], float] = {}
+        self._dark: set[str] = set()
+        self._healed = 0
 
     def listen(
         self,
         host: str,
         port: int,
         datagram: Callable[[bytes, tuple[str, int]], None],
-        stream: Callable[[bytes], bytes | None],
+        stream: Callable[[bytes, Callable[[bytes | None], None]], None],
     ) -> None:
-        """Receive datagrams (data, sender) and answer streams on `port` of `host`."""
+        """Receive datagrams (data, sender) and answer streams (request, reply) on `port` of `host`."""
         self._datagrams[host, port] = datagram
         self._streams[host, port] = stream
+        self._dark.discard(host)
 
-    def serve(self, host: str, port: int, accept: Callable[[Connection, str], None]) -> None:
-        """Take connections on `port` of `host`; `accept` gets the connection and the client's host."""
+    def serve(
+        self, host: str, port: int, accept: Callable[[Connection, str, Callable[[], None]], None]
+    ) -> None:
+        """Take connections on `port` of `host`: `accept` gets it, the client's host, and what opens it."""
         self._servers[host, port] = accept
 
-    def vanish(self, host: str) -> None:
-        """Nobody listens on `host` any more."""
+    def vanish(self, host: str, *, dark: bool = False) -> None:
+        """Nobody listens on `host` any more; without power it does not even say so."""
         for table in (self._datagrams, self._streams, self._servers):
             for key in [key for key in table if key[0] == host]:
                 del table[key]
+        if dark:
+            self._dark.add(host)
 
-    def cut(self, left: str, right: str) -> None:
-        """Lose everything between two hosts, both ways."""
-        self._cut |= {(left, right), (right, left)}
+    def light(self, host: str) -> None:
+        """`host` has power again."""
+        self._dark.discard(host)
 
-    def partition(self, *sides: list[str]) -> None:
+    # What breaks
+
+    def cut(
+        self,
+        left: str,
+        right: str,
+        *,
+        one_way: bool = False,
+        carriers: tuple[Carrier, ...] = ("udp", "tcp"),
+    ) -> Undo:
+        """Let nothing through between two hosts until it is undone, or all is healed."""
+        ways = [(left, right)] if one_way else [(left, right), (right, left)]
+        keys = [(carrier, *way) for carrier in carriers for way in ways]
+        self._cut.update(keys)
+        healed = self._healed
+
+        def undo() -> None:
+            if healed == self._healed:
+                self._cut.subtract(keys)
+
+        return undo
+
+    def partition(self, *sides: list[str]) -> Undo:
         """Cut every link between hosts of different sides."""
-        for at, side in enumerate(sides):
-            for other in sides[at + 1 :]:
-                for left in side:
-                    for right in other:
-                        self.cut(left, right)
+        undo = [
+            self.cut(left, right)
+            for at, side in enumerate(sides)
+            for other in sides[at + 1 :]
+            for left in side
+            for right in other
+        ]
+
+        def undo_all() -> None:
+            for one in undo:
+                one()
+
+        return undo_all
+
+    def clog(self, source: str, target: str, seconds: float) -> None:
+        """What is sent from `source` to `target` within the next `seconds` arrives at their end."""
+        self._clogged[source, target] = self.world.now + seconds
 
     def heal(self) -> None:
         """All links are whole again."""
         self._cut.clear()
+        self._clogged.clear()
+        self._healed += 1
 
-    def is_cut(self, source: str, target: str) -> bool:
-        return (source, target) in self._cut
+    @property
+    def whole(self) -> bool:
+        """Whether every link is."""
+        clogged = any(until > self.world.now for until in self._clogged.values())
+        return not any(self._cut.values()) and not clogged and self.links.whole
+
+    def is_cut(self, source: str, target: str, carrier: Carrier) -> bool:
+        return self._cut[carrier, source, target] > 0
+
+    def reaches(self, source: str, target: str) -> bool:
+        """Whether TCP gets anything from `source` to `target`."""
+        return not self.is_cut(source, target, "tcp") and target not in self._dark
 
     def delay(self) -> float:
         return self._random.uniform(self.links.delay_min, self.links.delay_max)
 
+    def arrival(self, source: str, target: str) -> float:
+        """When what is sent now arrives, if it does."""
+        return max(self._clogged.get((source, target), 0.0), self.world.now) + self.delay()
+
+    # What travels
+
     def send(self, source: tuple[str, int], target: tuple[str, int], data: bytes) -> None:
         """One datagram."""
-        self.packets += 1
-        if self.is_cut(source[0], target[0]) or self._random.random() < self.links.loss:
+        links = self.links
+        self.packets[source[0]] += 1
+        if self.is_cut(source[0], target[0], "udp") or self._happens(links.loss):
             return
 
         def arrive() -> None:
             receiver = self._datagrams.get(target)
-            if receiver is not None and not self.is_cut(source[0], target[0]):
+            if receiver is not None and not self.is_cut(source[0], target[0], "udp"):
                 self.world.note("packet", f"{source} {target}", data)
                 receiver(data, source)
 
-        self.world.after(self.delay(), arrive)
+        for _ in range(2 if self._happens(links.copies) else 1):
+            late = self._random.uniform(0.0, links.late_max) if self._happens(links.late) else 0.0
+            self.world.at(self.arrival(source[0], target[0]) + late, arrive)
+
+    def _happens(self, share: float) -> bool:
+        return share > 0.0 and self._random.random() < share
 
     def exchange(
         self,
@@ -150,42 +280,87 @@ class Network:
         timeout: float,
         answered: Callable[[bytes | None], None],
     ) -> None:
-        """One stream: a request and its answer, None where there is none within `timeout`."""
-        ends = self.world.now + timeout
+        """One stream: a request and its answer, None where there is none within `timeout`.
+
+        A request that was sent arrives even where whoever asked has given up.
+        """
+        outcome = _once(answered)
+        self.world.after(timeout, lambda: outcome(None))
 
         def arrive() -> None:
-            if self.is_cut(source, target[0]):
-                self.world.at(ends, lambda: answered(None))
-                return
             receiver = self._streams.get(target)
             self.world.note("stream", f"{source} {target}", request)
-            answer = None if receiver is None else receiver(request)
-            self.world.after(self.delay(), lambda: back(answer))
+            if receiver is None:
+                back(None)
+            else:
+                receiver(request, back)
 
         def back(answer: bytes | None) -> None:
-            if self.is_cut(source, target[0]):
-                self.world.at(ends, lambda: answered(None))
-                return
-            self.world.note("answer", f"{target} {source}", answer or b"")
-            answered(answer)
+            self._resent(target[0], source, lambda: returned(answer))
 
-        self.world.after(self.delay() + self.delay(), arrive)
+        def returned(answer: bytes | None) -> None:
+            self.world.note("answer", f"{target} {source}", answer or b"")
+            outcome(answer)
+
+        def open_() -> None:
+            self._resent(source, target[0], arrive)
+
+        self._handshake(source, target[0], timeout, open_)
 
     def connect(
         self, source: str, target: tuple[str, int], connected: Callable[[Connection | None], None]
     ) -> None:
-        """Open a connection; None where nobody listens, or, after 2 s, where the link is cut."""
+        """Open a connection; None where nobody listens, or where there is none after 2 s."""
+        outcome = _once(connected)
+        self.world.after(_CONNECT_SECONDS_MAX, lambda: outcome(None))
 
         def arrive() -> None:
-            if self.is_cut(source, target[0]):
-                self.world.after(2.0, lambda: connected(None))
-                return
             accept = self._servers.get(target)
             if accept is None:
-                self.world.after(self.delay(), lambda: connected(None))
+                self.world.after(self.delay(), lambda: outcome(None))
                 return
             connection = Connection(self, source, target[0])
-            accept(connection, source)
-            self.world.after(self.delay(), lambda: connected(connection))
 
-        self.world.after(self.delay(), arrive)
+            def opened() -> None:
+                if not outcome(connection):
+                    connection.close(0, None)
+
+            accept(connection, source, lambda: self._resent(target[0], source, opened))
+
+        self._handshake(source, target[0], _CONNECT_SECONDS_MAX, arrive)
+
+    def _handshake(self, source: str, target: str, patience: float, opened: Callable[[], None]) -> None:
+        """`opened` where both ways are whole within `patience` seconds, at one of the attempts."""
+        attempts = [self.world.now, *(self.world.now + wait for wait in _SYN_AGAIN if wait < patience)]
+
+        def attempt(at: int) -> None:
+            if self.reaches(source, target) and self.reaches(target, source):
+                opened()
+            elif at + 1 < len(attempts):
+                self.world.at(attempts[at + 1], lambda: attempt(at + 1))
+
+        self.world.at(self.arrival(source, target), lambda: attempt(0))
+
+    def _resent(self, source: str, target: str, action: Callable[[], None]) -> None:
+        """`action` once the way from `source` to `target` is whole."""
+
+        def attempt(wait: float) -> None:
+            if self.reaches(source, target):
+                action()
+            elif wait < 4 * _RESEND_MAX:
+                self.world.after(min(wait, _RESEND_MAX), lambda: attempt(2 * wait))
+
+        self.world.at(self.arrival(source, target), lambda: attempt(_RESEND_FIRST))
+
+
+def _once(action: Callable[[T], None]) -> Callable[[T], bool]:
+    """`action` for the first call only; true for that."""
+    calls: list[T] = []
+
+    def call(value: T) -> bool:
+        calls.append(value)
+        if len(calls) == 1:
+            action(value)
+        return len(calls) == 1
+
+    return call

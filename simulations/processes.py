@@ -1,8 +1,9 @@
 """The shells of the simulation: thin, as the real ones are, around the very same cores and codecs."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import count
-from math import inf
+from typing import Protocol
 
 from gossip.config import LAN, GossipConfig
 from gossip.effects import Departed, OpenStream, Resolve, Send
@@ -17,13 +18,25 @@ from node.effects import ApplyLimits, Close, Connect, NodeState, Save
 from node.effects import Effect as NodeEffect
 from node.effects import Log as NodeLog
 from node.effects import Send as SendToManager
-from node.protocol import Limits, ProtocolError, decode, encode
+from node.protocol import CLOSE_GOING, Limits, ProtocolError, decode, encode
 from node.session import Joined, Session
+from simulations.loop import CLOCK_JUMP, CLOCK_WATCHED_EVERY, Loop
 from simulations.network import Connection, Network
-from simulations.world import WALL_AT_START, World
+from simulations.world import World
 
 GOSSIP_PORT = 7946
 NODE_PORT = 7000
+STOP_SECONDS_MAX = 9.0
+
+
+class Observer(Protocol):
+    """Sees all that managers do; a checker raises where it must not be."""
+
+    def turned(self, manager: "SimManager") -> None:
+        """`manager` has handled an input, and its effects are carried out."""
+
+    def sent(self, manager: "SimManager", effect: Send | OpenStream) -> None:
+        """`manager` sends it."""
 
 
 def read_stream(data: bytes) -> StreamMessage | None:
@@ -45,17 +58,30 @@ class SimManager:
         peers: tuple[str, ...],
         config: ManagerConfig,
         gossip: GossipConfig = LAN,
+        *,
+        group_name: str = "krakend",
+        rate: float = 1.0,
+        skew: float = 0.0,
+        observer: Observer | None = None,
     ) -> None:
+        """`rate` and `skew` are those of the host's clocks."""
         self.name = name
         self.host = host
         self.peers = peers
+        self.group_name = group_name
         self.alive = False
+        self.conflicting = False
+        """Whether it ended because another process of its name lives."""
+        self.skew = skew
+        self.starts = 0
+        self.started = 0.0
         self.lines: list[tuple[float, str]] = []
         self._network = network
         self._world: World = network.world
         self._config = config
         self._gossip = gossip
-        self._starts = 0
+        self._rate = rate
+        self._observer = observer
         self.core: Manager = self._start()
 
     def restart(self) -> None:
@@ -66,90 +92,138 @@ class SimManager:
     def kill(self) -> None:
         """SIGKILL: connections break, nothing is said."""
         if self.alive:
-            self._end()
-            for connection in list(self._connections.values()):
-                connection.close(1, None)
+            self._end(None)
+
+    def power_off(self) -> None:
+        """The host is gone, without a word."""
+        if self.alive:
+            self.alive = False
+            self.loop.end()
+            self._network.vanish(self.host, dark=True)
+            for connection in self._connections.values():
+                connection.drop(1)
 
     def stop(self) -> None:
         """SIGTERM."""
-        self._perform(self.core.go(self._world.now, for_good=False))
+
+        def go() -> None:
+            self.loop.later(STOP_SECONDS_MAX, lambda: self._end(CLOSE_GOING))
+            self._perform(self.core.go(self.loop.now, for_good=False))
+
+        self.loop.submit(go)
 
     def set_max_nodes(self, max_nodes: int) -> None:
-        self._perform(self.core.set_max_nodes(max_nodes, self._world.now))
+        self.loop.submit(lambda: self._perform(self.core.set_max_nodes(max_nodes, self.loop.now)))
+
+    def set_clock(self, skew: float) -> None:
+        """Set the host's wall clock; the process finds out within a second."""
+        self.skew = self.loop.skew = skew
+        self.loop.later(self._chance.uniform(0.0, CLOCK_WATCHED_EVERY), self._watch_clock)
 
     def _start(self) -> Manager:
-        self._starts += 1
+        self.starts += 1
         self.alive = True
+        self.conflicting = False
+        self.started = self._world.now
         self._connections: dict[int, Connection] = {}
         self._numbers = count(1)
-        self._armed = inf
-        now = self._world.now
+        self._chance = self._world.random(f"{self.host}/{self.name}/{self.starts}/loop")
+        self.loop = Loop(self._world, self._chance, self._rate, self.skew)
+        self._clock_offset = self.loop.wall_offset
         group = Group(
             name=self.name,
             address=Address(self.host, GOSSIP_PORT),
-            group_name="krakend",
+            group_name=self.group_name,
             tags={TAG_NODE_PORT: str(NODE_PORT), TAG_HTTP_PORT: "9897"},
             peers=self.peers,
             config=self._gossip,
-            random=self._world.random(f"{self.name}/{self._starts}"),
-            now=now,
-            wall_offset=WALL_AT_START,
+            random=self._world.random(f"{self.host}/{self.name}/{self.starts}"),
+            now=self.loop.now,
+            wall_offset=self._clock_offset,
         )
-        core = Manager(group, self._config, now)
-        self._life = object()
+        core = Manager(group, self._config, self.loop.now)
         self._network.listen(self.host, GOSSIP_PORT, self._datagram, self._stream)
         self._network.serve(self.host, NODE_PORT, self._accept)
         self.core = core
-        self._perform(core.tick(now))
+        if self._rate != 1.0:
+            self._watch_clock_for_ever()
+        self._perform(core.tick(self.loop.now))
         return core
 
-    def _end(self) -> None:
+    def _end(self, code: int | None) -> None:
         self.alive = False
-        self._life = object()
+        self.loop.end()
         self._network.vanish(self.host)
+        for connection in list(self._connections.values()):
+            connection.close(1, code)
+
+    def _watch_clock(self) -> None:
+        offset = self.loop.wall_offset
+        if abs(offset - self._clock_offset) > CLOCK_JUMP:
+            self._clock_offset = offset
+            self.core.adjust_clock(offset)
+
+    def _watch_clock_for_ever(self) -> None:
+        self._watch_clock()
+        self.loop.later(CLOCK_WATCHED_EVERY, self._watch_clock_for_ever)
 
     def _datagram(self, data: bytes, sender: tuple[str, int]) -> None:
-        try:
-            packet = decode_packet(data)
-        except WireError as error:
-            raise AssertionError(f"a member sent what no member can read: {error}") from error
-        self._perform(self.core.packet_received(packet.messages, Address(*sender), self._world.now))
+        def handle() -> None:
+            try:
+                packet = decode_packet(data)
+            except WireError as error:
+                raise AssertionError(f"a member sent what no member can read: {error}") from error
+            self._perform(self.core.packet_received(packet.messages, Address(*sender), self.loop.now))
 
-    def _stream(self, data: bytes) -> bytes | None:
-        message = read_stream(data)
-        if message is None:
-            return None
-        answer, effects = self.core.stream_received(message, self._world.now)
-        self._perform(effects)
-        return None if answer is None else encode_stream(answer)
+        self.loop.submit(handle, "datagram")
 
-    def _accept(self, connection: Connection, client: str) -> None:
+    def _stream(self, data: bytes, reply: Callable[[bytes | None], None]) -> None:
+        def handle() -> None:
+            message = read_stream(data)
+            if message is None:
+                raise AssertionError("a member sent by TCP what no member can read")
+            answer, effects = self.core.stream_received(message, self.loop.now)
+            self._perform(effects)
+            reply(None if answer is None else encode_stream(answer))
+
+        self.loop.submit(handle)
+
+    def _accept(self, connection: Connection, client: str, opened: Callable[[], None]) -> None:
         number = next(self._numbers)
-        self._connections[number] = connection
 
         def receive(data: bytes) -> None:
             try:
                 message = decode(data)
             except ProtocolError as error:
                 raise AssertionError(f"a node sent what no manager can read: {error}") from error
-            if self.alive and message is not None:
-                self._perform(self.core.node_message(number, message, client, self._world.now))  # type: ignore[arg-type]
+            if message is not None and number in self._connections:
+                self._perform(self.core.node_message(number, message, client, self.loop.now))  # type: ignore[arg-type]
 
         def closed(code: int | None) -> None:
-            self._connections.pop(number, None)
-            if self.alive:
-                self._perform(self.core.node_closed(number, code, self._world.now))
+            if self._connections.pop(number, None) is not None:
+                self._perform(self.core.node_closed(number, code, self.loop.now))
 
-        connection.attach(1, receive, closed)
+        loop = self.loop
+        self._connections[number] = connection
+        connection.attach(
+            1,
+            lambda data: loop.submit(lambda: receive(data)),
+            lambda code: loop.submit(lambda: closed(code)),
+        )
+        loop.submit(opened)
 
     def _perform(self, effects: list[ManagerEffect]) -> None:
         for effect in effects:
             match effect:
                 case Send(address, messages, crc):
+                    if self._observer is not None:
+                        self._observer.sent(self, effect)
                     self._network.send(
                         (self.host, GOSSIP_PORT), (address.host, address.port), encode_packet(messages, crc)
                     )
                 case OpenStream():
+                    if self._observer is not None:
+                        self._observer.sent(self, effect)
                     self._open(effect)
                 case Resolve(peer):
                     self._resolve(peer)
@@ -163,46 +237,41 @@ class SimManager:
                 case Log(_, text):
                     self.lines.append((self._world.now, text))
                 case Departed() | Stop():
-                    self._end()
+                    self.conflicting = isinstance(effect, Stop)
+                    self._end(CLOSE_GOING)
                     return
                 case Count():
                     pass
-        self._arm()
+        if self._observer is not None:
+            self._observer.turned(self)
+        self.loop.arm(self.core.next_deadline(), self._ring)
+
+    def _ring(self) -> None:
+        self._perform(self.core.tick(self.loop.now))
 
     def _open(self, effect: OpenStream) -> None:
-        life = self._life
+        loop = self.loop
 
         def answered(data: bytes | None) -> None:
-            if self._life is life and effect.answered:
-                answer = None if data is None else read_stream(data)
-                self._perform(self.core.stream_answered(effect.token, answer, self._world.now))
+            if effect.answered:
+                loop.submit(lambda: self._answered(effect.token, data))
 
         target = (effect.address.host, effect.address.port)
-        self._network.exchange(self.host, target, encode_stream(effect.message), effect.timeout, answered)
+        timeout = effect.timeout / self._rate
+        self._network.exchange(self.host, target, encode_stream(effect.message), timeout, answered)
+
+    def _answered(self, token: int, data: bytes | None) -> None:
+        answer = None if data is None else read_stream(data)
+        self._perform(self.core.stream_answered(token, answer, self.loop.now))
 
     def _resolve(self, peer: str) -> None:
-        life = self._life
         host, _, port = peer.rpartition(":")
-
-        def resolved() -> None:
-            if self._life is life:
-                self._perform(self.core.resolved(peer, [Address(host, int(port))], self._world.now))
-
-        self._world.after(0.0, resolved)
-
-    def _arm(self) -> None:
-        deadline = self.core.next_deadline()
-        if deadline >= self._armed:
-            return
-        self._armed = deadline
-        life = self._life
-
-        def ring() -> None:
-            if self._life is life:
-                self._armed = inf
-                self._perform(self.core.tick(self._world.now))
-
-        self._world.at(deadline, ring)
+        addresses = [Address(host, int(port))]
+        loop = self.loop
+        self._world.after(
+            0.0,
+            lambda: loop.submit(lambda: self._perform(self.core.resolved(peer, addresses, self.loop.now))),
+        )
 
 
 @dataclass(slots=True)
@@ -210,6 +279,15 @@ class Disk:
     """What a node has saved; it survives the node's process."""
 
     state: NodeState | None = None
+    earlier: list[NodeState] = field(default_factory=list)
+    """All that was ever there, oldest first."""
+    ids: set[str] = field(default_factory=set)
+    """Every id that was ever on it."""
+
+    def save(self, state: NodeState) -> None:
+        self.state = state
+        self.ids.add(state.id)
+        self.earlier.append(state)
 
 
 @dataclass(slots=True)
@@ -224,17 +302,29 @@ class SimNode:
     """One node's agent, on a host of its own."""
 
     def __init__(
-        self, network: Network, name: str, host: str, seeds: tuple[str, ...], disk: Disk | None = None
+        self,
+        network: Network,
+        name: str,
+        host: str,
+        seeds: tuple[str, ...],
+        disk: Disk | None = None,
+        *,
+        rate: float = 1.0,
     ) -> None:
         self.name = name
         self.host = host
         self.disk = disk or Disk()
         self.alive = False
+        self.copied = False
+        """Whether its disk was copied to another node, or came from one."""
+        self.set_back = False
+        """Whether its disk ever went back in time."""
         self.applied = Applied()
         self.lines: list[tuple[float, str]] = []
         self._network = network
         self._world: World = network.world
         self._seeds = seeds
+        self._rate = rate
         self._starts = 0
         self.start()
 
@@ -252,31 +342,53 @@ class SimNode:
         """A new process on the same disk."""
         self._starts += 1
         self.alive = True
-        self._life = object()
+        self._network.light(self.host)
         self._connection: Connection | None = None
-        self._armed = inf
         rng = self._world.random(f"{self.host}/{self.name}/{self._starts}")
+        self.loop = Loop(
+            self._world, self._world.random(f"{self.host}/{self.name}/{self._starts}/loop"), self._rate
+        )
         self.session = Session(seeds=self._seeds, state=self.disk.state, rng=rng, name=self.name)
-        self._perform(self.session.start(self._world.now))
+        self._perform(self.session.start(self.loop.now))
 
     def kill(self) -> None:
         """SIGKILL: the connection's end is seen."""
+        self._end(None)
+
+    def power_off(self) -> None:
+        """The host is gone, without a word."""
         self.alive = False
-        self._life = object()
+        self.loop.end()
+        self._network.vanish(self.host, dark=True)
         if self._connection is not None:
-            self._connection.close(0, None)
+            self._connection.drop(0)
+
+    def set_disk_back(self, state: NodeState) -> None:
+        """The next process finds `state`; call it while none runs."""
+        assert not self.alive
+        self.set_back = True
+        self.disk.state = state
 
     def stop(self) -> None:
         """SIGTERM."""
-        self._perform(self.session.leave("stopped", self._world.now))
+
+        def leave() -> None:
+            self._perform(self.session.leave("stopped", self.loop.now))
+            self._end(None)
+
+        self.loop.submit(leave)
+
+    def _end(self, code: int | None) -> None:
         self.alive = False
-        self._life = object()
+        self.loop.end()
+        if self._connection is not None:
+            self._connection.close(0, code)
 
     def _perform(self, effects: list[NodeEffect]) -> None:
         for effect in effects:
             match effect:
                 case Save(state):
-                    self.disk.state = state
+                    self.disk.save(state)
                 case Connect(address):
                     self._connect(address)
                 case SendToManager(message):
@@ -290,46 +402,44 @@ class SimNode:
                     self.applied = Applied(source, limits)
                 case NodeLog(_, text):
                     self.lines.append((self._world.now, text))
-        self._arm()
+        deadline = self.session.next_deadline()
+        if deadline is not None:
+            self.loop.arm(deadline, self._ring)
+
+    def _ring(self) -> None:
+        self._perform(self.session.tick(self.loop.now))
 
     def _connect(self, address: str) -> None:
-        life = self._life
+        loop = self.loop
         host, _, port = address.rpartition(":")
 
         def connected(connection: Connection | None) -> None:
-            if self._life is not life:
-                if connection is not None:
-                    connection.close(0, None)
-                return
+            if loop.ended and connection is not None:
+                connection.close(0, None)
+            if connection is not None:
+                # What the manager says waits in the socket until the process reads it.
+                connection.attach(
+                    0,
+                    lambda data: loop.submit(lambda: received(connection, data)),
+                    lambda code: loop.submit(lambda: closed(connection, code)),
+                )
+            loop.submit(lambda: opened(connection))
+
+        def opened(connection: Connection | None) -> None:
             if connection is None:
-                self._perform(self.session.connect_failed("connection refused", self._world.now))
+                self._perform(self.session.connect_failed("connection refused", loop.now))
                 return
             self._connection = connection
-            connection.attach(0, receive, closed)
-            self._perform(self.session.connected(self._world.now))
+            self._perform(self.session.connected(loop.now))
 
-        def receive(data: bytes) -> None:
+        def received(connection: Connection, data: bytes) -> None:
             message = decode(data)
-            if self._life is life and message is not None:
-                self._perform(self.session.received(message, self._world.now))
+            if self._connection is connection and message is not None:
+                self._perform(self.session.received(message, loop.now))
 
-        def closed(code: int | None) -> None:
-            if self._life is life:
+        def closed(connection: Connection, code: int | None) -> None:
+            if self._connection is connection:
                 self._connection = None
-                self._perform(self.session.closed(1006 if code is None else code, "", self._world.now))
+                self._perform(self.session.closed(1006 if code is None else code, "", loop.now))
 
         self._network.connect(self.host, (host, int(port)), connected)
-
-    def _arm(self) -> None:
-        deadline = self.session.next_deadline()
-        if deadline is None or deadline >= self._armed:
-            return
-        self._armed = deadline
-        life = self._life
-
-        def ring() -> None:
-            if self._life is life:
-                self._armed = inf
-                self._perform(self.session.tick(self._world.now))
-
-        self._world.at(deadline, ring)

@@ -25,7 +25,7 @@ class World:
         self.seed = seed
         self.now = 0.0
         self.events = 0
-        self._queue: list[tuple[float, int, Callable[[], None]]] = []
+        self._queue: list[tuple[float, int, Callable[[], object]]] = []
         self._serial = count()
         self._trace = blake2b(digest_size=16)
 
@@ -33,11 +33,11 @@ class World:
         """The source of chance of the part `name`: the same in each run of one seed."""
         return Random(f"{self.seed}/{name}")
 
-    def at(self, time: float, action: Callable[[], None]) -> None:
+    def at(self, time: float, action: Callable[[], object]) -> None:
         """Let `action` happen at `time`, or now where that is past."""
         heapq.heappush(self._queue, (max(time, self.now), next(self._serial), action))
 
-    def after(self, seconds: float, action: Callable[[], None]) -> None:
+    def after(self, seconds: float, action: Callable[[], object]) -> None:
         self.at(self.now + seconds, action)
 
     def note(self, kind: str, *details: str | bytes) -> None:

@@ -1,0 +1,435 @@
+"""What breaks, and when: drawn from the seed, swarm style (Groce et al. 2012).
+
+Each run draws which kinds of fault it has and how hard they are; a run with few kinds gets deeper into
+each than one that has them all.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from random import Random
+
+from manager.terms import ManagerConfig
+from node.protocol import Limit
+from simulations.network import Carrier, Links, Network
+from simulations.processes import GOSSIP_PORT, NODE_PORT, Disk, SimManager, SimNode
+from simulations.watch import Watch
+from simulations.world import World
+
+KINDS = (
+    "partition",
+    "lonely_link",
+    "one_way",
+    "no_udp",
+    "no_tcp",
+    "clog",
+    "flip_flop",
+    "bad_weather",
+    "kill_manager",
+    "restart_manager",
+    "stop_manager",
+    "power_manager",
+    "pause_manager",
+    "slow_manager",
+    "set_clock",
+    "twin_manager",
+    "kill_node",
+    "stop_node",
+    "power_node",
+    "pause_node",
+    "slow_node",
+    "old_disk",
+    "copy_disk",
+    "new_node",
+    "set_cap",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """One run, as it was drawn."""
+
+    seed: int
+    managers: int
+    nodes: int
+    kinds: tuple[str, ...]
+    fire: float
+    """Seconds for which things break."""
+    gap: float
+    """Seconds between two faults, on average."""
+    lasting: float
+    """Seconds for which one that ends by itself lasts, on average."""
+    config: ManagerConfig
+    links: Links
+    drift: float
+    """The clocks of hosts run faster or slower by at most this share."""
+    skew: float
+    """Wall clocks are off by at most so many seconds."""
+    stranger: bool
+    """Whether a member of another group is in this one's gossip."""
+
+    @classmethod
+    def draw(cls, seed: int, wanted: tuple[str, ...] = ()) -> "Plan":
+        """The plan of `seed`; the kinds in `wanted` are among its faults."""
+        random = Random(f"{seed}/plan")
+        share = random.choice((0.1, 0.25, 0.5, 1.0))
+        kinds = tuple(kind for kind in KINDS if random.random() < share or kind in wanted)
+        heartbeat = random.choice((1.0, 1.0, 5.0))
+        nodes = random.choice((0, 1, 2, 3, 5, 8, 12))
+        unreachable = 3 * heartbeat
+        config = ManagerConfig(
+            heartbeat=heartbeat,
+            unreachable_after=unreachable,
+            grace=random.choice((5.0, 15.0, 60.0)),
+            rejoin_window=random.choice((5.0, 15.0, 60.0)),
+            retry_after=random.choice((3.0, 15.0)),
+            forget_after=random.choice((30.0, 90.0, 30 * 86400.0)),
+            max_nodes=random.choice((None, 1, 2, 4, 8)),
+            limits={"public": Limit(1000.0)},
+        )
+        slow = random.choice((0.002, 0.002, 0.05, 0.2))
+        return cls(
+            seed=seed,
+            managers=random.choice((1, 2, 3, 3, 3, 4, 5)),
+            nodes=nodes,
+            kinds=kinds or (random.choice(KINDS),),
+            fire=random.choice((30.0, 60.0, 120.0)),
+            gap=random.choice((1.0, 3.0, 8.0)),
+            lasting=random.choice((2.0, 10.0, 40.0)),
+            config=config,
+            links=Links(
+                delay_max=slow,
+                copies=random.choice((0.0, 0.0, 0.1, 0.5)),
+                late=random.choice((0.0, 0.0, 0.05, 0.3)),
+                loss=random.choice((0.0, 0.0, 0.05, 0.3)),
+            ),
+            drift=random.choice((0.0, 0.0, 0.01, 0.1)),
+            skew=random.choice((0.0, 1.0, 300.0)),
+            stranger=random.random() < 0.2,
+        )
+
+    def text(self) -> str:
+        """A line for people."""
+        return (
+            f"{self.managers} managers, {self.nodes} nodes, cap {self.config.max_nodes}, "
+            f"{self.fire:.0f} s of {', '.join(self.kinds)}"
+        )
+
+
+class Fire:
+    """A cluster, and what breaks in it."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self.world = World(plan.seed)
+        self.random = self.world.random("faults")
+        self.network = Network(self.world, replace(plan.links))
+        self.managers: list[SimManager] = []
+        self.nodes: list[SimNode] = []
+        self.story: list[str] = []
+        """What broke, a line each."""
+        self.watch = Watch(self.world, self.managers, self.nodes, lambda: self.network.whole)
+        hosts = [f"10.0.0.{at}" for at in range(1, plan.managers + 1)]
+        self._peers = tuple(f"{host}:{GOSSIP_PORT}" for host in hosts)
+        self._seeds = tuple(f"{host}:{NODE_PORT}" for host in hosts)
+        for at, host in enumerate(hosts, start=1):
+            self._add_manager(f"m{at}", host)
+        if plan.stranger:
+            self._add_manager("stranger", "10.0.9.9", group_name="another")
+        for _ in range(plan.nodes):
+            self._add_node()
+        self._twins = 0
+        self._faults: dict[str, Callable[[], str]] = {kind: getattr(self, f"_{kind}") for kind in plan.kinds}
+
+    def burn(self) -> None:
+        """Let things break for as long as the plan says."""
+        ends = self.world.now + self.plan.fire
+        while self.world.now < ends:
+            self.world.run_for(self.random.expovariate(1 / self.plan.gap))
+            kind = self.random.choice(self.plan.kinds)
+            if kind not in ("kill_node", "power_node", "stop_node", "copy_disk", "new_node", "pause_node"):
+                self.watch.disturb()
+            told = self._faults[kind]()
+            if told:
+                self.story.append(f"{self.world.now:9.3f} s  {kind}: {told}")
+
+    def heal(self) -> None:
+        """Nothing breaks any longer: whole links, everything runs, at full speed. Clocks stay as they are."""
+        self.watch.disturb()
+        self.story.append(f"{self.world.now:9.3f} s  all is healed")
+        links = self.network.links
+        self.network.heal()
+        links.loss = links.late = links.copies = 0.0
+        links.delay_max = min(links.delay_max, 0.05)
+        for loop in [m.loop for m in self.managers] + [n.loop for n in self.nodes]:
+            loop.hurry()
+            loop.resume()
+        for manager in self.managers:
+            named = any(m.alive and m.name == manager.name for m in self.managers)
+            if not manager.alive and not named and not manager.conflicting:
+                manager.restart()
+        for node in self.nodes:
+            if not node.alive:
+                node.start()
+
+    # Who
+
+    def _add_manager(self, name: str, host: str, group_name: str = "krakend") -> None:
+        drift, skew = self.plan.drift, self.plan.skew
+        manager = SimManager(
+            self.network,
+            name,
+            host,
+            self._peers,
+            self.plan.config,
+            group_name=group_name,
+            rate=1.0 + self.random.uniform(-drift, drift),
+            skew=self.random.uniform(-skew, skew),
+            observer=self.watch,
+        )
+        self.managers.append(manager)
+
+    def _add_node(self, disk: Disk | None = None) -> SimNode:
+        at = len(self.nodes)
+        rate = 1.0 + self.random.uniform(-self.plan.drift, self.plan.drift)
+        node = SimNode(
+            self.network, f"n{at + 1}", f"10.1.{at // 250}.{at % 250 + 1}", self._seeds, disk, rate=rate
+        )
+        self.nodes.append(node)
+        return node
+
+    def _manager(self) -> SimManager:
+        return self.random.choice(self.managers)
+
+    def _node(self) -> SimNode | None:
+        return self.random.choice(self.nodes) if self.nodes else None
+
+    def _hosts(self) -> list[str]:
+        return [manager.host for manager in self.managers] + [node.host for node in self.nodes]
+
+    def _two_hosts(self) -> tuple[str, str]:
+        """Two managers, or a manager and a node."""
+        left = self._manager().host
+        others = [host for host in self._hosts() if host != left]
+        near = [m.host for m in self.managers if m.host != left]
+        if near and self.random.random() < 0.6:
+            others = near
+        return left, self.random.choice(others or [left])
+
+    def _for_a_while(self, undo: Callable[[], None]) -> float:
+        seconds = self.random.expovariate(1 / self.plan.lasting)
+
+        def over() -> None:
+            self.watch.disturb()
+            undo()
+
+        self.world.after(seconds, over)
+        return seconds
+
+    # The network
+
+    def _partition(self) -> str:
+        hosts = self._hosts()
+        self.random.shuffle(hosts)
+        at = self.random.randrange(1, len(hosts)) if len(hosts) > 1 else 0
+        seconds = self._for_a_while(self.network.partition(hosts[:at], hosts[at:]))
+        return f"{' '.join(hosts[:at])} | {' '.join(hosts[at:])} for {seconds:.1f} s"
+
+    def _lonely_link(self) -> str:
+        left, right = self._two_hosts()
+        return f"{left} - {right} for {self._for_a_while(self.network.cut(left, right)):.1f} s"
+
+    def _one_way(self) -> str:
+        left, right = self._two_hosts()
+        if self.random.random() < 0.5:
+            left, right = right, left
+        seconds = self._for_a_while(self.network.cut(left, right, one_way=True))
+        return f"{left} > {right} for {seconds:.1f} s"
+
+    def _without(self, carrier: Carrier) -> str:
+        left, right = self._two_hosts()
+        if self.random.random() < 0.3:
+            undo = [self.network.cut(left, host, carriers=(carrier,)) for host in self._hosts()]
+
+            def whole() -> None:
+                for one in undo:
+                    one()
+
+            seconds = self._for_a_while(whole)
+            return f"{carrier} at {left} for {seconds:.1f} s"
+        undo_one = self.network.cut(left, right, carriers=(carrier,))
+        return f"{carrier} {left} - {right} for {self._for_a_while(undo_one):.1f} s"
+
+    def _no_udp(self) -> str:
+        return self._without("udp")
+
+    def _no_tcp(self) -> str:
+        return self._without("tcp")
+
+    def _clog(self) -> str:
+        left, right = self._two_hosts()
+        seconds = self.random.uniform(0.5, 12.0)
+        ways = self.random.choice(([(left, right)], [(right, left)], [(left, right), (right, left)]))
+        for way in ways:
+            self.network.clog(*way, seconds)
+        self.world.after(seconds + 0.1, self.watch.disturb)
+        return f"{' and '.join(f'{a} > {b}' for a, b in ways)} for {seconds:.1f} s"
+
+    def _flip_flop(self) -> str:
+        left, right = self._two_hosts()
+        half = self.random.choice((2.0, 10.0, 20.0))
+        ends = self.world.now + self.random.uniform(2, 6) * half
+
+        def flip() -> None:
+            self.watch.disturb()
+            if self.world.now < ends:
+                undo = self.network.cut(left, right)
+                self.world.after(half, undo)
+                self.world.after(2 * half, flip)
+
+        flip()
+        return f"{left} - {right}, {half:.0f} s each"
+
+    def _bad_weather(self) -> str:
+        links = self.network.links
+        links.loss = self.random.choice((0.0, 0.0, 0.1, 0.3))
+        links.copies = self.random.choice((0.0, 0.1, 0.5))
+        links.late = self.random.choice((0.0, 0.0, 0.1, 0.3))
+        links.late_max = self.random.choice((0.5, 3.0, 15.0))
+        return f"loss {links.loss}, copies {links.copies}, late {links.late}"
+
+    # Managers
+
+    def _kill_manager(self) -> str:
+        manager = self._manager()
+        manager.kill()
+        if self.random.random() < 0.7:
+            self._for_a_while(lambda: self._start_again(manager))
+        return manager.name
+
+    def _start_again(self, manager: SimManager) -> None:
+        if not manager.alive and not manager.conflicting:
+            manager.restart()
+
+    def _restart_manager(self) -> str:
+        manager = self._manager()
+        if manager.conflicting:
+            return ""
+        set_back = self.random.random() < 0.3
+        if set_back:
+            manager.skew -= self.random.choice((2.0, 60.0, 86400.0))
+        manager.restart()
+        return f"{manager.name}{', its clock set back' if set_back else ''}"
+
+    def _stop_manager(self) -> str:
+        manager = self._manager()
+        if not manager.alive:
+            return ""
+        manager.stop()
+        if self.random.random() < 0.7:
+            self._for_a_while(lambda: self._start_again(manager))
+        return manager.name
+
+    def _power_manager(self) -> str:
+        manager = self._manager()
+        manager.power_off()
+        seconds = self._for_a_while(lambda: self._start_again(manager))
+        return f"{manager.name} for {seconds:.1f} s"
+
+    def _pause_manager(self) -> str:
+        manager = self._manager()
+        loop = manager.loop
+        loop.pause()
+        return f"{manager.name} for {self._for_a_while(loop.resume):.1f} s"
+
+    def _slow_manager(self) -> str:
+        manager = self._manager()
+        loop = manager.loop
+        loop.slow = (0.3, self.random.uniform(0.3, 3.0))
+        return f"{manager.name} for {self._for_a_while(loop.hurry):.1f} s"
+
+    def _set_clock(self) -> str:
+        manager = self._manager()
+        if not manager.alive:
+            return ""
+        by = self.random.choice((-86400.0, -60.0, -1.0, 1.0, 60.0, 86400.0))
+        manager.set_clock(manager.skew + by)
+        return f"{manager.name} by {by:+.0f} s"
+
+    def _twin_manager(self) -> str:
+        if self._twins >= 2:
+            return ""
+        self._twins += 1
+        manager = self.random.choice([m for m in self.managers if m.name != "stranger"])
+        self._add_manager(manager.name, f"10.0.1.{self._twins}")
+        return f"{manager.name} at {self.managers[-1].host}"
+
+    def _set_cap(self) -> str:
+        manager = self._manager()
+        if not manager.alive or manager.name == "stranger":
+            return ""
+        cap = self.random.choice((1, 2, 3, 5, 8, 12))
+        manager.set_max_nodes(cap)
+        return f"{cap} at {manager.name}"
+
+    # Nodes
+
+    def _kill_node(self) -> str:
+        return self._end_node(SimNode.kill)
+
+    def _power_node(self) -> str:
+        return self._end_node(SimNode.power_off)
+
+    def _stop_node(self) -> str:
+        return self._end_node(SimNode.stop)
+
+    def _end_node(self, end: Callable[[SimNode], None]) -> str:
+        node = self._node()
+        if node is None or not node.alive:
+            return ""
+        end(node)
+        seconds = self.random.choice((0.0, 0.1, 1.0, 5.0, self.random.expovariate(1 / self.plan.lasting)))
+        if self.random.random() < 0.8:
+            self.world.after(seconds, lambda: None if node.alive else node.start())
+        return f"{node.name}, back after {seconds:.1f} s"
+
+    def _pause_node(self) -> str:
+        node = self._node()
+        if node is None:
+            return ""
+        loop = node.loop
+        loop.pause()
+        return f"{node.name} for {self._for_a_while(loop.resume):.1f} s"
+
+    def _slow_node(self) -> str:
+        node = self._node()
+        if node is None:
+            return ""
+        loop = node.loop
+        loop.slow = (0.3, self.random.uniform(0.3, 3.0))
+        return f"{node.name} for {self._for_a_while(loop.hurry):.1f} s"
+
+    def _old_disk(self) -> str:
+        node = self._node()
+        if node is None or not node.disk.earlier:
+            return ""
+        if node.alive:
+            node.kill()
+        state = self.random.choice(node.disk.earlier)
+        node.set_disk_back(state)
+        self.world.after(self.random.choice((0.0, 3.0)), lambda: None if node.alive else node.start())
+        return f"{node.name} goes back to incarnation {state.incarnation}"
+
+    def _copy_disk(self) -> str:
+        node = self._node()
+        if node is None or node.disk.state is None or sum(n.copied for n in self.nodes) > 6:
+            return ""
+        disk = Disk(node.disk.state, [node.disk.state], {node.disk.state.id})
+        node.copied = True
+        copy = self._add_node(disk)
+        copy.copied = True
+        return f"{node.name} to {copy.name}"
+
+    def _new_node(self) -> str:
+        if len(self.nodes) > 20:
+            return ""
+        return " ".join(self._add_node().name for _ in range(self.random.choice((1, 1, 3, 6))))

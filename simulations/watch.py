@@ -1,0 +1,221 @@
+"""What must hold at every moment, whatever breaks: small checkers that see all that managers do.
+
+Each raises `Broken`. What they compare with is the simulator's own knowledge: it sees what an owner wrote
+and what a copy claims, which process has a name, whose disk was copied.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from gossip.effects import OpenStream, Send
+from gossip.ledger import Entry, Page
+from gossip.messages import State, User
+from gossip.wire.ledger import PREFIX
+from manager.records import NodeState
+from simulations.processes import SimManager, SimNode
+from simulations.world import World
+
+LOOK_EVERY = 0.25
+CALM_AFTER = 2.0
+
+
+class Broken(AssertionError):
+    """A promise does not hold; the text says which, at whom, and when."""
+
+
+@dataclass(slots=True)
+class _Written:
+    """What the owner of one page wrote under one generation: every value a key ever had, ascending."""
+
+    version: int = 0
+    floor: int = 0
+    keys: dict[str, list[Entry]] = field(default_factory=dict)
+
+    def note(self, page: Page) -> None:
+        for entry in page.since(self.version):
+            self.keys.setdefault(entry.key, []).append(entry)
+        self.version, self.floor = page.version, page.floor
+
+
+@dataclass(slots=True)
+class _Seen:
+    """What one manager process has been seen to hold."""
+
+    members: dict[str, tuple[int, State]] = field(default_factory=dict)
+    copies: dict[tuple[str, int, bool], int] = field(default_factory=dict)
+    nodes: dict[str, tuple[int, int]] = field(default_factory=dict)
+
+
+class Watch:
+    """The observer of one cluster. `managers` and `nodes` may grow; `whole()`: whether the network is."""
+
+    def __init__(
+        self,
+        world: World,
+        managers: list[SimManager],
+        nodes: list[SimNode],
+        whole: Callable[[], bool],
+    ) -> None:
+        self._world = world
+        self._managers = managers
+        self._nodes = nodes
+        self._whole = whole
+        self._written: dict[tuple[str, int], _Written] = {}
+        self._seen: dict[tuple[str, int], _Seen] = {}
+        self._calm_since = 0.0
+        self._capped = False
+        self.looked = 0
+        world.after(LOOK_EVERY, self._look)
+
+    # The observer's side
+
+    def turned(self, manager: SimManager) -> None:
+        """Called after each input of each manager."""
+        own = manager.core.group.ledger.own
+        written = self._written.setdefault((own.owner, own.generation), _Written())
+        if own.version != written.version or own.floor != written.floor:
+            written.note(own)
+        self._members_go_forward(manager)
+        if self._capped:
+            self._no_seat_above_the_cap(manager)
+
+    def sent(self, manager: SimManager, effect: Send | OpenStream) -> None:
+        messages = effect.messages if isinstance(effect, Send) else (effect.message,)
+        for message in messages:
+            if isinstance(message, User) and message.payload.startswith(PREFIX):
+                self._to_kin_alone(manager, effect.address.host)
+
+    def _look(self) -> None:
+        self._world.after(LOOK_EVERY, self._look)
+        self.look()
+
+    def look(self) -> None:
+        """The checkers that would cost too much after each input."""
+        self.looked += 1
+        for manager in self._managers:
+            if manager.alive:
+                self._copies_claim_what_was_written(manager)
+                self._nodes_go_forward(manager)
+        self._uncopied_nodes_keep_their_key()
+        self._judge_calm()
+
+    def _fail(self, text: str) -> None:
+        raise Broken(f"at {self._world.now:.3f} s: {text}")
+
+    def _of(self, manager: SimManager) -> _Seen:
+        return self._seen.setdefault((manager.host, manager.starts), _Seen())
+
+    # The checkers
+
+    def _members_go_forward(self, manager: SimManager) -> None:
+        """No member's incarnation falls, and one that left returns only with a new one (M3, M4)."""
+        seen = self._of(manager).members
+        for member in manager.core.group.swim.members:
+            before = seen.get(member.name)
+            now = (member.incarnation, member.state)
+            if before == now:
+                continue
+            seen[member.name] = now
+            if before is None:
+                continue
+            if now[0] < before[0]:
+                self._fail(f"{manager.name} holds {member.name} at {now[0]}, after {before[0]}")
+            left = before[1] is State.LEFT
+            if left and member.present and now[0] <= before[0] and member.name != manager.name:
+                self._fail(f"{manager.name} sees {member.name} return at {now[0]}, at which it left")
+
+    def _to_kin_alone(self, manager: SimManager, host: str) -> None:
+        """Nothing of the ledger goes to a member of another group (L9)."""
+        for other in self._managers:
+            if other.host == host and other.group_name != manager.group_name:
+                self._fail(f"{manager.name} sends something of the ledger to {other.name}, a stranger")
+
+    def _copies_claim_what_was_written(self, manager: SimManager) -> None:
+        """A copy at version v has what its owner wrote up to v, or what overwrote that (L1, L3)."""
+        ledger, checked = manager.core.group.ledger, self._of(manager).copies
+        pages = [(page, False) for page in ledger.pages.values()]
+        pages += [(page, True) for page in ledger.former.values()]
+        for page, former in pages:
+            key = (page.owner, page.generation, former)
+            if checked.get(key) == page.version:
+                continue
+            checked[key] = page.version
+            written = self._written.get((page.owner, page.generation))
+            if written is None:
+                self._fail(f"{manager.name} holds a page of {page.owner} that nobody wrote")
+            else:
+                self._compare(manager.name, page, written)
+
+    def _compare(self, reader: str, page: Page, written: _Written) -> None:
+        whose = f"{reader}'s copy of {page.owner}'s page at {page.version}"
+        if page.version > written.version or page.floor > written.floor:
+            self._fail(f"{whose} is ahead of its owner, who is at {written.version}, floor {written.floor}")
+        for key, entry in page.values.items():
+            if entry not in written.keys.get(key, ()):
+                self._fail(f"{whose} has {key} as it was never written")
+            if entry.version > page.version:
+                self._fail(f"{whose} has {key} at {entry.version}")
+        for key, history in written.keys.items():
+            if history[-1].version > page.version:
+                continue
+            latest, held = history[-1], page.values.get(key)
+            collected = latest.value is None and held is None and latest.version <= page.floor
+            if held != latest and not collected:
+                self._fail(f"{whose} lacks {key}, written at {latest.version}")
+
+    def _nodes_go_forward(self, manager: SimManager) -> None:
+        """No node that was let in is shown at an incarnation below one seen before (I1, I6)."""
+        seen = self._of(manager).nodes
+        for view in manager.core.registry.views():
+            if view.record.state is NodeState.REFUSED:
+                continue
+            before = seen.get(view.id, (0, 0))
+            if view.record.order < before and not self._is_set_back(view.id):
+                self._fail(
+                    f"{manager.name} shows {view.record.name} {view.state} at {view.record.incarnation}, "
+                    f"after {before[0]}"
+                )
+            seen[view.id] = view.record.order
+
+    def _is_set_back(self, id_: str) -> bool:
+        return any(id_ in node.disk.ids and (node.set_back or node.copied) for node in self._nodes)
+
+    def _uncopied_nodes_keep_their_key(self) -> None:
+        """Only a second process makes a node draw a new identity, and take a second seat (I2, I3)."""
+        for node in self._nodes:
+            if not node.copied and len({state.key for state in node.disk.earlier[-2:]}) > 1:
+                self._fail(f"{node.name} became another node, and no other process ever had its disk")
+
+    # Rule A1
+
+    def _judge_calm(self) -> None:
+        kin = [m for m in self._managers if m.group_name == self._managers[0].group_name]
+        calm = self._whole() and all(
+            m.alive
+            and not m.loop.busy
+            and m.core.group.reconciled | (len(kin) == 1)
+            and not m.core.fresh
+            and len(m.core.group.kin()) == len(kin) - 1
+            for m in kin
+        )
+        if not calm:
+            self._capped, self._calm_since = False, self._world.now
+            return
+        if self._capped or self._world.now - self._calm_since < CALM_AFTER:
+            return
+        equal = len({m.core.group.ledger.fingerprint for m in kin}) == 1
+        self._capped = equal and all(self._room(m) >= 0 for m in kin)
+
+    def _room(self, manager: SimManager) -> int:
+        cap = manager.core.max_nodes
+        return 0 if cap is None else cap - manager.core.registry.used
+
+    def disturb(self) -> None:
+        """Something happened after which the cap need not hold at once: an operator lowered it."""
+        self._capped, self._calm_since = False, self._world.now
+
+    def _no_seat_above_the_cap(self, manager: SimManager) -> None:
+        """While all managers are connected, awake and reconciled no seat is given above the cap (A1)."""
+        if self._room(manager) < 0 and manager.alive and self._whole():
+            used, cap = manager.core.registry.used, manager.core.max_nodes
+            self._fail(f"{manager.name} counts {used} seats of {cap}, and nothing was amiss")
