@@ -11,13 +11,18 @@ from typing import Any, cast
 from gossip.effects import OpenStream, Send
 from gossip.errors import WireError
 from gossip.messages import Address, Message, StreamError, StreamMessage
-from gossip.wire import StreamReader, decode_packet, encode_packet, encode_stream
+from gossip.wire import PLAIN, Layers, Nonces, StreamReader, decode_packet, encode_packet, encode_stream
+from gossip.wire.reasons import BAD_COMPRESSION, ENCRYPTED, PLAINTEXT, REPLAYED, UNDECRYPTABLE
 
 STREAMS_MAX = 128
 """Streams that are served at once; more are closed unread."""
 STREAM_SECONDS_MAX = 10.0
 """For a whole exchange that somebody else began."""
+NONCES_MAX = 16384
+"""Sealed packets among which one that comes again is known: those of some minutes, in 3 MB at most."""
 _READ_BYTES = 65536
+_EXPLAINED = frozenset({BAD_COMPRESSION, ENCRYPTED, PLAINTEXT, UNDECRYPTABLE})
+"""What a peer that connected is told about, as peers tell us; anything else ends in silence."""
 
 
 class GossipSockets(asyncio.DatagramProtocol):
@@ -25,7 +30,7 @@ class GossipSockets(asyncio.DatagramProtocol):
 
     `packet` gets the messages of each datagram and its sender; `stream` gets a request and gives the
     answer, None for none; `rejected` is told the reason and the IP address of all that was dropped;
-    `near` says from which IP addresses anything is taken at all.
+    `near` says from which IP addresses anything is taken at all; `layers` are those of the group.
     """
 
     def __init__(
@@ -35,11 +40,14 @@ class GossipSockets(asyncio.DatagramProtocol):
         stream: Callable[[StreamMessage], StreamMessage | None],
         rejected: Callable[[str, str], None],
         near: Callable[[str], bool],
+        layers: Layers = PLAIN,
     ) -> None:
         self._packet = packet
         self._stream = stream
         self._rejected = rejected
         self._near = near
+        self._layers = layers
+        self._nonces = Nonces(NONCES_MAX)
         self._udp: asyncio.DatagramTransport | None = None
         self._tcp: asyncio.Server | None = None
         self._family = socket.AF_INET
@@ -78,18 +86,25 @@ class GossipSockets(asyncio.DatagramProtocol):
     def send(self, effect: Send) -> None:
         """Send one packet; that a datagram is lost is nothing new to the core."""
         if self._udp is not None and not self._udp.is_closing():
-            self._udp.sendto(encode_packet(effect.messages, effect.crc), effect.address)
+            self._udp.sendto(encode_packet(effect.messages, effect.crc, self._layers), effect.address)
 
     def datagram_received(self, data: bytes, addr: tuple[str | Any, int]) -> None:
         host = str(addr[0])
         if not self._near(host):
             self._rejected("not_near", host)
             return
+        sealed = self._layers.keyring is not None
+        nonce = self._layers.nonce(data) if sealed else b""
+        if sealed and nonce in self._nonces:
+            self._rejected(REPLAYED, host)
+            return
         try:
-            packet = decode_packet(data)
+            packet = decode_packet(data, self._layers)
         except WireError as error:
             self._rejected(error.reason, host)
             return
+        if sealed:
+            self._nonces.add(nonce)
         for reason in packet.rejected:
             self._rejected(reason, host)
         self._packet(packet.messages, Address.of(host, addr[1]))
@@ -106,17 +121,20 @@ class GossipSockets(asyncio.DatagramProtocol):
             async with asyncio.timeout(effect.timeout):
                 reader, writer = await asyncio.open_connection(effect.address.host, effect.address.port)
                 try:
-                    writer.write(encode_stream(effect.message))
+                    writer.write(encode_stream(effect.message, self._layers))
                     await writer.drain()
                     if effect.answered:
-                        answer = await self._read(reader, effect.address.host)
+                        answer = await self._read(reader, effect.address.host, answer=True)
                 finally:
                     writer.close()
         except (OSError, TimeoutError):
             pass
         except WireError as error:
             self._rejected(error.reason, effect.address.host)
-        answered(None if isinstance(answer, StreamError) else answer)
+        if isinstance(answer, StreamError):
+            self._rejected("error_answered", effect.address.host)
+            answer = None
+        answered(answer)
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         peer = writer.get_extra_info("peername")
@@ -135,24 +153,32 @@ class GossipSockets(asyncio.DatagramProtocol):
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, host: str) -> None:
         try:
             async with asyncio.timeout(STREAM_SECONDS_MAX):
-                request = await self._read(reader, host)
-                answer = None if request is None else self._stream(request)
+                answer = await self._answer(reader, host)
                 if answer is not None:
-                    writer.write(encode_stream(answer))
+                    writer.write(encode_stream(answer, self._layers, answer=True))
                     await writer.drain()
         except TimeoutError:
             self._rejected("too_slow", host)
             writer.transport.abort()
         except OSError:
             pass
-        except WireError as error:
-            self._rejected(error.reason, host)
         finally:
             writer.close()
 
-    async def _read(self, reader: asyncio.StreamReader, host: str) -> StreamMessage | None:
+    async def _answer(self, reader: asyncio.StreamReader, host: str) -> StreamMessage | None:
+        """What to say to who connected, None for nothing. Raises `OSError`."""
+        try:
+            request = await self._read(reader, host)
+        except WireError as error:
+            self._rejected(error.reason, host)
+            return StreamError(error.detail) if error.reason in _EXPLAINED else None
+        return None if request is None else self._stream(request)
+
+    async def _read(
+        self, reader: asyncio.StreamReader, host: str, *, answer: bool = False
+    ) -> StreamMessage | None:
         """One message; None where the other side closes first. Raises `WireError`, `OSError`."""
-        parser = StreamReader()
+        parser = StreamReader(self._layers, answer=answer)
         while data := await reader.read(_READ_BYTES):
             message = parser.feed(data)
             if message is not None:

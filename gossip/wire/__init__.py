@@ -6,6 +6,7 @@ raises `WireError`, with a reason out of `gossip.wire.reasons`.
 
 from gossip.wire.bodies import encode_message
 from gossip.wire.fields import INCARNATION_LIMIT
+from gossip.wire.layers import LABEL_BYTES_MAX, PLAIN, Layers
 from gossip.wire.packet import (
     COMPOUND_OVERHEAD,
     CRC_OVERHEAD,
@@ -17,6 +18,7 @@ from gossip.wire.packet import (
     join_parts,
     part_cost,
 )
+from gossip.wire.seal import KEYS_MAX, Keyring, Nonces, read_key
 from gossip.wire.serf import decode_serf, decode_tags, encode_serf, encode_tags
 from gossip.wire.stream import MEMBERS_MAX, STREAM_BYTES_MAX, StreamReader, encode_stream
 
@@ -24,10 +26,16 @@ __all__ = [
     "COMPOUND_OVERHEAD",
     "CRC_OVERHEAD",
     "INCARNATION_LIMIT",
+    "KEYS_MAX",
+    "LABEL_BYTES_MAX",
     "MEMBERS_MAX",
     "PARTS_MAX",
     "PART_OVERHEAD",
+    "PLAIN",
     "STREAM_BYTES_MAX",
+    "Keyring",
+    "Layers",
+    "Nonces",
     "Packet",
     "StreamReader",
     "decode_packet",
@@ -40,4 +48,5 @@ __all__ = [
     "encode_tags",
     "join_parts",
     "part_cost",
+    "read_key",
 ]

@@ -1,8 +1,8 @@
 """UDP: a packet is a message, or a compound of them, in wrappings.
 
-From the outside in a peer may wrap in a checksum, then in compression and compounds, in each other
-as it likes. We write a compound where there is more than one message, a checksum if asked to, and
-never compression, which nobody requires.
+From the outside in a peer may wrap in the label and the seal of its group, a checksum, then in
+compression and compounds, in each other as it likes. We write a compound where there is more than one
+message, a checksum if asked to, and never compression, which nobody requires.
 """
 
 from collections.abc import Sequence
@@ -24,6 +24,7 @@ from gossip.wire.bodies import (
     read_compressed,
 )
 from gossip.wire.fields import U16_MAX, as_body, unpack
+from gossip.wire.layers import PLAIN, Layers
 from gossip.wire.lzw import expand
 from gossip.wire.reasons import (
     BAD_CRC,
@@ -31,8 +32,10 @@ from gossip.wire.reasons import (
     CRC_MISPLACED,
     EMPTY,
     EMPTY_PART,
+    PLAINTEXT,
     TOO_DEEP,
     TRUNCATED,
+    UNDECRYPTABLE,
 )
 from gossip.wire.reasons import LABEL as LABELLED
 
@@ -70,17 +73,18 @@ def part_cost(size: int) -> int:
     return size + PART_OVERHEAD
 
 
-def encode_packet(messages: Sequence[Message], crc: bool = False) -> bytes:
+def encode_packet(messages: Sequence[Message], crc: bool = False, layers: Layers = PLAIN) -> bytes:
     """One packet with 1 to 127 messages: bare if it is one, a compound if there are more.
 
     `crc` puts a checksum around it, which a peer understands from protocol 5 on. The caller keeps
-    to its packet size by `encode_message`, `part_cost` and `COMPOUND_OVERHEAD`.
+    to its packet size by `encode_message`, `part_cost`, `COMPOUND_OVERHEAD` and `Layers.overhead`.
     """
-    return join_parts([encode_message(message) for message in messages], crc)
+    packet = join_parts([encode_message(message) for message in messages], crc)
+    return packet if layers is PLAIN else layers.around(packet)
 
 
 def join_parts(parts: Sequence[bytes], crc: bool = False) -> bytes:
-    """As `encode_packet`, from messages already encoded."""
+    """As `encode_packet`, from messages already encoded and without layers."""
     count = len(parts)
     if count == 1:
         packet = parts[0]
@@ -96,17 +100,44 @@ def join_parts(parts: Sequence[bytes], crc: bool = False) -> bytes:
     return bytes((CRC,)) + _U32.pack(crc32(packet)) + packet if crc else packet
 
 
-def decode_packet(data: bytes) -> Packet:
+def decode_packet(data: bytes, layers: Layers = PLAIN) -> Packet:
     """What one datagram says; a bad part of a compound costs only itself.
 
     Raises `WireError` if nothing can be made of the whole. A compound whose parts are cut short is
-    worth its whole parts, as in memberlist. An encrypted packet cannot be told from noise.
+    worth its whole parts, as in memberlist. Without a key a sealed packet cannot be told from noise.
     """
+    if layers is not PLAIN:
+        data = _without_layers(data, layers)
     if data and (decode := DECODERS.get(data[0])) is not None:
         return Packet((decode(data),))
     opened = _Opened()
     opened.take(_unlabelled(data), _WRAPPINGS_MAX)
     return Packet(tuple(opened.messages), tuple(opened.rejected))
+
+
+def _without_layers(data: bytes, layers: Layers) -> bytes:
+    data = layers.unlabelled(data)
+    if layers.keyring is None:
+        return data
+    plain = layers.keyring.open(data, layers.label)
+    if plain is not None:
+        return plain
+    if _says_something(data):
+        raise WireError(PLAINTEXT, "the packet is in plain text, and there is a key")
+    raise WireError(UNDECRYPTABLE, f"no key opens the {len(data)} bytes")
+
+
+def _says_something(data: bytes) -> bool:
+    """Whether bytes that no key opens read as a packet without a seal. Costs little, whatever they are."""
+    kind = data[0] if data else None
+    if kind in (COMPOUND, COMPRESS):
+        return True
+    try:
+        if kind == CRC:
+            return bool(_unlabelled(data))
+        return kind in DECODERS and bool(DECODERS[kind](data))
+    except WireError:
+        return False
 
 
 def _unlabelled(data: bytes) -> bytes:

@@ -53,8 +53,17 @@ EMPTY_PART: Final = "empty_part"
 ENCRYPTED: Final = "encrypted"
 """A stream under a key, where we have none."""
 
+PLAINTEXT: Final = "plaintext"
+"""Not under a key, where we have one."""
+
+UNDECRYPTABLE: Final = "undecryptable"
+"""Under a key that we do not have, changed on its way, or noise."""
+
+REPLAYED: Final = "replayed"
+"""A sealed packet that came before, byte for byte."""
+
 LABEL: Final = "label"
-"""A group label, where we have none."""
+"""A group label that is not ours, where we have none, or not at all where we have one."""
 
 HTTP: Final = "http"
 """A web client on the gossip port."""

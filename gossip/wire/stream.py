@@ -1,10 +1,13 @@
 """TCP: a connection carries one message each way, and without a key nothing says how long it is.
 
-Neither side closes its half before it has the answer, so a reader has to find the end of a message
-by reading it. Bytes after that end mean nothing, as in memberlist.
+From the outside in there may be the group's label, which only the side that connected writes, the frame of a
+sealed message, and compression. The label is part of what the frame authenticates, on both sides. Neither
+side closes its half before it has the answer, so a reader has to find the end of a message by reading it.
+Bytes after that end mean nothing, as in memberlist.
 """
 
 from collections.abc import Callable, Generator
+from struct import Struct
 from typing import Any, Final
 
 from msgpack import OutOfData, Unpacker
@@ -46,6 +49,7 @@ from gossip.wire.fields import (
     unpack_body,
     versions,
 )
+from gossip.wire.layers import LABEL_BYTES_MAX, PLAIN, Layers
 from gossip.wire.lzw import expand
 from gossip.wire.reasons import (
     BAD_MSGPACK,
@@ -54,10 +58,13 @@ from gossip.wire.reasons import (
     EMPTY,
     ENCRYPTED,
     HTTP,
+    PLAINTEXT,
     TOO_BIG,
     TRUNCATED,
+    UNDECRYPTABLE,
 )
 from gossip.wire.reasons import LABEL as LABELLED
+from gossip.wire.seal import SEAL_OVERHEAD
 
 STREAM_BYTES_MAX: Final = 20 * 1024 * 1024
 """The most that one side may send, and the most it may announce inside a message."""
@@ -69,6 +76,12 @@ MEMBERS_MAX: Final = 10_000
 """The most entries of a push/pull."""
 
 _CHUNK_BYTES: Final = 64 * 1024
+_U32: Final = Struct(">I")
+_FRAME_BYTES: Final = 1 + _U32.size
+"""What stands before a sealed message: the type and the length."""
+
+_HEADERS_MAX: Final = 2 + LABEL_BYTES_MAX + _FRAME_BYTES
+"""Label and frame, which a stream may have on top of its largest message."""
 _HTTP_METHODS: Final = tuple(
     f"{method} ".encode()
     for method in ("GET", "POST", "PUT", "HEAD", "DELETE", "OPTIONS", "CONNECT", "PATCH", "TRACE")
@@ -81,8 +94,20 @@ _ERROR_SHAPE: Final = shape(b"Error")
 _STATES: Final = tuple(State)
 
 
-def encode_stream(message: StreamMessage) -> bytes:
-    """All that one side of a connection sends; uncompressed, keys in ascending order."""
+def encode_stream(message: StreamMessage, layers: Layers = PLAIN, *, answer: bool = False) -> bytes:
+    """All that one side of a connection sends; uncompressed, keys in ascending order.
+
+    `answer` says that it is the side that was connected to.
+    """
+    data = _encode(message)
+    if layers.keyring is not None:
+        assert len(data) + SEAL_OVERHEAD <= STREAM_BYTES_MAX
+        frame = bytes((ENCRYPT,)) + _U32.pack(len(data) + SEAL_OVERHEAD)
+        data = frame + layers.sealed(data, frame + layers.label)
+    return data if answer else layers.label_header + data
+
+
+def _encode(message: StreamMessage) -> bytes:
     match message:
         case PushPull():
             return _encode_push_pull(message)
@@ -129,18 +154,20 @@ class StreamReader:
     time it takes grows with the bytes, not with the pieces.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, layers: Layers = PLAIN, *, answer: bool = False) -> None:
+        """`answer` says that it is the side that was connected to whose bytes are read."""
         self.rejected: list[str] = []
         """The reason for each entry of a push/pull that was dropped; the others stand."""
         self._received = _Bytes()
-        self._steps = _stream(self._received, self.rejected)
+        self._steps = _stream(self._received, self.rejected, layers, answer)
         self._ended = False
+        self._most = STREAM_BYTES_MAX + (0 if layers is PLAIN else _HEADERS_MAX)
 
     def feed(self, data: bytes) -> StreamMessage | None:
         """The message, if `data` makes it whole. Raises `WireError` as soon as it cannot become one."""
         if self._ended:
             return None
-        room = STREAM_BYTES_MAX - len(self._received.data)
+        room = self._most - len(self._received.data)
         self._received.data += data if len(data) <= room else memoryview(data)[:room]
         try:
             next(self._steps)
@@ -153,7 +180,7 @@ class StreamReader:
             raise
         if len(data) > room:
             self._ended = True
-            raise WireError(TOO_BIG, f"no message within {STREAM_BYTES_MAX} bytes")
+            raise WireError(TOO_BIG, f"no message within {self._most} bytes")
         return None
 
     def end(self) -> None:
@@ -213,26 +240,66 @@ class _Bytes:
 _Reader = Generator[None, None, StreamMessage]
 
 
-def _stream(received: _Bytes, rejected: list[str]) -> _Reader:
-    """The outermost layer of what one side sends."""
+def _stream(received: _Bytes, rejected: list[str], layers: Layers, answer: bool) -> _Reader:
+    """The outermost layers of what one side sends."""
+    label = b"" if answer else layers.label
     kind = (yield from received.take(1))[0]
-    if kind == COMPRESS:
-        body = unpack_body((yield from received.value()), COMPRESS_SHAPE)
-        return _plain(expand(read_compressed(body), UNPACKED_BYTES_MAX), rejected)
-    if (read := _READERS.get(kind)) is not None:
-        return (yield from read(received, rejected))
+    if labelled := kind == LABEL:
+        yield from _pass_label(received, label)
+        kind = (yield from received.take(1))[0]
+    yield from _refuse_http(kind, received)
+    if label and not labelled:
+        raise WireError(LABELLED, "the stream is not labelled as those of our group")
     if kind == ENCRYPT:
-        raise WireError(ENCRYPTED, "the stream is encrypted, and there is no key")
-    if kind == LABEL:
-        raise WireError(LABELLED, "the stream belongs to a group with a label")
+        return _whole((yield from _unsealed(received, layers)), rejected)
     if kind == CRC:
         raise WireError(CRC_MISPLACED, "a checksum on a stream")
+    if kind != COMPRESS and kind not in _READERS:
+        raise WireError(BAD_TYPE, f"message type {kind} has no place on a stream")
+    if layers.keyring is not None:
+        raise WireError(PLAINTEXT, "the stream is in plain text, and there is a key")
+    if kind == COMPRESS:
+        return _plain(_expanded((yield from received.value())), rejected)
+    return (yield from _READERS[kind](received, rejected))
+
+
+def _pass_label(received: _Bytes, label: bytes) -> Generator[None, None, None]:
+    if not label:
+        raise WireError(LABELLED, "a label where none belongs")
+    length = (yield from received.take(1))[0]
+    if length != len(label) or (yield from received.take(length)) != label:
+        raise WireError(LABELLED, "the stream is not labelled as those of our group")
+
+
+def _refuse_http(kind: int, received: _Bytes) -> Generator[None, None, None]:
     start = bytes((kind,))
     while any(method.startswith(start) for method in _HTTP_METHODS):
         if start in _HTTP_METHODS:
             raise WireError(HTTP, f"{start.decode()}... is a web request, and this is the gossip port")
         start += yield from received.take(1)
-    raise WireError(BAD_TYPE, f"message type {kind} has no place on a stream")
+
+
+def _unsealed(received: _Bytes, layers: Layers) -> Generator[None, None, bytes]:
+    if layers.keyring is None:
+        raise WireError(ENCRYPTED, "the stream is encrypted, and there is no key")
+    length = yield from received.take(_U32.size)
+    size = _U32.unpack(length)[0]
+    if size > STREAM_BYTES_MAX:
+        raise WireError(TOO_BIG, f"a frame announces {size} bytes, of {STREAM_BYTES_MAX} at most")
+    payload = yield from received.take(size)
+    plain = layers.keyring.open(payload, bytes((ENCRYPT,)) + length + layers.label)
+    if plain is None:
+        raise WireError(UNDECRYPTABLE, "no installed key opens the stream")
+    return plain
+
+
+def _expanded(body: bytes) -> bytes:
+    return expand(read_compressed(unpack_body(body, COMPRESS_SHAPE)), UNPACKED_BYTES_MAX)
+
+
+def _whole(data: bytes, rejected: list[str]) -> StreamMessage:
+    """The message that `data` starts with, compressed or not."""
+    return _plain(_expanded(data[1:]) if data[:1] == bytes((COMPRESS,)) else data, rejected)
 
 
 def _plain(data: bytes, rejected: list[str]) -> StreamMessage:
@@ -241,13 +308,13 @@ def _plain(data: bytes, rejected: list[str]) -> StreamMessage:
         raise WireError(EMPTY, "nothing where a message belongs")
     read = _READERS.get(data[0])
     if read is None:
-        raise WireError(BAD_TYPE, f"message type {data[0]} has no place under compression")
+        raise WireError(BAD_TYPE, f"message type {data[0]} has no place in a wrapping")
     try:
         next(read(_Bytes(data, at=1), rejected))
     except StopIteration as stop:
         message: StreamMessage = stop.value
         return message
-    raise WireError(TRUNCATED, f"the {len(data)} bytes under compression end inside a message")
+    raise WireError(TRUNCATED, f"the {len(data)} bytes in a wrapping end inside a message")
 
 
 def _read_push_pull(received: _Bytes, rejected: list[str]) -> _Reader:

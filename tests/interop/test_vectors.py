@@ -4,6 +4,7 @@
 """
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -33,6 +34,8 @@ from gossip.messages import (
     Versions,
 )
 from gossip.wire import (
+    Keyring,
+    Layers,
     StreamReader,
     decode_packet,
     decode_serf,
@@ -55,9 +58,11 @@ from gossip.wire.reasons import (
     EMPTY_PART,
     ENCRYPTED,
     LABEL,
+    PLAINTEXT,
     TOO_BIG,
     TOO_DEEP,
     TRUNCATED,
+    UNDECRYPTABLE,
 )
 
 Vector: TypeAlias = dict[str, Any]
@@ -66,12 +71,17 @@ DIRECTORY = Path(__file__).parent / "vectors"
 RECORDED = (
     "plain-compressed",
     "plain-uncompressed",
+    "encrypted-compressed",
+    "encrypted-uncompressed",
     "serf-protocols",
     "name-conflict",
     "big-state",
     "probe",
     "memberlist-0.6",
+    "label",
 )
+GROUP_LABEL = b"blue-group"
+"""That of the group in `label.json`, where some peers come with another one, or none."""
 
 
 def load(file: str) -> Vector:
@@ -79,8 +89,8 @@ def load(file: str) -> Vector:
     return loaded
 
 
-def plaintext(*files: str) -> list[Vector]:
-    return [vector for file in files for vector in load(file)["vectors"] if not vector["keys"]]
+def vectors(*files: str) -> list[Vector]:
+    return [vector for file in files for vector in load(file)["vectors"]]
 
 
 def by_id(vectors: list[Vector]) -> pytest.MarkDecorator:
@@ -91,9 +101,9 @@ def payload(vector: Vector) -> bytes:
     return bytes.fromhex(vector["payload"])
 
 
-PACKETS = [vector for vector in plaintext(*RECORDED) if vector["transport"] == "udp"]
-STREAMS = [vector for vector in plaintext(*RECORDED) if vector["transport"] == "tcp"]
-REFUSED = plaintext("must-refuse")
+PACKETS = [vector for vector in vectors(*RECORDED) if vector["transport"] == "udp"]
+STREAMS = [vector for vector in vectors(*RECORDED) if vector["transport"] == "tcp"]
+REFUSED = vectors("must-refuse")
 PAIRS = load("lzw")["pairs"]
 
 
@@ -102,9 +112,25 @@ def is_ours_to_write(vector: Vector) -> bool:
     return (
         vector["reencode"] == "exact"
         and "compress" not in vector["kind"]
+        and "encrypt-v0" not in vector["kind"]
         and vector.get("integers") != "signed"
         and BAD_NAME not in meant(vector["decoded"])
     )
+
+
+def layers_of(vector: Vector) -> Layers:
+    """The label and the keys of the vector's sender, with the nonce that it drew."""
+    layer: Vector = vector.get("decoded", {})
+    label = vector.get("reply_label") or ""
+    if layer.get("layer") == "label":
+        label, layer = layer["label"], layer["inner"]
+    keys = [bytes.fromhex(key) for key in vector["keys"]]
+    nonce = bytes.fromhex(layer.get("nonce", ""))
+    return Layers(Keyring(keys) if keys else None, label.encode(), lambda count: nonce)
+
+
+def is_answer(vector: Vector) -> bool:
+    return vector.get("role") == "responder"
 
 
 # What a vector means, built from its JSON alone.
@@ -167,7 +193,7 @@ def meant_message(stated: Vector) -> Any:
 def meant(layer: Vector) -> list[Any]:
     """The messages of a packet or a stream other than a push/pull; `bad_name` for each that we refuse."""
     match layer["layer"]:
-        case "crc" | "compress":
+        case "crc" | "compress" | "label" | "encrypt" | "stream-encrypt":
             return meant(layer["inner"])
         case "compound":
             return [message for part in layer["parts"] for message in meant(part)]
@@ -268,22 +294,29 @@ def check_message(actual: object, stated: object) -> None:
         assert actual == stated
 
 
-def read_whole(data: bytes) -> tuple[StreamMessage, list[str]]:
-    reader = StreamReader()
-    message = reader.feed(data)
+def read_whole(vector: Vector) -> tuple[StreamMessage, list[str]]:
+    reader = StreamReader(layers_of(vector), answer=is_answer(vector))
+    message = reader.feed(payload(vector))
     if message is None:
         reader.end()
     assert message is not None
     return message, reader.rejected
 
 
+def read(vector: Vector, layers: Layers) -> object:
+    """What the vector says to a member with these layers."""
+    if vector["transport"] == "udp":
+        return decode_packet(payload(vector), layers)
+    return StreamReader(layers, answer=is_answer(vector)).feed(payload(vector))
+
+
 def test_the_recordings_are_all_here() -> None:
-    assert len(PACKETS) >= 224
-    assert len(STREAMS) >= 103
-    assert len(REFUSED) >= 53
+    assert len(PACKETS) >= 533
+    assert len(STREAMS) >= 251
+    assert len(REFUSED) >= 75
     assert len(PAIRS) >= 14
-    assert sum(map(is_ours_to_write, PACKETS)) >= 186
-    assert sum(map(is_ours_to_write, STREAMS)) >= 51
+    assert sum(map(is_ours_to_write, PACKETS)) >= 447
+    assert sum(map(is_ours_to_write, STREAMS)) >= 124
 
 
 @by_id(PACKETS)
@@ -291,9 +324,9 @@ def test_a_packet_means_what_its_sender_meant(vector: Vector) -> None:
     stated = meant(vector["decoded"])
     if stated == [BAD_NAME] and innermost(vector["decoded"])["layer"] == "message":
         with pytest.raises(WireError, match=BAD_NAME):
-            decode_packet(payload(vector))
+            decode_packet(payload(vector), layers_of(vector))
         return
-    packet = decode_packet(payload(vector))
+    packet = decode_packet(payload(vector), layers_of(vector))
     assert list(packet.rejected) == [message for message in stated if message == BAD_NAME]
     accepted = [message for message in stated if message != BAD_NAME]
     assert len(packet.messages) == len(accepted)
@@ -303,7 +336,7 @@ def test_a_packet_means_what_its_sender_meant(vector: Vector) -> None:
 
 @by_id(STREAMS)
 def test_a_stream_means_what_its_sender_meant(vector: Vector) -> None:
-    message, rejected = read_whole(payload(vector))
+    message, rejected = read_whole(vector)
     stated = innermost(vector["decoded"])
     if stated["name"] != "push-pull":
         check_message(message, meant_message(stated))
@@ -321,7 +354,7 @@ def test_a_stream_means_what_its_sender_meant(vector: Vector) -> None:
 
 @by_id([vector for vector in STREAMS if innermost(vector["decoded"])["name"] == "push-pull"])
 def test_the_tags_of_members_are_read(vector: Vector) -> None:
-    message, _ = read_whole(payload(vector))
+    message, _ = read_whole(vector)
     assert isinstance(message, PushPull)
     stated = [node["tags_note"] for node in innermost(vector["decoded"])["nodes"] if not has_long_name(node)]
     assert [decode_tags(member.meta) for member in message.members] == stated
@@ -329,23 +362,62 @@ def test_the_tags_of_members_are_read(vector: Vector) -> None:
 
 @by_id([vector for vector in PACKETS if is_ours_to_write(vector)])
 def test_we_write_a_packet_as_its_sender_did(vector: Vector) -> None:
-    with_crc = vector["kind"].startswith("crc>")
-    assert encode_packet(decode_packet(payload(vector)).messages, crc=with_crc) == payload(vector)
+    with_crc = "crc>" in vector["kind"]
+    layers = layers_of(vector)
+    messages = decode_packet(payload(vector), layers).messages
+    assert encode_packet(messages, with_crc, layers) == payload(vector)
 
 
 @by_id([vector for vector in STREAMS if is_ours_to_write(vector)])
 def test_we_write_a_stream_as_its_sender_did(vector: Vector) -> None:
-    message, _ = read_whole(payload(vector))
-    assert encode_stream(message) == payload(vector)
+    message, _ = read_whole(vector)
+    assert encode_stream(message, layers_of(vector), answer=is_answer(vector)) == payload(vector)
 
 
 @by_id(STREAMS)
 def test_a_stream_by_the_byte_is_the_stream_whole(vector: Vector) -> None:
     data = payload(vector)
-    reader = StreamReader()
+    reader = StreamReader(layers_of(vector), answer=is_answer(vector))
     for at in range(len(data) - 1):
         assert reader.feed(data[at : at + 1]) is None
-    assert (reader.feed(data[-1:]), reader.rejected) == read_whole(data)
+    assert (reader.feed(data[-1:]), reader.rejected) == read_whole(vector)
+
+
+@by_id([vector for vector in PACKETS + STREAMS if vector["keys"]])
+def test_what_is_under_a_key_opens_under_no_other_and_not_without(vector: Vector) -> None:
+    layers = layers_of(vector)
+    other = replace(layers, keyring=Keyring([b"another key, 32 bytes in length."]))
+    with pytest.raises(WireError) as refused:
+        read(vector, other)
+    assert refused.value.reason == UNDECRYPTABLE
+    with pytest.raises(WireError):
+        read(vector, replace(layers, keyring=None))
+
+
+@by_id([vector for vector in PACKETS + STREAMS if not vector["keys"]])
+def test_plain_text_is_refused_where_there_is_a_key(vector: Vector) -> None:
+    layers = replace(layers_of(vector), keyring=Keyring([b"any key, of 24 bytes too"]))
+    with pytest.raises(WireError) as refused:
+        read(vector, layers)
+    # A bare message of a name beyond what we take passes for noise.
+    assert refused.value.reason in (
+        {PLAINTEXT, UNDECRYPTABLE} if BAD_NAME in meant(vector["decoded"]) else {PLAINTEXT}
+    )
+
+
+@by_id(vectors("label"))
+def test_only_what_has_the_groups_label_is_taken(vector: Vector) -> None:
+    ours = replace(layers_of(vector), label=GROUP_LABEL)
+    stated = layers_of(vector).label
+    if stated == GROUP_LABEL:
+        read(vector, ours)
+        for label in (b"", b"red", b"blue-grou?", b"blue-group2"):
+            if vector["keys"] or not is_answer(vector):
+                with pytest.raises(WireError):
+                    read(vector, replace(ours, label=label))
+    else:
+        with pytest.raises(WireError, match=LABEL):
+            read(vector, ours)
 
 
 REASONS = {
@@ -355,6 +427,7 @@ REASONS = {
     "refuse:cut": BAD_MSGPACK,
     "refuse:empty-crc": EMPTY,
     "refuse:empty-part": EMPTY_PART,
+    "refuse:enc-version": UNDECRYPTABLE,
     "refuse:incarnation": BAD_INCARNATION,
     "refuse:incarnation-sign": BAD_INCARNATION,
     "refuse:label-cut": LABEL,
@@ -367,24 +440,34 @@ REASONS = {
     "refuse:nested": TOO_DEEP,
     "refuse:nodes-huge": TOO_BIG,
     "refuse:nodes-negative": BAD_FIELD,
+    "refuse:nonce": UNDECRYPTABLE,
+    "refuse:other-key": UNDECRYPTABLE,
+    "refuse:plaintext": PLAINTEXT,
+    "refuse:plaintext-stream": PLAINTEXT,
     "refuse:port": BAD_FIELD,
+    "refuse:short-ciphertext": UNDECRYPTABLE,
     "refuse:state-cut": TRUNCATED,
     "refuse:state-huge": TOO_BIG,
     "refuse:state-negative": BAD_FIELD,
     "refuse:stream-bomb": TOO_BIG,
+    "refuse:stream-cut": TRUNCATED,
+    "refuse:stream-length": UNDECRYPTABLE,
+    "refuse:stream-over-limit": TOO_BIG,
     "refuse:stream-type-in-packet": BAD_TYPE,
     "refuse:stream-unknown-type": BAD_TYPE,
     "refuse:stream-without-key": ENCRYPTED,
+    "refuse:tag": UNDECRYPTABLE,
     "refuse:unknown-type": BAD_TYPE,
+    "refuse:version-flip": UNDECRYPTABLE,
     "refuse:vsn-3": BAD_VERSIONS,
 }
 
 
 @by_id(REFUSED)
 def test_what_must_be_refused_is_and_for_its_own_reason(vector: Vector) -> None:
-    read = decode_packet if vector["transport"] == "udp" else read_whole
+    layers = layers_of(vector)
     with pytest.raises(WireError) as refused:
-        read(payload(vector))
+        decode_packet(payload(vector), layers) if vector["transport"] == "udp" else read_whole(vector)
     assert refused.value.reason == REASONS[vector["kind"]]
 
 
