@@ -8,11 +8,17 @@ from collections import OrderedDict
 from dataclasses import dataclass, field
 from hashlib import blake2b
 
-from gossip.messages import JoinIntent, LeaveIntent, NodeName, SerfState
+from gossip.effects import Output, Rejected
+from gossip.errors import WireError
+from gossip.messages import JoinIntent, LeaveIntent, NodeName, SerfOther, SerfState, State, User
+from gossip.swim import Swim
+from gossip.wire import decode_serf, encode_serf
 
 LTIME_AHEAD_MAX = 2**32
 """An intent further ahead of our clock is not witnessed: one forged packet would exhaust everyone's clock."""
 _SEEN_MAX = 1024
+_PASSED_ON = frozenset({3, 4})
+"""User events and queries."""
 
 
 @dataclass(slots=True)
@@ -65,3 +71,82 @@ class Seen:
         if len(self._digests) > _SEEN_MAX:
             self._digests.popitem(last=False)
         return digest
+
+
+class Serf:
+    """What Serf's agents say, and what they must hear of us."""
+
+    def __init__(self, name: NodeName, swim: Swim) -> None:
+        self._name = name
+        self._swim = swim
+        self._clock = LamportClock()
+        self._seen = Seen()
+        self.state = b""
+        """Our part of a push/pull."""
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Members or intents have changed: so does `state`."""
+        members = list(self._swim.members)
+        times = tuple((member.name, self._clock.status.get(member.name, 0)) for member in members)
+        left = tuple(member.name for member in members if member.state is State.LEFT)
+        self.state = encode_serf(SerfState(self._clock.time, times, left))
+
+    def leave_intent(self) -> LeaveIntent:
+        """What has to be told before we leave, with a time that overrides every other."""
+        return LeaveIntent(self._clock.next_intent_time(self._name), self._name)
+
+    def received(self, payload: bytes, now: float) -> list[Output]:
+        """A user message that is not the ledger's. Raises `WireError`."""
+        message = decode_serf(payload)
+        match message:
+            case LeaveIntent() | JoinIntent():
+                return self._intent(message, payload, now)
+            case SerfOther(kind):
+                if kind in _PASSED_ON and (digest := self._seen.news(payload)) is not None:
+                    self._swim.broadcasts.queue(("serf", digest), User(payload))
+                return []
+            case SerfState():
+                return [Rejected("unexpected_message")]
+
+    def merge(self, user_state: bytes) -> list[Output]:
+        """The other side's part of a push/pull."""
+        if not user_state:
+            return []
+        try:
+            state = decode_serf(user_state)
+        except WireError as error:
+            return [Rejected(error.reason)]
+        if not isinstance(state, SerfState):
+            return [Rejected("unexpected_message")]
+        self._clock.merge(state)
+        said_of_us = dict(state.status_ltimes).get(self._name, 0)
+        if self._clock.plausible(said_of_us):
+            gone = self._name in state.left and not self._swim.leaving
+            known = self._clock.status.get(self._name, 0)
+            # A left one counts as a leave intent one later than what is said of it.
+            self._clock.status[self._name] = max(known, said_of_us + gone)
+            if gone:
+                self._insist()
+        self.refresh()
+        return []
+
+    def _intent(self, intent: LeaveIntent | JoinIntent, payload: bytes, now: float) -> list[Output]:
+        ours = intent.node == self._name
+        if not self._clock.plausible(intent.ltime):
+            return [Rejected("absurd_ltime")]
+        if not (ours or self._swim.members.get(intent.node)) or not self._clock.is_news(intent):
+            return []
+        if ours:
+            if isinstance(intent, LeaveIntent) and not self._swim.leaving:
+                self._insist()
+            return []
+        self._swim.broadcasts.queue(("intent", intent.node), User(payload))
+        self.refresh()
+        return self._swim.left_by_intent(intent.node, now) if isinstance(intent, LeaveIntent) else []
+
+    def _insist(self) -> None:
+        """Somebody says that we are leaving; agents would list us so until they hear otherwise."""
+        said = JoinIntent(self._clock.next_intent_time(self._name), self._name)
+        self._swim.broadcasts.queue(("intent", self._name), User(encode_serf(said)))
+        self.refresh()

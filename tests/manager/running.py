@@ -6,7 +6,8 @@ from random import Random
 from aiohttp import ClientSession
 
 from gossip.effects import Resolve
-from gossip.group import LEDGER_PROTOCOL, TAG_GROUP, TAG_SPEAKS, Group
+from gossip.group import Group
+from gossip.kinship import LEDGER_PROTOCOL, TAG_GROUP, TAG_SPEAKS
 from gossip.messages import OUR_VERSIONS, Address, Alive, Dead, Message
 from gossip.wire import encode_tags
 from manager.core import TAG_HTTP_PORT, TAG_NODE_PORT, Manager

@@ -1,0 +1,301 @@
+"""How pages travel among kin: news in the same turn, acknowledged; what was missed, by digest and delta.
+
+Decides with whom to exchange what. Rules are named as in `PROTOCOL.md` § Ledger.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from math import inf
+from random import Random
+
+from gossip.config import GossipConfig
+from gossip.effects import FormerPage, OpenStream, Output, PageChanged, Rejected, Send
+from gossip.errors import WireError
+from gossip.kinship import Kinship
+from gossip.ledger import NOTHING, Digest, Ledger, Mark, Piece, entry_bytes, split
+from gossip.ledger_messages import DigestIs, Heard, LedgerMessage, Pieces, Push, Summary, Sync
+from gossip.members import Member, Members
+from gossip.messages import NodeName, StreamMessage, User
+from gossip.wire.ledger import decode_ledger, encode_ledger
+
+_PIECE_ROOM = 1150
+"""Entry bytes in one packet: leaves room for names, numbers and the layers within 1400 bytes."""
+_PUSH_PACKETS_MAX = 16
+"""News that needs more packets goes by TCP."""
+_DIGEST_ENTRIES_MAX = 24
+"""A digest with more does not fit into a packet."""
+_FAN_OUT_MAX = 32
+"""So many are told of news directly; the others hear by reconciling."""
+_STREAM_BYTES_MAX = 12 * 2**20
+
+
+@dataclass(slots=True)
+class _Reader:
+    """How far a kin is with our page, and with its own when it said so."""
+
+    heard: Mark = NOTHING
+    own: Mark = NOTHING
+    resend_at: float = inf
+    tries: int = 0
+
+
+class Reconciler:
+    """Keeps our ledger and those of all kin equal."""
+
+    def __init__(
+        self,
+        *,
+        ledger: Ledger,
+        members: Members,
+        kinship: Kinship,
+        tokens: Iterator[int],
+        config: GossipConfig,
+        random: Random,
+        wall: Callable[[float], float],
+        now: float,
+    ) -> None:
+        """`wall(now)` gives seconds since 1970."""
+        self.reconciled = False
+        """Whether we have all that some other member had at some time since we started."""
+        self.closed = False
+        """Whether we are leaving and begin no more exchanges."""
+        self._ledger = ledger
+        self._members = members
+        self._kinship = kinship
+        self._me = kinship.me
+        self._tokens = tokens
+        self._config = config
+        self._random = random
+        self._wall = wall
+        self._readers: dict[NodeName, _Reader] = {}
+        self._syncs: dict[int, NodeName] = {}
+        self._summary_at = now + random.uniform(0, config.probe_interval)
+
+    def kin(self) -> list[Member]:
+        """The other members of our group that count as running."""
+        return [member for member in self._members.present() if self._kinship.is_kin(member)]
+
+    # News
+
+    def flush(self, now: float) -> list[Output]:
+        """Tell what was written to our page since the last flush."""
+        piece = self._ledger.flush()
+        if piece is None:
+            return []
+        kin = self.kin()
+        if len(kin) > _FAN_OUT_MAX:
+            kin = self._random.sample(kin, _FAN_OUT_MAX)
+        for member in kin:
+            reader = self._reader(member.name)
+            if reader.resend_at == inf:
+                reader.resend_at = now + self._config.resend_after
+            reader.tries = 0
+        return self._tell(kin, piece)
+
+    def heard_by(self, kin: NodeName, version: int) -> bool:
+        """Whether `kin` has answered for our page at `version`, and we hold what it had written by then."""
+        reader = self._readers.get(kin)
+        page = self._ledger.pages.get(kin)
+        if reader is None or reader.heard < Mark(self._ledger.own.generation, version):
+            return False
+        return reader.own.version == 0 or (page is not None and page.mark >= reader.own)
+
+    def met(self, member: Member) -> list[Output]:
+        """A kin came, or came back: nothing is known of how far it is."""
+        self._readers[member.name] = _Reader()
+        if self._me.name < member.name or not self.reconciled:
+            return self._sync(member)
+        return [self._to(member, Summary(self._me, self._ledger.fingerprint))]
+
+    def next_deadline(self) -> float:
+        return min(self._summary_at, *(reader.resend_at for reader in self._readers.values()), inf)
+
+    def tick(self, now: float) -> list[Output]:
+        """Send again what has not been acknowledged; once a second tell somebody how our pages are."""
+        output: list[Output] = []
+        for name, reader in self._readers.items():
+            if reader.resend_at <= now:
+                output += self._resend(name, reader, now)
+        if self._summary_at <= now:
+            self._summary_at = now + self._config.probe_interval
+            kin = self.kin()
+            if kin:
+                output.append(self._to(self._random.choice(kin), Summary(self._me, self._ledger.fingerprint)))
+        return output
+
+    def _resend(self, name: NodeName, reader: _Reader, now: float) -> list[Output]:
+        """A lost datagram costs a tenth of a second; after some tries, reconciling brings what is missing."""
+        reader.resend_at = inf
+        member = self._members.get(name)
+        piece = self._ledger.piece(self._me.name, reader.heard)
+        if member is None or not member.present or piece is None or reader.tries >= self._config.resend_tries:
+            return []
+        reader.resend_at = now + self._config.resend_after * 2**reader.tries
+        reader.tries += 1
+        return [] if piece.reset else self._tell([member], piece)
+
+    def _tell(self, kin: list[Member], piece: Piece) -> list[Output]:
+        if piece.reset or sum(map(entry_bytes, piece.entries)) > _PIECE_ROOM * _PUSH_PACKETS_MAX:
+            return [self._push(member, (piece,)) for member in kin]
+        payloads = [User(encode_ledger(Push(self._me, (part,)))) for part in split(piece, _PIECE_ROOM)]
+        return [Send(member.address, (payload,)) for member in kin for payload in payloads]
+
+    def _push(self, member: Member, pieces: tuple[Piece, ...]) -> OpenStream:
+        message = User(encode_ledger(Push(self._me, pieces)))
+        timeout = self._config.stream_timeout
+        return OpenStream(next(self._tokens), member.address, message, timeout, answered=False)
+
+    def _to(self, member: Member, message: LedgerMessage) -> Send:
+        return Send(member.address, (User(encode_ledger(message)),))
+
+    def _reader(self, name: NodeName) -> _Reader:
+        return self._readers.setdefault(name, _Reader())
+
+    # What arrives
+
+    def received(self, payload: bytes, now: float) -> list[Output]:
+        """A message of the ledger by UDP, or by a stream that wants no answer. Raises `WireError`."""
+        message = decode_ledger(payload)
+        member = self._kinship.who(message.sender, self._members)
+        if member is None:
+            return [Rejected("ledger_from_stranger")]
+        match message:
+            case Heard(_, owner, upto, own):
+                if owner == self._me.name:
+                    self._note_heard(member.name, upto, own)
+                return []
+            case Summary(_, fingerprint):
+                return [] if fingerprint == self._ledger.fingerprint else self._say_digest(member)
+            case DigestIs(_, digest):
+                return self._compare(member, digest)
+            case Push(_, pieces):
+                return self._take(member, pieces, now)
+            case Sync() | Pieces():
+                return [Rejected("unexpected_message")]
+
+    def requested(self, payload: bytes, now: float) -> tuple[StreamMessage | None, list[Output]]:
+        """A message of the ledger by TCP: the answer, None for none, and the rest. Raises `WireError`."""
+        message = decode_ledger(payload)
+        if not isinstance(message, Sync):
+            return None, self.received(payload, now)
+        member = self._kinship.who(message.sender, self._members)
+        if member is None:
+            return None, [Rejected("ledger_from_stranger")]
+        output = self._read_digest(member.name, message.digest)
+        pieces, more = _within(self._ledger.lacking(member.name, message.digest))
+        return User(encode_ledger(Pieces(self._me, self._ledger.digest(), pieces, more))), output
+
+    def owns_stream(self, token: int) -> bool:
+        """Whether `stream_answered(token, …)` is for us."""
+        return token in self._syncs
+
+    def stream_answered(self, token: int, answer: StreamMessage | None, now: float) -> list[Output]:
+        """The outcome of an exchange that we began: take what we lacked, send what the other lacks."""
+        kin = self._syncs.pop(token)
+        if not isinstance(answer, User):
+            return []
+        try:
+            message = decode_ledger(answer.payload)
+        except WireError as error:
+            return [Rejected(error.reason)]
+        member = self._kinship.who(message.sender, self._members)
+        if not isinstance(message, Pieces) or member is None or member.name != kin:
+            return [Rejected("unexpected_message")]
+        output = self._take(member, message.pieces, now)
+        output += self._read_digest(kin, message.digest)
+        if message.more:
+            return output + self._sync(member)
+        self.reconciled = True
+        pieces, _ = _within(self._ledger.lacking(kin, message.digest))
+        return [*output, self._push(member, pieces)] if pieces else output
+
+    # Reconciling
+
+    def _sync(self, member: Member) -> list[Output]:
+        """Reconcile with `member` by TCP, unless that is under way."""
+        if member.name in self._syncs.values() or self.closed:
+            return []
+        token = next(self._tokens)
+        self._syncs[token] = member.name
+        message = User(encode_ledger(Sync(self._me, self._ledger.digest())))
+        return [OpenStream(token, member.address, message, self._config.stream_timeout)]
+
+    def _say_digest(self, member: Member) -> list[Output]:
+        digest = self._ledger.digest()
+        if len(digest) > _DIGEST_ENTRIES_MAX:
+            return self._sync(member)
+        return [self._to(member, DigestIs(self._me, digest))]
+
+    def _compare(self, member: Member, digest: Digest) -> list[Output]:
+        output = self._read_digest(member.name, digest)
+        lacking = self._ledger.lacking(member.name, digest)
+        if self._ledger.behind(digest) or any(piece.reset for piece in lacking):
+            return output + self._sync(member)
+        for piece in lacking:
+            output += self._tell([member], piece)
+        return output
+
+    def _read_digest(self, kin: NodeName, digest: Digest) -> list[Output]:
+        """What `kin`'s digest says about our own page."""
+        mark = digest.get(self._me.name)
+        own = self._ledger.own
+        if mark is None:
+            return []
+        if mark.generation > own.generation or (mark.generation == own.generation and mark > own.mark):
+            # A page of ours that is newer than ours: our clock was set back, or another of our name ran.
+            self._ledger.renew(mark.generation + 1)
+            return [Rejected("own_page_newer_elsewhere")]
+        self._note_heard(kin, mark, digest.get(kin, NOTHING))
+        return []
+
+    def _note_heard(self, kin: NodeName, upto: Mark, own: Mark) -> None:
+        if upto > self._ledger.own.mark:
+            return
+        reader = self._reader(kin)
+        if upto > reader.heard:
+            reader.heard = upto
+            reader.tries = 0
+        reader.own = max(reader.own, own)
+        if reader.heard >= self._ledger.own.mark:
+            reader.resend_at = inf
+
+    def _take(self, member: Member, pieces: tuple[Piece, ...], now: float) -> list[Output]:
+        output: list[Output] = []
+        for piece in pieces:
+            if piece.owner == self._me.name:
+                output += self._take_own(piece)
+                continue
+            try:
+                changed = self._ledger.apply(piece, self._wall(now))
+            except ValueError:
+                output.append(Rejected("absurd_page"))
+                continue
+            if changed is None:
+                output += self._sync(member)
+                continue
+            if changed:
+                output.append(PageChanged(piece.owner, changed))
+            owner = self._members.get(piece.owner)
+            if owner is not None and owner.present:
+                upto = self._ledger.pages[piece.owner].mark
+                output.append(self._to(owner, Heard(self._me, piece.owner, upto, self._ledger.own.mark)))
+        return output
+
+    def _take_own(self, piece: Piece) -> list[Output]:
+        """A page of ours from before our last start."""
+        if piece.generation > self._ledger.own.generation:
+            self._ledger.renew(piece.generation + 1)
+        if piece.generation == self._ledger.own.generation:
+            return []
+        entries = tuple((entry.key, entry.value) for entry in piece.entries if entry.value is not None)
+        return [FormerPage(piece.generation, entries)]
+
+
+def _within(pieces: list[Piece]) -> tuple[tuple[Piece, ...], bool]:
+    """As many of `pieces` as one stream carries, at least one, and whether there are more."""
+    size = 0
+    for at, piece in enumerate(pieces):
+        size += sum(map(entry_bytes, piece.entries))
+        if at and size > _STREAM_BYTES_MAX:
+            return tuple(pieces[:at]), True
+    return tuple(pieces), False
