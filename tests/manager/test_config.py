@@ -97,8 +97,8 @@ files = st.fixed_dictionaries(
     optional={
         "name": st.from_regex(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,20}", fullmatch=True)
         | st.sampled_from(["no", "1e3"]),
-        "bind": st.ip_addresses().map(str).filter(lambda ip: ip != "::"),
-        "advertise": st.sampled_from(["", "10.0.0.5", "fd00::1"]),
+        "bind": st.ip_addresses(v=4).map(str),
+        "advertise": st.sampled_from(["", "10.0.0.5"]),
         "node_port": st.integers(1, 5000).map(str),
         "http_port": st.integers(10_000, 65_535).map(str),
         "peers": st.lists(hosts, max_size=3),
@@ -178,7 +178,12 @@ MANY_LIMITS = "limits:\n" + "".join(f"  limit-with-a-name-{at}: {{max_rate: 1000
         ('bind: ""\n', "`bind` must be an IP address of this host, not ``"),
         ("advertise: m1\n", "`advertise` must be an IP address of this host, not `m1`"),
         ("advertise: 0.0.0.0\n", "`advertise` must be an address that other hosts can reach, not `0.0.0.0`"),
-        ('bind: "::"\n', "`advertise` must be an IPv6 address of this host where `bind` is `::`"),
+        ('bind: "::"\n', "`advertise` must be given where `bind` is `::`: an IPv6 address of this host"),
+        ("advertise: fd00::1\n", "`advertise` must be an IPv4 address, as `bind` is, not `fd00::1`"),
+        (
+            'bind: "::"\nadvertise: 10.0.0.1\n',
+            "line 2: `advertise` must be an IPv6 address, as `bind` is, not `10.0.0.1`",
+        ),
         ("node_port: 0\n", "`node_port` must be at least 1, not `0`"),
         ("node_port: 65536\n", "`node_port` must be at most 65535, not `65536`"),
         ("node_port: http\n", "`node_port` must be a whole number, not `http`"),

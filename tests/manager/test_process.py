@@ -73,7 +73,8 @@ def test_the_first_private_address_of_this_host_is_advertised(
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--advertise=203.0.113.7"], ["--bind=203.0.113.7"], ["--advertise=2001:db8::1"]]
+    "arguments",
+    [["--advertise=203.0.113.7"], ["--bind=203.0.113.7"], ["--bind=::", "--advertise=2001:db8::1"]],
 )
 def test_a_public_address_without_a_key_is_refused(
     started: Started, arguments: list[str], capsys: pytest.CaptureFixture[str]
