@@ -2,7 +2,7 @@
 # make ends with 2 whatever a recipe ends with; deploy/demo.py itself tells its exit codes apart.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test venv clean
+.PHONY: help demo test bench venv clean
 
 # What .venv was made from: this folder (its scripts name it), this Python, these dependencies.
 KEY := $(shell { pwd; python3 -c 'import sys; print(sys.version, sys.base_prefix)'; cat pyproject.toml; } \
@@ -15,6 +15,7 @@ help:
 	@echo 'make demo DURATION=20  the same for 20 s; fails unless all nodes are active and the managers agree'
 	@echo 'make demo PORTS=17000  on 127.0.0.1 alone, ports from 17000 on, when the usual ones are taken'
 	@echo 'make test              every check; PARTIAL=1 without root: although tests had to be skipped'
+	@echo 'make bench             figures of this machine, in some 4 minutes, beside serf where it is installed'
 	@echo 'make venv              only install what the programs need'
 	@echo 'make clean             remove all that the others made'
 	@echo 'V=1                    show what pip and apt-get say'
@@ -25,6 +26,9 @@ demo: $(RUN)
 
 test: $(DEV)
 	@exec .ci/test
+
+bench: $(RUN)
+	@exec .venv/bin/python -m benchmarks $(if $(WRITE),--write)
 
 venv: $(RUN)
 
