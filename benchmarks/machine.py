@@ -7,6 +7,8 @@ import subprocess
 import time
 from pathlib import Path
 
+from benchmarks.serf import installed
+
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -30,7 +32,9 @@ def _processor() -> str:
 
 
 def _serf() -> str:
-    return _said("dpkg-query", "-W", "-f=${Version}", "serf") or "not installed, so ours stands alone"
+    if not installed():
+        return "not installed, so ours stands alone"
+    return _said("dpkg-query", "-W", "-f=${Version}", "serf") or "of a version that dpkg does not know"
 
 
 def _said(*command: str) -> str:
