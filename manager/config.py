@@ -1,5 +1,6 @@
 """`cluster-manager.yml`: the schema of a manager's configuration, and what its core needs of it."""
 
+import os
 import re
 import socket
 from ipaddress import ip_address
@@ -8,6 +9,7 @@ from typing import Annotated, TypeAlias
 
 from pydantic import (
     AfterValidator,
+    BeforeValidator,
     ConfigDict,
     Field,
     SecretStr,
@@ -17,7 +19,9 @@ from pydantic import (
 )
 
 from gossip.ledger import VALUE_BYTES_MAX
+from gossip.wire import LABEL_BYTES_MAX, PLAIN, Keyring, Layers, read_key
 from manager.doors import is_near
+from manager.keys import A_NEW_KEY, read_keyring
 from manager.records import Setting
 from manager.terms import ManagerConfig
 from node.logs import LogSettings
@@ -120,6 +124,70 @@ class GroupSettings(Settings):
         return None
 
 
+def _as_key(secret: SecretStr) -> SecretStr:
+    if text := secret.get_secret_value():
+        try:
+            read_key(text)
+        except ValueError as error:
+            raise ValueError(
+                f"{error}: it must be random bytes in base64, `{A_NEW_KEY}` makes some"
+            ) from None
+    return secret
+
+
+def _as_label(text: str) -> str:
+    if not text.isprintable() or len(text.encode()) > LABEL_BYTES_MAX:
+        raise ValueError(f"must be at most {LABEL_BYTES_MAX} bytes of printable text")
+    return text
+
+
+def _as_gossip(value: object) -> object:
+    # What stands here instead of a map is likely the key, and not to be shown.
+    if isinstance(value, str):
+        raise ValueError("must be a map: write `gossip: {key: KEY}`")
+    return value
+
+
+class GossipSettings(Settings):
+    """What keeps strangers out of the gossip."""
+
+    key: Annotated[
+        SecretStr,
+        AfterValidator(_as_key),
+        Field(description="16, 24 or 32 bytes in base64, the same for all; better set by KCM_GOSSIP_KEY"),
+    ] = SecretStr("")
+    keyring_file: Annotated[
+        str,
+        Field(description="in place of the key: a file with a JSON list of keys, of which the first seals"),
+    ] = ""
+    label: Annotated[
+        str, AfterValidator(_as_label), Field(description="of the group's packets; serf 0.9 knows none")
+    ] = ""
+
+    @field_serializer("key")
+    def _hidden(self, _: SecretStr) -> None:
+        return None
+
+    @field_validator("keyring_file")
+    @classmethod
+    def _is_a_keyring(cls, name: str, info: ValidationInfo) -> str:
+        if not name:
+            return name
+        if _is_key(name):
+            raise ValueError("is a key, not the name of a file: it belongs into `gossip.key`")
+        if info.data.get("key", SecretStr("")).get_secret_value():
+            raise ValueError("is set, and so is `gossip.key`: leave one of them out")
+        read_keyring(name)
+        return name
+
+
+def _is_key(text: str) -> bool:
+    try:
+        return bool(read_key(text))
+    except ValueError:
+        return False
+
+
 class SubscriptionSettings(Settings):
     """How many nodes may run."""
 
@@ -214,6 +282,7 @@ class ManagerFile(Settings):
         Field(description="gossip addresses HOST:PORT of other managers; this one among them is ignored"),
     ] = ()
     group: GroupSettings = GroupSettings()
+    gossip: Annotated[GossipSettings, BeforeValidator(_as_gossip)] = GossipSettings()
     subscription: SubscriptionSettings = SubscriptionSettings()
     limits: Limited = Field(default_factory=dict)
     nodes: NodesSettings = NodesSettings()
@@ -260,6 +329,19 @@ def core_config(file: ManagerFile) -> ManagerConfig:
         stats_window=file.stats.window,
         stats_step=file.stats.step,
     )
+
+
+def gossip_layers(file: ManagerFile) -> Layers:
+    """Key and label of the gossip; `PLAIN` where there is neither. Raises `ValueError` as `read_keyring`."""
+    settings = file.gossip
+    keyring = None
+    if settings.keyring_file:
+        keyring = read_keyring(settings.keyring_file)
+    elif key := settings.key.get_secret_value():
+        keyring = Keyring([read_key(key)])
+    if keyring is None and not settings.label:
+        return PLAIN
+    return Layers(keyring, settings.label.encode(), os.urandom)
 
 
 def _limits(settings: dict[str, LimitSettings]) -> Limits:

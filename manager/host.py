@@ -11,14 +11,17 @@ import signal
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from random import SystemRandom
 
 from aiohttp import ClientSession, ClientTimeout, web
 
+from gossip.config import LAN
 from gossip.effects import Departed, OpenStream, Resolve, Send
 from gossip.group import Group
 from gossip.host import GossipSockets
 from gossip.messages import Address, Message, StreamMessage
+from gossip.wire import PLAIN, Layers
 from manager.config import ManagerFile, core_config
 from manager.core import TAG_HTTP_PORT, TAG_NODE_PORT, Manager
 from manager.doors import is_near
@@ -35,6 +38,8 @@ STOP_SECONDS_MAX = 9.0
 _CLOCK_EVERY = 1.0
 _CLOCK_JUMP = 0.5
 _SAID_EVERY = 60.0
+_KEYS_SAID_EVERY = 3600.0
+_SAID_MAX = 1024
 _WRONG_DOOR = {
     "memberlist_on_node_port": "a gossip packet from {peer} came to the node port {node}: "
     "peers are gossip addresses, the gossip port is {gossip}",
@@ -43,12 +48,21 @@ _WRONG_DOOR = {
     "not_near": "turned away {peer}: without a key only loopback and private addresses are served",
     "too_many_without_hello": "turned away {peer}: too many connections that have not said hello",
 }
+_WRONG_KEY = {
+    "undecryptable": "no installed key opens what {peer} sends: compare gossip.key there and here",
+    "plaintext": "{peer} sends gossip without a key: give it the gossip.key of this manager",
+    "encrypted": "{peer} sends gossip under a key, and this manager has none: give it the same gossip.key",
+    "error_answered": "{peer} cannot read what this manager sends: compare gossip.key there and here",
+    "label": "what {peer} sends is not labelled as gossip of this group: compare gossip.label there and here",
+}
 
 
 class ManagerHost:
     """One running manager. `run` returns its exit code."""
 
-    def __init__(self, file: ManagerFile, advertise: str, notices: Sequence[str]) -> None:
+    def __init__(
+        self, file: ManagerFile, advertise: str, notices: Sequence[str], layers: Layers = PLAIN
+    ) -> None:
         self.counts: Counter[tuple[str, str]] = Counter()
         self.file = file
         self.http: ClientSession
@@ -61,8 +75,13 @@ class ManagerHost:
         self._exit_code = 0
         self._said: dict[tuple[str, str], float] = {}
         self._clock_offset = time.time() - self._loop.time()
+        self._layers = layers
         self._gossip = GossipSockets(
-            packet=self._packet, stream=self._stream, rejected=self._gossip_rejected, near=is_near
+            packet=self._packet,
+            stream=self._stream,
+            rejected=self._gossip_rejected,
+            near=is_near if layers.keyring is None else lambda ip: True,
+            layers=layers,
         )
         self._seed = SeedServer(
             message=self._node_message,
@@ -145,6 +164,7 @@ class ManagerHost:
             group_name=self.file.group.name,
             tags={TAG_NODE_PORT: str(self.file.node_port), TAG_HTTP_PORT: str(self.file.http_port)},
             peers=tuple(str(peer) for peer in self.file.peers),
+            config=replace(LAN, packet_bytes_max=LAN.packet_bytes_max - self._layers.overhead),
             random=SystemRandom(),
             now=now,
             wall_offset=self._clock_offset,
@@ -232,24 +252,30 @@ class ManagerHost:
         self._rejected("node", reason, peer)
 
     def _rejected(self, where: str, reason: str, peer: str) -> None:
-        """Count it; where it has a remedy that the operator should hear, say so once a minute."""
+        """Count it; where it has a remedy that the operator should hear, say so, not too often to a peer."""
         self.count(where, reason)
-        text = _WRONG_DOOR.get(reason)
-        if text is None or self._said.get((reason, peer), 0.0) > self.now() - _SAID_EVERY:
+        text = _WRONG_DOOR.get(reason) or _WRONG_KEY.get(reason)
+        if text is None or self._said.get((reason, peer), 0.0) > self.now():
             return
-        if len(self._said) > 1024:
-            self._said.clear()
-        self._said[reason, peer] = self.now()
+        if len(self._said) >= _SAID_MAX:
+            # Who forges addresses fills no log.
+            self._said = {key: until for key, until in self._said.items() if until > self.now()}
+            if len(self._said) >= _SAID_MAX:
+                return
+        self._said[reason, peer] = self.now() + (_KEYS_SAID_EVERY if reason in _WRONG_KEY else _SAID_EVERY)
         file = self.file
         log.warning(text.format(peer=peer, node=file.node_port, gossip=file.gossip_port, http=file.http_port))
 
 
-async def run_manager(file: ManagerFile, advertise: str, notices: Sequence[str]) -> int:
+async def run_manager(
+    file: ManagerFile, advertise: str, notices: Sequence[str], layers: Layers = PLAIN
+) -> int:
     """Run one manager until it is stopped; gives its exit code.
 
-    `advertise` is the IP that others reach; `notices` are warnings for the operator of a manager that runs.
+    `advertise` is the IP that others reach; `notices` are warnings for the operator of a manager that runs;
+    `layers` are the key and the label of its gossip.
     """
-    host = ManagerHost(file, advertise, notices)
+    host = ManagerHost(file, advertise, notices, layers)
     try:
         return await host.run()
     except ListenError as error:

@@ -10,9 +10,11 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from manager.config import CONFIG_FILE, ManagerFile, address_to_advertise
+from gossip.wire import Layers
+from manager.config import CONFIG_FILE, ManagerFile, address_to_advertise, gossip_layers
 from manager.doors import is_near
 from manager.host import run_manager
+from manager.keys import A_NEW_KEY
 from manager.output import write
 from manager.version import installed_version
 from node import logs, loop, settings
@@ -23,8 +25,15 @@ FROM_HERE_ONLY = (
     "give the address that others reach it by with --advertise"
 )
 OPEN = (
-    "no keys yet: gossip, nodes and HTTP are taken from any loopback or private address, "
-    "changes over HTTP from this host only"
+    "no gossip.key: gossip, nodes and HTTP are taken from any loopback or private address, "
+    f"changes over HTTP from this host only; `{A_NEW_KEY}` makes a key for all managers"
+)
+OPEN_BUT_GOSSIP = (
+    "gossip is encrypted, nodes and HTTP have no keys yet: they are taken from any loopback or private "
+    "address, changes over HTTP from this host only"
+)
+KEY_IN_SIGHT = (
+    "everybody on this host can read --gossip-key: set the variable KCM_GOSSIP_KEY, or gossip.keyring_file"
 )
 
 
@@ -39,19 +48,29 @@ def run(arguments: Sequence[str] | None, program: str) -> int:
             write(_printed(file), encoding="utf-8")
             return 0
         advertise = address_to_advertise(file, own_addresses())
-        if not is_near(advertise):
+        layers = _layers(file)
+        if layers.keyring is None and not is_near(advertise):
             raise SettingsError(
                 f"advertise: {advertise} is a public address, and without a key anybody there could join: "
-                "advertise a private address (--advertise), for example that of a VPN among the managers"
+                "give all managers a gossip.key, or advertise a private address (--advertise)"
             )
     except SettingsError as error:
         print(f"{program}: {error}", file=sys.stderr)
         return 2
     logs.configure("CM", file.log.format, file.log.level)
-    notices = [*loaded.warnings, OPEN]
+    notices = [*loaded.warnings, OPEN if layers.keyring is None else OPEN_BUT_GOSSIP]
+    if "gossip.key" in options_given(options):
+        notices.append(KEY_IN_SIGHT)
     if advertise == "127.0.0.1" and not file.advertise and file.bind != advertise:
         notices.append(FROM_HERE_ONLY)
-    return loop.run(run_manager(file, advertise, notices))
+    return loop.run(run_manager(file, advertise, notices, layers))
+
+
+def _layers(file: ManagerFile) -> Layers:
+    try:
+        return gossip_layers(file)
+    except ValueError as error:
+        raise SettingsError(f"`gossip.keyring_file` {error}") from None
 
 
 def own_addresses() -> list[str]:
@@ -84,7 +103,7 @@ def _parser(program: str) -> argparse.ArgumentParser:
         description="Start a manager: nodes join on port 7000, managers gossip on 7946, the page is on 9897.",
         epilog="Each option is also a key of the file and a variable: `--log-format` is `log.format` and"
         " KCM_LOG_FORMAT. Option goes over variable over file over default. --print-config leaves out"
-        " group.secret: put it back by hand.",
+        " group.secret and gossip.key: put them back by hand.",
         allow_abbrev=False,
     )
     parser.add_argument("--config", type=Path, metavar="FILE", help=f"in place of {CONFIG_FILE}")
@@ -107,5 +126,8 @@ def _load(options: argparse.Namespace) -> Loaded[ManagerFile]:
 
 
 def _printed(file: ManagerFile) -> str:
-    secret = "# group.secret is set and not shown\n" if file.group.secret.get_secret_value() else ""
-    return secret + settings.dump(file)
+    secrets = {"group.secret": file.group.secret, "gossip.key": file.gossip.key}
+    hidden = [
+        f"# {name} is set and not shown\n" for name, secret in secrets.items() if secret.get_secret_value()
+    ]
+    return "".join(hidden) + settings.dump(file)

@@ -19,6 +19,7 @@ SHELLS = (
     "manager.client",
     "manager.config",
     "manager.host",
+    "manager.keys",
     "manager.listeners",
     "manager.output",
     "manager.process",

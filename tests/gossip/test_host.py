@@ -1,23 +1,25 @@
 """The sockets of a member: what strangers send is bounded, counted, and disturbs no exchange."""
 
 import asyncio
+import os
 import socket
 from collections import Counter
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import pytest
 
 import gossip.host
 from gossip.effects import OpenStream, Send
 from gossip.host import STREAMS_MAX, GossipSockets
-from gossip.messages import Ack, Address, Message, Ping, PushPull, StreamMessage
-from gossip.wire import encode_stream
+from gossip.messages import Ack, Address, Message, Ping, PushPull, StreamError, StreamMessage
+from gossip.wire import PLAIN, Keyring, Layers, StreamReader, encode_packet, encode_stream
 
 
 class Member:
     """Sockets on a free port of 127.0.0.1, which answer every ping by TCP."""
 
-    def __init__(self) -> None:
+    def __init__(self, layers: Layers = PLAIN) -> None:
         self.packets: list[tuple[tuple[Message, ...], Address]] = []
         self.rejected: Counter[str] = Counter()
         self.near = True
@@ -26,6 +28,7 @@ class Member:
             stream=self._answer,
             rejected=lambda reason, peer: self.rejected.update([reason]),
             near=lambda ip: self.near,
+            layers=layers,
         )
         with socket.create_server(("127.0.0.1", 0)) as free:
             self.address = Address("127.0.0.1", free.getsockname()[1])
@@ -46,15 +49,31 @@ class Member:
             await asyncio.sleep(0.01)
         raise AssertionError(f"not within ten seconds: {self.rejected}")
 
+    async def until_heard(self, count: int = 1) -> None:
+        for _ in range(1000):
+            if len(self.packets) >= count:
+                return
+            await asyncio.sleep(0.01)
+        raise AssertionError(f"nothing was heard within ten seconds: {self.rejected}")
+
+
+@asynccontextmanager
+async def opened(*layers: Layers) -> AsyncIterator[list[Member]]:
+    """One member for each of `layers`."""
+    members = [Member(each) for each in layers]
+    for member in members:
+        await member.sockets.open(*member.address)
+    try:
+        yield members
+    finally:
+        for member in members:
+            await member.sockets.close()
+
 
 @pytest.fixture
 async def members() -> AsyncIterator[tuple[Member, Member]]:
-    pair = Member(), Member()
-    for member in pair:
-        await member.sockets.open(*member.address)
-    yield pair
-    for member in pair:
-        await member.sockets.close()
+    async with opened(PLAIN, PLAIN) as (left, right):
+        yield left, right
 
 
 async def test_a_packet_arrives_with_the_gossip_address_of_its_sender(members: tuple[Member, Member]) -> None:
@@ -148,3 +167,107 @@ async def test_a_name_is_looked_up_and_an_unknown_one_gives_nothing(members: tup
             break
         await asyncio.sleep(0.01)
     assert sorted(found) == [[], [Address("127.0.0.1", 7946)]]
+
+
+# Under a key, and with a label
+
+
+def with_key(size: int, label: bytes = b"", *more: int) -> Layers:
+    keys = [bytes((length,)) * length for length in (size, *more)]
+    return Layers(Keyring(keys), label, os.urandom)
+
+
+@pytest.mark.parametrize(
+    ("left", "right"),
+    [
+        (with_key(16), with_key(16)),
+        (with_key(24), with_key(24)),
+        (with_key(32), with_key(32)),
+        (with_key(32, b"blue"), with_key(32, b"blue")),
+        (Layers(label=b"blue"), Layers(label=b"blue")),
+        (with_key(16, b"", 32), with_key(32, b"", 16)),
+    ],
+    ids=["AES-128", "AES-192", "AES-256", "key and label", "label", "amid a rotation"],
+)
+async def test_members_of_one_group_understand_each_other(left: Layers, right: Layers) -> None:
+    async with opened(left, right) as (one, other):
+        one.sockets.send(Send(other.address, (Ping(1, "m2"), Ack(2)), crc=True))
+        assert await one.ask(other) == Ack(9)
+        assert await other.ask(one) == Ack(9)
+        await other.until_heard()
+        assert other.packets == [((Ping(1, "m2"), Ack(2)), one.address)]
+        assert not one.rejected
+        assert not other.rejected
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "here", "there"),
+    [
+        (with_key(16), PLAIN, "plaintext", "encrypted"),
+        (with_key(16), with_key(32), "undecryptable", "undecryptable"),
+        (with_key(16), with_key(32, b"", 16), "undecryptable", "error_answered"),
+        (PLAIN, with_key(16), "encrypted", "plaintext"),
+        (with_key(16, b"blue"), with_key(16), "label", ""),
+        (Layers(label=b"blue"), Layers(label=b"red"), "label", ""),
+        (PLAIN, Layers(label=b"red"), "label", ""),
+    ],
+    ids=[
+        "no key",
+        "another key",
+        "another first key",
+        "a key where none is",
+        "no label",
+        "another label",
+        "a label",
+    ],
+)
+async def test_who_is_not_of_the_group_gets_no_answer_and_both_sides_know_why(
+    ours: Layers, theirs: Layers, here: str, there: str
+) -> None:
+    async with opened(ours, theirs) as (member, stranger):
+        assert await stranger.ask(member) is None
+        assert member.rejected == {here: 1}
+        assert stranger.rejected == ({there: 1} if there else {})
+        stranger.sockets.send(Send(member.address, (Ping(1, "m1"),)))
+        if here != "encrypted":
+            await member.until_rejected(here, 2)
+        assert member.packets == []
+
+
+async def test_a_stream_that_cannot_be_opened_is_told_why_in_our_own_layers() -> None:
+    layers = with_key(32, b"blue")
+    async with opened(layers) as [member]:
+        reader, writer = await asyncio.open_connection(*member.address)
+        writer.write(encode_stream(Ping(1, "m1"), Layers(label=b"blue")))
+        answer = StreamReader(layers, answer=True).feed(await reader.read())
+        writer.close()
+        assert isinstance(answer, StreamError)
+        assert "plain text" in answer.text
+
+
+async def test_a_packet_that_was_recorded_is_not_taken_again() -> None:
+    layers = with_key(32)
+    async with opened(layers) as [member]:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
+            recorded = encode_packet([Ping(1, "m1")], layers=layers)
+            for _ in range(3):
+                udp.sendto(recorded, member.address)
+            udp.sendto(encode_packet([Ping(1, "m1")], layers=layers), member.address)
+        await member.until_heard(2)
+        assert member.rejected == {"replayed": 2}
+
+
+async def test_noise_under_a_key_is_counted_and_the_next_exchange_works() -> None:
+    layers = with_key(32)
+    async with opened(layers, layers) as (member, other):
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
+            for length in range(200):
+                udp.sendto(bytes((length * 31 + at) % 256 for at in range(length)), member.address)
+        for noise in (b"\x0a\xff\xff\xff\xff", b"\x0a\x00\x00\x00\x00", b"\x0a\x00\x00\x00\x40" + bytes(64)):
+            reader, writer = await asyncio.open_connection(*member.address)
+            writer.write(noise)
+            await reader.read()
+            writer.close()
+        await member.until_rejected("undecryptable", 150)
+        assert member.rejected["too_big"] == 1
+        assert await other.ask(member) == Ack(9)

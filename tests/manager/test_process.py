@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from gossip.wire import PLAIN, Keyring, Layers
 from manager import process
 from manager.config import ManagerFile
-from manager.process import FROM_HERE_ONLY, OPEN, own_addresses
+from manager.process import FROM_HERE_ONLY, KEY_IN_SIGHT, OPEN, OPEN_BUT_GOSSIP, own_addresses
 
 
 @dataclass
@@ -21,6 +22,7 @@ class Started:
     advertise: str = ""
     notices: list[str] = field(default_factory=list)
     file: ManagerFile = field(default_factory=ManagerFile)
+    layers: Layers = PLAIN
 
 
 @pytest.fixture
@@ -28,8 +30,9 @@ def started(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Started
     """Nothing starts: `process.run` comes as far as that. This host has no address but loopback."""
     started = Started()
 
-    async def note(file: ManagerFile, advertise: str, notices: Sequence[str]) -> int:
+    async def note(file: ManagerFile, advertise: str, notices: Sequence[str], layers: Layers) -> int:
         started.file, started.advertise, started.notices = file, advertise, list(notices)
+        started.layers = layers
         return 7
 
     monkeypatch.setattr(process, "run_manager", note)
@@ -85,6 +88,48 @@ def test_a_public_address_without_a_key_is_refused(
     assert error.startswith("kcm run: advertise: ")
     assert "advertise a private address (--advertise)" in error
     assert error.count("\n") == 1
+
+
+KEY = "MDEyMzQ1Njc4OTo7PD0+Pw=="
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["--advertise=203.0.113.7"], ["--bind=203.0.113.7"], ["--bind=::", "--advertise=2001:db8::1"]],
+)
+def test_with_a_key_a_public_address_is_none_of_our_business(
+    started: Started, monkeypatch: pytest.MonkeyPatch, arguments: list[str]
+) -> None:
+    monkeypatch.setenv("KCM_GOSSIP_KEY", KEY)
+    assert process.run(arguments, "kcm run") == 7
+    assert started.layers.keyring == Keyring([bytes(range(0x30, 0x40))])
+    assert started.notices == [OPEN_BUT_GOSSIP]
+
+
+def test_a_label_alone_keeps_nobody_out(started: Started) -> None:
+    process.run(["--bind=127.0.0.1", "--gossip-label=blue"], "kcm run")
+    assert (started.layers, started.notices) == (Layers(label=b"blue"), [OPEN])
+    assert process.run(["--advertise=203.0.113.7", "--gossip-label=blue"], "kcm run") == 2
+
+
+def test_a_key_on_the_command_line_is_warned_about(started: Started) -> None:
+    process.run(["--bind=127.0.0.1", "--gossip-key", KEY], "kcm run")
+    assert started.layers.keyring is not None
+    assert started.notices == [OPEN_BUT_GOSSIP, KEY_IN_SIGHT]
+    assert KEY not in "".join(started.notices)
+
+
+def test_a_keyring_that_was_changed_since_it_was_checked_is_one_line_too(
+    started: Started, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def changed(file: ManagerFile) -> Layers:
+        raise ValueError("is /etc/keyring, which has 0 keys, not 1 to 8")
+
+    monkeypatch.setattr(process, "gossip_layers", changed)
+    assert process.run(["--bind=127.0.0.1"], "kcm run") == 2
+    assert capsys.readouterr().err == (
+        "kcm run: `gossip.keyring_file` is /etc/keyring, which has 0 keys, not 1 to 8\n"
+    )
 
 
 def test_a_variable_that_is_nearly_one_of_ours_is_warned_about(
