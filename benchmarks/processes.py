@@ -79,8 +79,12 @@ class Process:
 
 
 async def start(name: str, *command: str) -> Process:
-    """Start `command` in a session of its own; variables that would configure a manager are left out."""
-    environ = {key: value for key, value in os.environ.items() if not key.startswith("KCM_")}
+    """Start `command` in a session of its own, without variables that make it another than users run.
+
+    Those are what would configure a manager, and what would have Python compile our modules at each start.
+    """
+    kept = (key for key in os.environ if not key.startswith("KCM_") and key != "PYTHONDONTWRITEBYTECODE")
+    environ = {key: os.environ[key] for key in kept}
     started = time.monotonic()
     child = await asyncio.create_subprocess_exec(
         *command,
