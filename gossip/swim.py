@@ -7,7 +7,6 @@ from math import ceil, inf, log2
 from random import Random
 from typing import assert_never
 
-from gossip.awareness import Awareness
 from gossip.broadcasts import Broadcasts, transmit_limit
 from gossip.config import GossipConfig
 from gossip.effects import (
@@ -41,47 +40,18 @@ from gossip.messages import (
     Suspect,
     Versions,
 )
+from gossip.probe import Prober
 from gossip.rejoin import Rejoin
 from gossip.suspicion import Suspicion, confirmations_wanted, suspicion_bounds
 from gossip.wire import COMPOUND_OVERHEAD, INCARNATION_LIMIT, PART_OVERHEAD, PARTS_MAX, encode_message
 
-_RELAYS_MAX = 256
 _CONFLICTS_KEPT = 256
-
-
-@dataclass(slots=True)
-class _Probe:
-    """One round: who is asked, and until when."""
-
-    number: int
-    target: NodeName
-    ends: float
-    asks_others_at: float
-    nacks_due: int = 0
-    """Helpers that were asked for a nack and have not sent one."""
-    helped: bool = False
-    """Whether any helper that sends nacks was asked."""
-
-
-@dataclass(slots=True)
-class _Relay:
-    """A ping that we sent for somebody else."""
-
-    requester: Address
-    number: int
-    expires: float
-    nack: bool
 
 
 @dataclass(frozen=True, slots=True)
 class _Join:
     address: Address
     peer: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class _FallbackPing:
-    number: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,13 +110,10 @@ class Swim:
         self._came_later = came_later
         self._group_of = group_of
         self._tokens = tokens
-        self._streams: dict[int, _Join | _FallbackPing | _ConflictCheck] = {}
-        self._number = random.randrange(2**31)
-        self.awareness = Awareness(config.awareness_max)
-        self._probe: _Probe | None = None
-        self._probe_first: NodeName | None = None
-        self._probe_at = now + random.uniform(0, config.probe_interval)
-        self._relays: dict[int, _Relay] = {}
+        self._streams: dict[int, _Join | _ConflictCheck] = {}
+        self.prober = Prober(
+            members=self.members, send=self._send, tokens=tokens, config=config, random=random, now=now
+        )
         self._gossiped = -inf
         self._push_pull_at = now + config.push_pull_interval * random.uniform(1, 2)
         self._conflicts: OrderedDict[tuple[NodeName, Address], None] = OrderedDict()
@@ -157,14 +124,13 @@ class Swim:
         """One message of a packet from `sender`; user messages are not for us."""
         match message:
             case Ping():
-                return self._ping(message, sender)
+                return self.prober.ping(message, sender)
             case IndirectPing():
-                return self._indirect_ping(message, sender, now)
+                return self.prober.indirect_ping(message, sender, now)
             case Ack(number):
-                return self._ack(number, now)
+                return self.prober.ack(number, now)
             case Nack(number):
-                if self._probe is not None and self._probe.number == number and self._probe.nacks_due:
-                    self._probe.nacks_due -= 1
+                self.prober.nack(number)
                 return []
             case Alive():
                 return self._alive(message, now)
@@ -193,13 +159,13 @@ class Swim:
 
     def owns_stream(self, token: int) -> bool:
         """Whether `stream_answered(token, …)` is for us."""
-        return token in self._streams
+        return token in self._streams or self.prober.owns_stream(token)
 
     def stream_answered(self, token: int, answer: StreamMessage | None, now: float) -> list[Output]:
         """The outcome of an `OpenStream`; None where there was no answer."""
+        if self.prober.owns_stream(token):
+            return self.prober.stream_answered(token, answer, now)
         match self._streams.pop(token):
-            case _FallbackPing(number):
-                return self._ack(number, now) if answer == Ack(number) else []
             case _ConflictCheck(address):
                 lives = isinstance(answer, Ack)
                 return [NameConflict(self.name, address, ours=True)] if lives else []
@@ -231,24 +197,22 @@ class Swim:
 
     def next_deadline(self) -> float:
         """The latest time at which `tick` wants to be called."""
-        deadlines = [self._probe_at, self._push_pull_at, self.rejoin.next_deadline(bool(self._lost()))]
-        if self._probe is not None:
-            deadlines += [self._probe.asks_others_at, self._probe.ends]
+        deadlines = [self.prober.next_deadline(), self._push_pull_at]
+        if not self.leaving:
+            deadlines.append(self.rejoin.next_deadline(bool(self._lost())))
         if self.broadcasts:
             deadlines.append(self._gossip_at())
-        deadlines += [relay.expires for relay in self._relays.values()]
         deadlines += [self._suspicion_ends(member) for member in self._suspects()]
         return min(deadlines)
 
     def tick(self, now: float) -> list[Output]:
         """Whatever has become due by `now`."""
-        # The probe timer is the one that is always there: the others come and go with what arrives.
-        late = now - self._probe_at
-        if late > self._config.lag_tolerated:
+        if (late := self.prober.late(now)) > self._config.lag_tolerated:
             self._excuse(late)
-        output = self._tick_probe(now)
+        output, silent = self.prober.tick(now, leaving=self.leaving)
+        if silent is not None:
+            output += self._suspect(Suspect(silent.name, silent.incarnation, self.name), now)
         output += self._tick_suspicions(now)
-        output += self._tick_relays(now)
         output += self._tick_rejoin(now)
         if self._push_pull_at <= now:
             output += self._push_pull(now)
@@ -269,133 +233,15 @@ class Swim:
         """Tell everyone that we are here."""
         self._broadcast(self._me.alive())
 
-    # Probing
-
-    def _next_number(self) -> int:
-        self._number = (self._number + 1) % 2**32
-        return self._number
-
-    def _tick_probe(self, now: float) -> list[Output]:
-        output: list[Output] = []
-        probe = self._probe
-        if probe is not None and probe.ends <= now:
-            output += self._no_answer(probe, now)
-        elif probe is not None and probe.asks_others_at <= now:
-            output += self._ask_others(probe)
-        if self._probe_at <= now:
-            self._probe_at = now + self.awareness.stretch(self._config.probe_interval)
-            if not self.leaving and (target := self._next_target()) is not None:
-                output += self._start_probe(target, now)
-        return output
-
-    def _next_target(self) -> Member | None:
-        """Whoever somebody else has just accused, for that wants a second opinion; else the next in turn."""
-        name, self._probe_first = self._probe_first, None
-        accused = None if name is None else self.members.get(name)
-        return accused if accused is not None and accused.present else self.members.next_to_probe()
-
     def _excuse(self, late: float) -> None:
         """We were away for `late` seconds (a busy loop, a stopped process): nobody is blamed for that time.
 
         What the others sent meanwhile waits in our sockets, so we listen before we judge.
         """
-        self.awareness.add(1 + int(late / self._config.probe_interval))
-        if self._probe is not None:
-            self._probe.ends += late
-            self._probe.asks_others_at += late
-        for relay in self._relays.values():
-            relay.expires += late
+        self.prober.excuse(late)
         for member in self._suspects():
             assert member.suspicion is not None
             member.suspicion.started += late
-
-    def _start_probe(self, target: Member, now: float) -> list[Output]:
-        number = self._next_number()
-        self._probe = _Probe(
-            number,
-            target.name,
-            ends=now + self.awareness.stretch(self._config.probe_interval),
-            asks_others_at=now + self._config.probe_timeout,
-        )
-        ping = Ping(number, target.name, self._me.address, self.name)
-        if target.state is State.SUSPECT:
-            # Lifeguard's buddy system: the suspect learns at once that it has to refute.
-            return [Send(target.address, (ping, Suspect(target.name, target.incarnation, self.name)))]
-        return [self._send(target.address, ping)]
-
-    def _ask_others(self, probe: _Probe) -> list[Output]:
-        probe.asks_others_at = inf
-        target = self.members.get(probe.target)
-        if target is None or not target.present:
-            return []
-        helpers = [m for m in self.members.present() if m.state is State.ALIVE and m is not target]
-        output: list[Output] = []
-        for helper in self.members.sample(self._config.indirect_checks, helpers):
-            nack = helper.versions.protocol_max >= 4
-            probe.nacks_due += nack
-            probe.helped = probe.helped or nack
-            request = IndirectPing(
-                probe.number, target.name, target.address, nack, self._me.address, self.name
-            )
-            output.append(self._send(helper.address, request))
-        if target.versions.protocol_max >= 3:
-            token = next(self._tokens)
-            self._streams[token] = _FallbackPing(probe.number)
-            ping = Ping(probe.number, target.name, self._me.address, self.name)
-            patience = self.awareness.stretch(self._config.probe_interval) - self._config.probe_timeout
-            output.append(OpenStream(token, target.address, ping, patience))
-        return output
-
-    def _no_answer(self, probe: _Probe, now: float) -> list[Output]:
-        self._probe = None
-        target = self.members.get(probe.target)
-        if target is None or not target.present:
-            return []
-        # Helpers that did not even send a nack speak against us: their answers may be what we miss.
-        self.awareness.add(probe.nacks_due if probe.helped else 1)
-        return self._suspect(Suspect(target.name, target.incarnation, self.name), now)
-
-    def _ack(self, number: int, now: float) -> list[Output]:
-        if self._probe is not None and self._probe.number == number:
-            self._probe = None
-            self.awareness.add(-1)
-        relay = self._relays.pop(number, None)
-        if relay is None or relay.expires <= now:
-            return []
-        return [self._send(relay.requester, Ack(relay.number))]
-
-    def _ping(self, ping: Ping, sender: Address) -> list[Output]:
-        if ping.target not in ("", self.name):
-            return [Rejected("ping_for_another")]
-        return [self._send(self._answer_to(ping.source, sender), Ack(ping.number))]
-
-    def _indirect_ping(self, request: IndirectPing, sender: Address, now: float) -> list[Output]:
-        target = self.members.get(request.target)
-        if target is None or target.address != request.address or target is self._me:
-            # Anything else would let strangers aim our pings.
-            return [Rejected("indirect_ping_for_stranger")]
-        if len(self._relays) >= _RELAYS_MAX:
-            return [Rejected("too_many_indirect_pings")]
-        number = self._next_number()
-        requester = self._answer_to(request.source, sender)
-        self._relays[number] = _Relay(
-            requester, request.number, now + self._config.probe_timeout, request.nack
-        )
-        return [self._send(target.address, Ping(number, target.name, self._me.address, self.name))]
-
-    def _tick_relays(self, now: float) -> list[Output]:
-        output: list[Output] = []
-        for number in [n for n, relay in self._relays.items() if relay.expires <= now]:
-            relay = self._relays.pop(number)
-            if relay.nack:
-                output.append(self._send(relay.requester, Nack(relay.number)))
-        return output
-
-    def _answer_to(self, source: Address | None, sender: Address) -> Address:
-        """Where an answer goes: as asked only where that is a member or the sender: we are no reflector."""
-        if source is not None and (source == sender or self.members.at(source) is not None):
-            return source
-        return sender
 
     # Claims
 
@@ -467,7 +313,7 @@ class Swim:
         if claim.node == self.name and self._came_later(claim.meta) and not checking:
             token = next(self._tokens)
             self._streams[token] = _ConflictCheck(claim.address)
-            output.append(OpenStream(token, claim.address, Ping(self._next_number(), self.name), 2.0))
+            output.append(OpenStream(token, claim.address, Ping(self.prober.next_number(), self.name), 2.0))
         return output
 
     def _suspect(self, claim: Suspect, now: float) -> list[Output]:
@@ -493,7 +339,7 @@ class Swim:
         member.suspicion = Suspicion(claim.incarnation, now, most, shortest, longest, {claim.accuser})
         self._broadcast(claim)
         if claim.accuser != self.name:
-            self._probe_first = claim.node
+            self.prober.accused = claim.node
         return [MemberChanged(claim.node, State.ALIVE, State.SUSPECT, f"no answer to {claim.accuser}")]
 
     def _suspects(self) -> list[Member]:
@@ -545,7 +391,7 @@ class Swim:
         if incarnation >= INCARNATION_LIMIT:
             return [Rejected("absurd_incarnation")]
         self._me.incarnation = incarnation
-        self.awareness.add(1)
+        self.prober.awareness.add(1)
         self._broadcast(self._me.alive())
         return []
 

@@ -255,17 +255,17 @@ def test_a_late_call_is_our_own_fault_and_nobody_is_judged_for_it() -> None:
     core.tick(late)
     assert state_of(core, "m3") is State.SUSPECT
     assert state_of(core, ping.target) in (State.ALIVE, State.SUSPECT)
-    assert core.awareness.score == LAN.awareness_max
+    assert core.prober.awareness.score == LAN.awareness_max
     core.receive(Alive("m3", 2, address(3)), address(3), late + 0.001)
     assert state_of(core, "m3") is State.ALIVE
 
 
 def test_a_member_in_doubt_about_itself_probes_more_slowly_and_waits_longer() -> None:
     core = swim("m2", "m3")
-    core.awareness.add(3)
+    core.prober.awareness.add(3)
     first, ping, _ = next_probe(core, 0.0)
     core.receive(Ack(ping.number), address(int(ping.target[1:])), first + 0.01)
-    assert core.awareness.score == 2
+    assert core.prober.awareness.score == 2
     second, _, _ = next_probe(core, first + 0.01)
     assert second - first == pytest.approx(4 * LAN.probe_interval)
 
@@ -279,7 +279,7 @@ def test_helpers_that_send_a_nack_clear_us_and_those_that_do_not_speak_against_u
             core.receive(Nack(ping.number), address(3), now + 0.7)
         run(core, now + 0.7, now + 1.0)
         assert state_of(core, ping.target) is State.SUSPECT
-        assert core.awareness.score == score
+        assert core.prober.awareness.score == score
 
 
 def test_an_accusation_about_us_is_refuted_above_it() -> None:
