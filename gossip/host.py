@@ -18,6 +18,9 @@ STREAMS_MAX = 128
 """Streams that are served at once; more are closed unread."""
 STREAM_SECONDS_MAX = 10.0
 """For a whole exchange that somebody else began."""
+HELD_BYTES_MAX = 24 * 1024 * 1024
+"""Held of all streams together that others began; beyond it only such are read on as hold little."""
+LITTLE_BYTES = 64 * 1024
 NONCES_MAX = 16384
 """Sealed packets among which one that comes again is known: those of some minutes, in 3 MB at most."""
 _READ_BYTES = 65536
@@ -30,7 +33,8 @@ class GossipSockets(asyncio.DatagramProtocol):
 
     `packet` gets the messages of each datagram and its sender; `stream` gets a request and gives the
     answer, None for none; `rejected` is told the reason and the IP address of all that was dropped;
-    `near` says from which IP addresses anything is taken at all; `layers` are those of the group.
+    `near` says from which IP addresses anything is taken at all; `layers` are those of the group, and may
+    be replaced at any time, as in a rotation of keys.
     """
 
     def __init__(
@@ -46,8 +50,9 @@ class GossipSockets(asyncio.DatagramProtocol):
         self._stream = stream
         self._rejected = rejected
         self._near = near
-        self._layers = layers
+        self.layers = layers
         self._nonces = Nonces(NONCES_MAX)
+        self._held = 0
         self._udp: asyncio.DatagramTransport | None = None
         self._tcp: asyncio.Server | None = None
         self._family = socket.AF_INET
@@ -86,20 +91,20 @@ class GossipSockets(asyncio.DatagramProtocol):
     def send(self, effect: Send) -> None:
         """Send one packet; that a datagram is lost is nothing new to the core."""
         if self._udp is not None and not self._udp.is_closing():
-            self._udp.sendto(encode_packet(effect.messages, effect.crc, self._layers), effect.address)
+            self._udp.sendto(encode_packet(effect.messages, effect.crc, self.layers), effect.address)
 
     def datagram_received(self, data: bytes, addr: tuple[str | Any, int]) -> None:
         host = str(addr[0])
         if not self._near(host):
             self._rejected("not_near", host)
             return
-        sealed = self._layers.keyring is not None
-        nonce = self._layers.nonce(data) if sealed else b""
+        sealed = self.layers.keyring is not None
+        nonce = self.layers.nonce(data) if sealed else b""
         if sealed and nonce in self._nonces:
             self._rejected(REPLAYED, host)
             return
         try:
-            packet = decode_packet(data, self._layers)
+            packet = decode_packet(data, self.layers)
         except WireError as error:
             self._rejected(error.reason, host)
             return
@@ -121,7 +126,7 @@ class GossipSockets(asyncio.DatagramProtocol):
             async with asyncio.timeout(effect.timeout):
                 reader, writer = await asyncio.open_connection(effect.address.host, effect.address.port)
                 try:
-                    writer.write(encode_stream(effect.message, self._layers))
+                    writer.write(encode_stream(effect.message, self.layers))
                     await writer.drain()
                     if effect.answered:
                         answer = await self._read(reader, effect.address.host, answer=True)
@@ -155,7 +160,7 @@ class GossipSockets(asyncio.DatagramProtocol):
             async with asyncio.timeout(STREAM_SECONDS_MAX):
                 answer = await self._answer(reader, host)
                 if answer is not None:
-                    writer.write(encode_stream(answer, self._layers, answer=True))
+                    writer.write(encode_stream(answer, self.layers, answer=True))
                     await writer.drain()
         except TimeoutError:
             self._rejected("too_slow", host)
@@ -178,14 +183,23 @@ class GossipSockets(asyncio.DatagramProtocol):
         self, reader: asyncio.StreamReader, host: str, *, answer: bool = False
     ) -> StreamMessage | None:
         """One message; None where the other side closes first. Raises `WireError`, `OSError`."""
-        parser = StreamReader(self._layers, answer=answer)
-        while data := await reader.read(_READ_BYTES):
-            message = parser.feed(data)
-            if message is not None:
-                for reason in parser.rejected:
-                    self._rejected(reason, host)
-                return message
-        return None
+        parser = StreamReader(self.layers, answer=answer)
+        held = 0
+        try:
+            while data := await reader.read(_READ_BYTES):
+                if not answer:
+                    held += len(data)
+                    self._held += len(data)
+                    if self._held > HELD_BYTES_MAX and held > LITTLE_BYTES:
+                        raise WireError("too_many_bytes", f"{self._held} bytes of unfinished streams")
+                message = parser.feed(data)
+                if message is not None:
+                    for reason in parser.rejected:
+                        self._rejected(reason, host)
+                    return message
+            return None
+        finally:
+            self._held -= held
 
     def _keep(self, tasks: set[asyncio.Task[None]], work: Any) -> None:
         task = cast("asyncio.Task[None]", asyncio.ensure_future(work))

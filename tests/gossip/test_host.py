@@ -148,6 +148,25 @@ async def test_more_silent_connections_than_are_served_are_closed_unread(
     assert right.packets
 
 
+@pytest.mark.parametrize("sealed", [False, True])
+async def test_what_unfinished_streams_hold_is_bounded(monkeypatch: pytest.MonkeyPatch, sealed: bool) -> None:
+    monkeypatch.setattr(gossip.host, "HELD_BYTES_MAX", 1_000_000)
+    monkeypatch.setattr(gossip.host, "LITTLE_BYTES", 1_000)
+    layers = Layers(Keyring([bytes(16)]), b"", os.urandom) if sealed else PLAIN
+    begun = encode_stream(PushPull(True, (), b"x" * 800_000), layers)[:-1]
+    async with opened(layers, layers) as (member, other):
+        writers = []
+        for _ in range(3):
+            _, writer = await asyncio.open_connection(*member.address)
+            writers.append(writer)
+            writer.write(begun)
+        await member.until_rejected("too_many_bytes", 2)
+        # Whoever sends little is served meanwhile.
+        assert await other.ask(member) == Ack(9)
+        for writer in writers:
+            writer.close()
+
+
 async def test_far_addresses_are_not_read(members: tuple[Member, Member]) -> None:
     left, right = members
     right.near = False
