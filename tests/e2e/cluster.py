@@ -117,7 +117,8 @@ class Cluster:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                env={**os.environ, **(env or {})},
+                # Programs keep their bytecode, as installed ones do: else each start compiles them anew.
+                env={**os.environ, "PYTHONDONTWRITEBYTECODE": "", **(env or {})},
                 start_new_session=True,
             )
         process = Process(popen, log)
