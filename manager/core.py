@@ -113,7 +113,7 @@ class Manager:
             self.group.ledger.put(GONE, b"", ends_something=True)
         farewell = "leaving the group for good" if for_good else "leaving the group"
         self._outbox.log(Level.INFO, f"{farewell}, {len(self._sessions)} nodes move")
-        self._sessions.send_away()
+        self._sessions.send_away(now)
         self._going_ends = now + _GOING_SECONDS_MAX
         return self.tick(now)
 
@@ -188,7 +188,7 @@ class Manager:
 
     def _sweep(self, now: float) -> None:
         for id_ in self._page.sweep(now):
-            self._sessions.is_down(id_)
+            self._sessions.is_down(id_, now)
         self._sessions.sweep(now)
         for id_, over in self._page.mark_surplus(self.max_nodes, now).items():
             self._sessions.send_limits(id_, over)
@@ -246,7 +246,7 @@ class Manager:
         # Clones before records: who is told to become another node need not be asked whether it lives.
         for key in keys:
             if key.startswith(CLONE):
-                self._clone_noted(owner, key)
+                self._clone_noted(owner, key, now)
         for id_ in self.registry.page_changed(owner, keys, now):
             order = self._page.outdated(id_, now)
             if order is not None:
@@ -260,12 +260,12 @@ class Manager:
             self._outbox.log(Level.INFO, f"manager {owner} leaves for good")
         self._see_members(now)
 
-    def _clone_noted(self, owner: str, key: str) -> None:
+    def _clone_noted(self, owner: str, key: str, now: float) -> None:
         value = self.group.ledger.pages[owner].get(key)
         if value is None:
             return
         try:
-            self._sessions.clone_noted(key[len(CLONE) :], CloneNote.unpack(value))
+            self._sessions.clone_noted(key[len(CLONE) :], CloneNote.unpack(value), now)
         except ValueError:
             self._outbox.count("ledger", "bad_clone_note")
 

@@ -219,10 +219,16 @@ class Sessions:
             self._page.ended(session.id, record, why, now)
 
     def _withdraw(self, session: _Session, now: float) -> bool:
-        """Take back the claim of a newcomer that went away; false where it had none."""
+        """End the waiting of a newcomer that went away, or was superseded; false where it had no claim.
+
+        A newer session of its node may have written since: that stays.
+        """
+        self._newcomers.pop(session.conn, None)
         if self.admission.withdraw(session.conn) is None:
             return False
-        self._page.erase(session.id, now)
+        record = self._page.record(session.id)
+        if record is not None and record.order == session.order:
+            self._page.erase(session.id, now)
         return True
 
     def _detach(self, session: _Session) -> None:
@@ -259,7 +265,13 @@ class Sessions:
             if way == "wait":
                 break
             del self._newcomers[conn]
-            if way == "claim":
+            highest = self._registry.highest(session.id)
+            if session.order <= highest:
+                # While it waited we heard of a later hello elsewhere.
+                self._outbox.say(conn, Behind(incarnation=highest[0]))
+            elif self._admit_known(session, now):
+                continue
+            elif way == "claim":
                 self._claim(session, now)
             else:
                 self._welcome(session, self.admission.new_stamp(now), False, now)
@@ -359,13 +371,14 @@ class Sessions:
         if session is not None and session.order < order and session.challenge is None:
             self._challenge(session, order, now)
 
-    def clone_noted(self, id_: str, note: CloneNote) -> None:
+    def clone_noted(self, id_: str, note: CloneNote, now: float) -> None:
         """The manager of an earlier session says that it lives: the one of the note's hello is a clone."""
         session = self._by_id.get(id_)
         if session is not None and session.order == (note.incarnation, note.nonce):
-            self._cloned(session)
+            self._cloned(session, now)
 
     def _challenge(self, session: _Session, newer: tuple[int, int], now: float) -> None:
+        self._withdraw(session, now)
         session.admitted = False
         session.challenge = newer
         session.challenge_ends = now + self._terms.config.unreachable_after
@@ -379,16 +392,17 @@ class Sessions:
         self._outbox.log(Level.WARNING, text)
         other = self._by_id.get(session.id)
         if other is not None and other is not session and other.order == newer:
-            self._cloned(other)
+            self._cloned(other, now)
         else:
             self._group.ledger.put(CLONE + session.id, CloneNote(*newer).pack(), ends_something=True)
             self._clone_notes[session.id] = now + _CLONE_NOTE_SECONDS
         self._by_id[session.id] = session
         self._outbox.say(session.conn, Behind(incarnation=newer[0]))
 
-    def _cloned(self, session: _Session) -> None:
+    def _cloned(self, session: _Session, now: float) -> None:
         sentence = f"{session.id} already runs elsewhere: this node draws a new identity"
         self._outbox.say(session.conn, Clone(sentence=sentence))
+        self._withdraw(session, now)
         self._detach(session)
         self._sessions[session.conn] = _Session(session.conn, session.peer)
 
@@ -400,6 +414,7 @@ class Sessions:
             if session.challenge_ends <= now:
                 self._outbox.count("node", "superseded")
                 self._outbox.close(session.conn, CLOSE_SUPERSEDED, "a newer session has taken over")
+                self._withdraw(session, now)
                 self._detach(session)
         for id_ in [id_ for id_, ends in self._clone_notes.items() if ends <= now]:
             del self._clone_notes[id_]
@@ -411,11 +426,12 @@ class Sessions:
         for session in self._sessions.values():
             session.challenge_ends += late
 
-    def is_down(self, id_: str) -> None:
+    def is_down(self, id_: str, now: float) -> None:
         """Let go of a connection that has been silent for too long; its node may say hello again."""
         session = self._by_id.get(id_)
         if session is not None:
             self._outbox.close(session.conn, CLOSE_SILENT, "silent for too long")
+            self._withdraw(session, now)
             self._detach(session)
 
     def tell_managers(self, managers: tuple[str, ...]) -> None:
@@ -425,7 +441,7 @@ class Sessions:
             if session.admitted:
                 self._outbox.say(session.conn, Managers(managers=managers))
 
-    def send_away(self) -> None:
+    def send_away(self, now: float) -> None:
         """This manager goes: everybody moves to another, or comes back when there is one."""
         self.going = True
         others = self.managers[1:]
@@ -434,6 +450,7 @@ class Sessions:
                 self._outbox.say(session.conn, Redirect(managers=others, going=True))
             else:
                 self._outbox.close(session.conn, CLOSE_GOING, "this manager stops")
+                self._withdraw(session, now)
                 self._detach(session)
 
     def check_limits(self, now: float) -> None:
