@@ -15,6 +15,7 @@ from manager.registry import Registry
 from manager.terms import ManagerConfig
 
 _RUNNING = (NodeState.ACTIVE, NodeState.UNREACHABLE)
+_NEVER_IN = (NodeState.REFUSED, NodeState.CLAIMED)
 
 
 class NodePage:
@@ -74,6 +75,10 @@ class NodePage:
         if own is None or view is None or view.manager == self._group.name or view.record.order <= own.order:
             return None
         if own.state is not NodeState.MOVED:
+            if own.state in _NEVER_IN:
+                # Nothing to keep: as `moved` it would come to light as a node when the newer one is gone.
+                self.erase(id_, now)
+                return view.record.order
             self._last_heard.pop(id_, None)
             self.change(id_, own, NodeState.MOVED, f"moved to {view.manager}", now)
         return view.record.order

@@ -243,7 +243,8 @@ class Registry:
         if record.state is NodeState.REMOVED:
             return replace(view, seat=record.seat and not window_over)
         if record.state is NodeState.CLAIMED:
-            return replace(view, state=NodeState.REMOVED, seat=False, why=why)
+            # Whoever waited there was never let in: it is not known (rule A4), and is ahead of nobody.
+            return replace(view, state=NodeState.REFUSED, seat=False, why=why)
         return view
 
     def _put(self, id_: str, view: NodeView | None) -> None:
