@@ -38,11 +38,11 @@ class Member:
 def takes_new_address(known: Member, claim: Alive) -> bool:
     """Whether `claim`, from another address than the known one, is the same member moved.
 
-    A member that left may come back anywhere. A dead one may too, where it says something newer: peers of
-    memberlist's default never allow that, which locks a replaced host out for as long as its name is known.
-    A running one is another process of the same name.
+    One that left or is dead may come back anywhere, where it says something newer: else a late echo of an
+    earlier life elsewhere would bring it back. Peers of memberlist's default never take a dead one back,
+    which locks a replaced host out for as long as its name is known. A running one is another process.
     """
-    return known.state is State.LEFT or (known.state is State.DEAD and claim.incarnation > known.incarnation)
+    return not known.present and claim.incarnation > known.incarnation
 
 
 class Members:

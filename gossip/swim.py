@@ -264,7 +264,7 @@ class Swim:
             return [MemberChanged(claim.node, None, State.ALIVE, "joined")]
         if claim.address != member.address:
             if not takes_new_address(member, claim):
-                return self._conflict(claim)
+                return self._conflict(claim) if member.present else []
         elif claim.incarnation <= member.incarnation:
             return []
         before = member.state
