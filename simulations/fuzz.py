@@ -10,6 +10,8 @@ from simulations.faults import Fire, Plan
 from simulations.watch import Broken
 
 REST_SECONDS = 10.0
+EVENTS_MAX = 400_000
+"""Ten times what the busiest runs need: beyond, somebody never comes to rest."""
 
 
 @dataclass(slots=True)
@@ -47,6 +49,7 @@ def run(seed: int, wanted: tuple[str, ...] = ()) -> Outcome:
     """Play `seed`. Whatever the cores raise is a finding too."""
     plan = Plan.draw(seed, wanted)
     fire = Fire(plan)
+    fire.world.events_max = EVENTS_MAX
     broken: list[str] = []
     healed = 0.0
     try:

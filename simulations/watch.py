@@ -167,7 +167,7 @@ class Watch:
         """No node that was let in is shown at an incarnation below one seen before (I1, I6)."""
         seen = self._of(manager).nodes
         for view in manager.core.registry.views():
-            if view.record.state is NodeState.REFUSED:
+            if view.record.state in (NodeState.REFUSED, NodeState.CLAIMED, NodeState.MOVED):
                 continue
             before = seen.get(view.id, (0, 0))
             if view.record.order < before and not self._is_set_back(view.id):

@@ -8,6 +8,7 @@ import heapq
 from collections.abc import Callable
 from hashlib import blake2b
 from itertools import count
+from math import inf
 from random import Random
 
 WALL_AT_START = 1_800_000_000.0
@@ -25,6 +26,8 @@ class World:
         self.seed = seed
         self.now = 0.0
         self.events = 0
+        self.events_max = inf
+        """More are a storm: `Deadline` is raised."""
         self._queue: list[tuple[float, int, Callable[[], object]]] = []
         self._serial = count()
         self._trace = blake2b(digest_size=16)
@@ -74,4 +77,6 @@ class World:
     def _step(self) -> None:
         self.now, _, action = heapq.heappop(self._queue)
         self.events += 1
+        if self.events > self.events_max:
+            raise Deadline(f"a storm: {self.events} events by {self.now:.3f} s (seed {self.seed})")
         action()
