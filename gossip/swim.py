@@ -309,6 +309,10 @@ class Swim:
         known = key in self._conflicts
         self._remember(key)
         output: list[Output] = [] if known else [NameConflict(claim.node, claim.address, ours=False)]
+        holder = self.members.get(claim.node)
+        if holder is not None and holder is not self._me:
+            # Nobody passes the claim on, so the one whom all know would never hear that it came later.
+            output.append(Send(holder.address, (claim,)))
         checking = any(check == _ConflictCheck(claim.address) for check in self._streams.values())
         if claim.node == self.name and self._came_later(claim.meta) and not checking:
             token = next(self._tokens)

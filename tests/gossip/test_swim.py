@@ -356,9 +356,11 @@ def test_a_dead_member_is_taken_at_a_new_address_with_a_newer_incarnation() -> N
 
 def test_a_running_member_is_not_replaced_by_another_of_its_name() -> None:
     core = swim("m2")
-    output = core.receive(Alive("m2", 99, address(22)), address(22), 1.0)
-    assert output == [NameConflict("m2", address(22), ours=False)]
-    assert core.receive(Alive("m2", 99, address(22)), address(22), 1.1) == []
+    claim = Alive("m2", 99, address(22))
+    told = Send(address(2), (claim,))
+    output = core.receive(claim, address(22), 1.0)
+    assert output == [NameConflict("m2", address(22), ours=False), told]
+    assert core.receive(claim, address(22), 1.1) == [told]
     member = core.members.get("m2")
     assert member is not None
     assert member.address == address(2)
