@@ -79,6 +79,11 @@ def generation_at(unix_seconds: float, random_bits: int) -> int:
     return (max(1, int(unix_seconds)) << GENERATION_SHIFT) | (random_bits % (1 << GENERATION_SHIFT))
 
 
+def generation_above(highest: int, random_bits: int) -> int:
+    """A generation above `highest`, which nobody else who is above it has drawn too."""
+    return (((highest >> GENERATION_SHIFT) + 1) << GENERATION_SHIFT) | (random_bits % (1 << GENERATION_SHIFT))
+
+
 @dataclass(slots=True)
 class Page:
     """One member's page, or a copy of it. `values` holds its entries in ascending order of version."""

@@ -12,7 +12,17 @@ from gossip.config import GossipConfig
 from gossip.effects import FormerPage, OpenStream, Output, PageChanged, Rejected, Send
 from gossip.errors import WireError
 from gossip.kinship import Kinship
-from gossip.ledger import NOTHING, Digest, Ledger, Mark, Piece, entry_bytes, split
+from gossip.ledger import (
+    GENERATION_SHIFT,
+    NOTHING,
+    Digest,
+    Ledger,
+    Mark,
+    Piece,
+    entry_bytes,
+    generation_above,
+    split,
+)
 from gossip.ledger_messages import DigestIs, Heard, LedgerMessage, Pieces, Push, Summary, Sync
 from gossip.members import Member, Members
 from gossip.messages import NodeName, StreamMessage, User
@@ -243,10 +253,14 @@ class Reconciler:
             return []
         if mark.generation > own.generation or (mark.generation == own.generation and mark > own.mark):
             # A page of ours that is newer than ours: our clock was set back, or another of our name ran.
-            self._ledger.renew(mark.generation + 1)
+            self._renew(mark.generation)
             return [Rejected("own_page_newer_elsewhere")]
         self._note_heard(kin, mark, digest.get(kin, NOTHING))
         return []
+
+    def _renew(self, highest: int) -> None:
+        # Not the next number: another start of ours may have gone above the same one too.
+        self._ledger.renew(generation_above(highest, self._random.getrandbits(GENERATION_SHIFT)))
 
     def _note_heard(self, kin: NodeName, upto: Mark, own: Mark) -> None:
         if upto > self._ledger.own.mark:
@@ -284,7 +298,7 @@ class Reconciler:
     def _take_own(self, piece: Piece) -> list[Output]:
         """A page of ours from before our last start."""
         if piece.generation > self._ledger.own.generation:
-            self._ledger.renew(piece.generation + 1)
+            self._renew(piece.generation)
         if piece.generation == self._ledger.own.generation:
             return []
         entries = tuple((entry.key, entry.value) for entry in piece.entries if entry.value is not None)
