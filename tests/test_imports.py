@@ -36,6 +36,7 @@ SHELLS = (
     "node.settings",
     "node.state",
     "simulations.__main__",
+    "simulations.fuzz",
 )
 """Modules, and packages with all in them, that do what the cores decide."""
 
