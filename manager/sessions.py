@@ -199,6 +199,10 @@ class Sessions:
         assert session.hello is not None
         self._outbox.say(session.conn, Reported(number=report.number))
         record = self._page.record(session.id)
+        if session.admitted and self._by_id.get(session.id) is not session:
+            # The last of three processes of one id, when the first has answered for the second: asked anew.
+            self._outbox.say(session.conn, Behind(incarnation=self._registry.highest(session.id)[0]))
+            return
         if not session.admitted or record is None or record.order != session.order:
             return
         self._page.heard(session.id, now)
