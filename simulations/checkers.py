@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable
 
 from manager.records import NodeState
-from simulations.processes import SimManager, SimNode
+from simulations.processes import NODE_PORT, SimManager, SimNode
 
 PACKETS_PER_SECOND_MAX = 6.0
 """Of one manager in a group where nothing happens: a probe and its ack, answers to others', a summary.
@@ -35,7 +35,10 @@ def disagreements(managers: Iterable[SimManager]) -> list[str]:
 def _views(manager: SimManager) -> tuple[set[tuple[object, ...]], ...]:
     core = manager.core
     members: set[tuple[object, ...]] = {
-        (m.name, m.state.name, m.address, m.incarnation) for m in core.group.swim.members
+        # Who is gone is not told to those who never met it.
+        (m.name, m.state.name, m.address, m.incarnation)
+        for m in core.group.swim.members
+        if m.present
     }
     nodes: set[tuple[object, ...]] = {
         (v.id, v.state.value, v.manager, v.seat, *v.record.order, v.record.stamp, v.record.over_limit)
@@ -124,6 +127,7 @@ def misplaced(managers: Iterable[SimManager], nodes: Iterable[SimNode]) -> list[
     views = {view.id: view for view in core.registry.views()}
     cap, used = core.max_nodes, core.registry.used
     full = cap is not None and used + core.registry.over >= cap
+    reachable = {f"{manager.host}:{NODE_PORT}" for manager in living}
     broken = []
     running: Counter[str] = Counter()
     for node in nodes:
@@ -131,6 +135,8 @@ def misplaced(managers: Iterable[SimManager], nodes: Iterable[SimNode]) -> list[
             continue
         view = views.get(node.id)
         if not node.joined:
+            if not reachable & set(node.knows):
+                continue
             if not full:
                 broken.append(f"{node.name} is outside, with {used} seats of {cap} taken")
             elif view is not None and view.running:

@@ -138,12 +138,12 @@ class Fire:
         for _ in range(plan.nodes):
             self._add_node()
         self._twins = 0
+        self._ends = plan.fire
         self._faults: dict[str, Callable[[], str]] = {kind: getattr(self, f"_{kind}") for kind in plan.kinds}
 
     def burn(self) -> None:
         """Let things break for as long as the plan says."""
-        ends = self.world.now + self.plan.fire
-        while self.world.now < ends:
+        while self.world.now < self._ends:
             self.world.run_for(self.random.expovariate(1 / self.plan.gap))
             kind = self.random.choice(self.plan.kinds)
             if kind not in ("kill_node", "power_node", "stop_node", "copy_disk", "new_node", "pause_node"):
@@ -277,7 +277,7 @@ class Fire:
     def _flip_flop(self) -> str:
         left, right = self._two_hosts()
         half = self.random.choice((2.0, 10.0, 20.0))
-        ends = self.world.now + self.random.uniform(2, 6) * half
+        ends = min(self._ends, self.world.now + self.random.uniform(2, 6) * half)
 
         def flip() -> None:
             self.watch.disturb()
@@ -356,8 +356,8 @@ class Fire:
         return f"{manager.name} by {by:+.0f} s"
 
     def _twin_manager(self) -> str:
-        if self._twins >= 2:
-            return ""
+        if self._twins >= 2 or self.plan.managers == 1:
+            return ""  # twins of a manager that is alone would not know of each other
         self._twins += 1
         manager = self.random.choice([m for m in self.managers if m.name != "stranger"])
         self._add_manager(manager.name, f"10.0.1.{self._twins}")

@@ -32,6 +32,9 @@ STOP_SECONDS_MAX = 9.0
 class Observer(Protocol):
     """Sees all that managers do; a checker raises where it must not be."""
 
+    def started(self, manager: "SimManager") -> None:
+        """`manager` has a new process, which has done nothing yet."""
+
     def turned(self, manager: "SimManager") -> None:
         """`manager` has handled an input, and its effects are carried out."""
 
@@ -145,6 +148,8 @@ class SimManager:
         self._network.listen(self.host, GOSSIP_PORT, self._datagram, self._stream)
         self._network.serve(self.host, NODE_PORT, self._accept)
         self.core = core
+        if self._observer is not None:
+            self._observer.started(self)
         if self._rate != 1.0:
             self._watch_clock_for_ever()
         self._perform(core.tick(self.loop.now))
@@ -337,6 +342,11 @@ class SimNode:
     def joined(self) -> bool:
         """Whether a manager has let it in and serves it."""
         return isinstance(self.session.phase, Joined)
+
+    @property
+    def knows(self) -> list[str]:
+        """The managers that it tries."""
+        return self.session._candidates.known()
 
     def start(self) -> None:
         """A new process on the same disk."""

@@ -69,15 +69,30 @@ class Watch:
 
     # The observer's side
 
+    def started(self, manager: SimManager) -> None:
+        """Called before the first input of each process."""
+        ledger = manager.core.group.ledger
+        renew = ledger.renew
+
+        def renew_and_note(generation: int) -> None:
+            # A page may be sent under its new generation, and be written again, within one turn.
+            renew(generation)
+            self._note(ledger.own)
+
+        vars(ledger)["renew"] = renew_and_note
+        self._note(ledger.own)
+
     def turned(self, manager: SimManager) -> None:
         """Called after each input of each manager."""
-        own = manager.core.group.ledger.own
-        written = self._written.setdefault((own.owner, own.generation), _Written())
-        if own.version != written.version or own.floor != written.floor:
-            written.note(own)
+        self._note(manager.core.group.ledger.own)
         self._members_go_forward(manager)
         if self._capped:
             self._no_seat_above_the_cap(manager)
+
+    def _note(self, own: Page) -> None:
+        written = self._written.setdefault((own.owner, own.generation), _Written())
+        if own.version != written.version or own.floor != written.floor:
+            written.note(own)
 
     def sent(self, manager: SimManager, effect: Send | OpenStream) -> None:
         messages = effect.messages if isinstance(effect, Send) else (effect.message,)
