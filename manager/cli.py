@@ -63,7 +63,7 @@ def _parser() -> argparse.ArgumentParser:
     nodes = _verb(verbs, "nodes", "the gateway nodes, or one of them", _nodes)
     nodes.add_argument("id", nargs="?", help="only this node")
     _verb(verbs, "info", "what this manager is and sees", _info)
-    _verb(verbs, "leave", "end this manager for good: its nodes move, the group forgets it", _leave)
+    _verb(verbs, "leave", "end this manager for good: its nodes move, and it is not expected back", _leave)
     subscription = verbs.add_parser("subscription", help="how many nodes may run")
     more = subscription.add_subparsers(dest="what", metavar="show|set", required=True)
     _verb(more, "show", "the cap, and how much of it is used", _subscription)
