@@ -43,6 +43,14 @@ KINDS = (
     "set_cap",
 )
 
+UNDISTURBING = frozenset({"kill_manager", "restart_manager", "stop_manager", "kill_node", "power_node"}) | {
+    "stop_node",
+    "pause_node",
+    "slow_node",
+    "new_node",
+}
+"""Whatever of these happens, the managers that live are connected, and keep to the cap (rule A1)."""
+
 
 @dataclass(frozen=True, slots=True)
 class Plan:
@@ -66,6 +74,8 @@ class Plan:
     """Wall clocks are off by at most so many seconds."""
     stranger: bool
     """Whether a member of another group is in this one's gossip."""
+    tombstones: int
+    """The owner of a page collects when it has more."""
 
     @classmethod
     def draw(cls, seed: int, wanted: tuple[str, ...] = ()) -> "Plan":
@@ -105,6 +115,7 @@ class Plan:
             drift=random.choice((0.0, 0.0, 0.01, 0.1)),
             skew=random.choice((0.0, 1.0, 300.0)),
             stranger=random.random() < 0.2,
+            tombstones=random.choice((2, 4096)),
         )
 
     def text(self) -> str:
@@ -146,7 +157,7 @@ class Fire:
         while self.world.now < self._ends:
             self.world.run_for(self.random.expovariate(1 / self.plan.gap))
             kind = self.random.choice(self.plan.kinds)
-            if kind not in ("kill_node", "power_node", "stop_node", "copy_disk", "new_node", "pause_node"):
+            if kind not in UNDISTURBING:
                 self.watch.disturb()
             told = self._faults[kind]()
             if told:

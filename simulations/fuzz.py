@@ -3,8 +3,10 @@
 import time
 import traceback
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
+from gossip import ledger
 from simulations.checkers import misplaced, too_many_packets, unhealed
 from simulations.faults import Fire, Plan
 from simulations.watch import Broken
@@ -48,7 +50,20 @@ def patience(plan: Plan) -> float:
 def run(seed: int, wanted: tuple[str, ...] = ()) -> Outcome:
     """Play `seed`. Whatever the cores raise is a finding too."""
     plan = Plan.draw(seed, wanted)
-    fire = Fire(plan)
+    with _tombstones(plan.tombstones):
+        return _play(Fire(plan), plan)
+
+
+@contextmanager
+def _tombstones(most: int) -> Iterator[None]:
+    usual, ledger.TOMBSTONES_MAX = ledger.TOMBSTONES_MAX, most
+    try:
+        yield
+    finally:
+        ledger.TOMBSTONES_MAX = usual
+
+
+def _play(fire: Fire, plan: Plan) -> Outcome:
     fire.world.events_max = EVENTS_MAX
     broken: list[str] = []
     healed = 0.0
@@ -78,6 +93,8 @@ def _recover(fire: Fire) -> tuple[float, list[str]]:
             return world.now - start, [f"{patience(plan):.0f} s after the heal: {line}" for line in broken]
         world.run_for(1.0)
     healed = world.now - start
+    while any(world.now - manager.started < REST_SECONDS for manager in fire.managers):
+        world.run_for(1.0)
     before = fire.network.packets.copy()
     world.run_for(REST_SECONDS)
     tries = sum(not node.joined for node in fire.nodes) / (0.5 * plan.config.retry_after)

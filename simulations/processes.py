@@ -320,6 +320,8 @@ class SimNode:
         self.host = host
         self.disk = disk or Disk()
         self.alive = False
+        self.leaving = False
+        """Whether it was told to stop."""
         self.copied = False
         """Whether its disk was copied to another node, or came from one."""
         self.set_back = False
@@ -348,10 +350,16 @@ class SimNode:
         """The managers that it tries."""
         return self.session._candidates.known()
 
+    @property
+    def nonce(self) -> int:
+        """That of its process."""
+        return self.session._nonce
+
     def start(self) -> None:
         """A new process on the same disk."""
         self._starts += 1
         self.alive = True
+        self.leaving = False
         self._network.light(self.host)
         self._connection: Connection | None = None
         rng = self._world.random(f"{self.host}/{self.name}/{self._starts}")
@@ -381,6 +389,7 @@ class SimNode:
 
     def stop(self) -> None:
         """SIGTERM."""
+        self.leaving = True
 
         def leave() -> None:
             self._perform(self.session.leave("stopped", self.loop.now))

@@ -11,12 +11,13 @@ from gossip.effects import OpenStream, Send
 from gossip.ledger import Entry, Page
 from gossip.messages import State, User
 from gossip.wire.ledger import PREFIX
-from manager.records import NodeState
+from manager.records import SEES, NodeState, pack_names, unpack_names
 from simulations.processes import SimManager, SimNode
 from simulations.world import World
 
 LOOK_EVERY = 0.25
 CALM_AFTER = 2.0
+EMPTY = pack_names([])
 
 
 class Broken(AssertionError):
@@ -44,6 +45,7 @@ class _Seen:
     members: dict[str, tuple[int, State]] = field(default_factory=dict)
     copies: dict[tuple[str, int, bool], int] = field(default_factory=dict)
     nodes: dict[str, tuple[int, int]] = field(default_factory=dict)
+    serial: int = 0
 
 
 class Watch:
@@ -111,6 +113,9 @@ class Watch:
             if manager.alive:
                 self._copies_claim_what_was_written(manager)
                 self._nodes_go_forward(manager)
+                self._removed_means_ended(manager)
+                self._grace_waits_for_the_last_who_sees(manager)
+                self._settings_go_forward(manager)
         self._uncopied_nodes_keep_their_key()
         self._judge_calm()
 
@@ -192,6 +197,36 @@ class Watch:
                 )
             seen[view.id] = view.record.order
 
+    def _removed_means_ended(self, manager: SimManager) -> None:
+        """No process is `removed` that runs and never left, wherever it moved (I1, I5)."""
+        for node in self._nodes:
+            view = manager.core.registry.view(node.id) if node.alive else None
+            if (
+                view is not None
+                and view.record.state is NodeState.REMOVED
+                and view.record.nonce == node.nonce
+                and not node.leaving
+            ):
+                self._fail(f"{manager.name} shows {node.name} removed ({view.why}), and it runs")
+
+    def _grace_waits_for_the_last_who_sees(self, manager: SimManager) -> None:
+        """No node is down by its manager's death as long as any live manager sees that one (I7)."""
+        core = manager.core
+        pages, alive = core.group.ledger.pages, [member.name for member in core.group.kin()]
+        seen = {name for kin in alive if kin in pages for name in unpack_names(pages[kin].get(SEES) or EMPTY)}
+        for view in core.registry.views():
+            derived = view.state is NodeState.DOWN and view.record.state is not NodeState.DOWN
+            if derived and view.manager in seen - set(alive) and view.manager not in core.group.ledger.former:
+                self._fail(f"{manager.name} gave {view.record.name} up, whose manager is still seen")
+
+    def _settings_go_forward(self, manager: SimManager) -> None:
+        """What an operator set outlives its writer, and is never followed by something older (L7)."""
+        setting, seen = manager.core.settings.get("subscription"), self._of(manager)
+        serial = 0 if setting is None else setting.serial
+        if serial < seen.serial:
+            self._fail(f"{manager.name} follows setting {serial}, after {seen.serial}")
+        seen.serial = serial
+
     def _is_set_back(self, id_: str) -> bool:
         return any(id_ in node.disk.ids and (node.set_back or node.copied) for node in self._nodes)
 
@@ -213,10 +248,12 @@ class Watch:
             and len(m.core.group.kin()) == len(kin) - 1
             for m in kin
         )
+        connected = self._whole() and not any(m.loop.busy for m in kin if m.alive)
+        if not connected:
+            self._capped = False
         if not calm:
-            self._capped, self._calm_since = False, self._world.now
-            return
-        if self._capped or self._world.now - self._calm_since < CALM_AFTER:
+            self._calm_since = self._world.now
+        if self._capped or not calm or self._world.now - self._calm_since < CALM_AFTER:
             return
         equal = len({m.core.group.ledger.fingerprint for m in kin}) == 1
         self._capped = equal and all(self._room(m) >= 0 for m in kin)
@@ -231,6 +268,7 @@ class Watch:
 
     def _no_seat_above_the_cap(self, manager: SimManager) -> None:
         """While all managers are connected, awake and reconciled no seat is given above the cap (A1)."""
-        if self._room(manager) < 0 and manager.alive and self._whole():
+        core = manager.core
+        if self._room(manager) < 0 and core.group.reconciled and not core.fresh and self._whole():
             used, cap = manager.core.registry.used, manager.core.max_nodes
             self._fail(f"{manager.name} counts {used} seats of {cap}, and nothing was amiss")
