@@ -128,7 +128,7 @@ class Group:
         """A request by TCP: the answer, None for none, and what follows from it."""
         match message:
             case PushPull():
-                serf = self._serf.merge(message.user_state)
+                serf = self._serf.merge(message.user_state, now)
                 table, output = self.swim.table_received(message, now)
                 output = self._settle(serf + output)
                 return replace(table, user_state=self._serf.state), output
@@ -148,7 +148,7 @@ class Group:
         output: list[Output] = []
         if self.swim.owns_stream(token):
             if isinstance(answer, PushPull):
-                output += self._serf.merge(answer.user_state)
+                output += self._serf.merge(answer.user_state, now)
             output += self.swim.stream_answered(token, answer, now)
         elif self._reconciler.owns_stream(token):
             output += self._reconciler.stream_answered(token, answer, now)

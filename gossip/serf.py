@@ -109,8 +109,8 @@ class Serf:
             case SerfState():
                 return [Rejected("unexpected_message")]
 
-    def merge(self, user_state: bytes) -> list[Output]:
-        """The other side's part of a push/pull."""
+    def merge(self, user_state: bytes, now: float) -> list[Output]:
+        """The other side's part of a push/pull, by which an intent that was lost comes after all."""
         if not user_state:
             return []
         try:
@@ -120,16 +120,28 @@ class Serf:
         if not isinstance(state, SerfState):
             return [Rejected("unexpected_message")]
         self._clock.merge(state)
-        said_of_us = dict(state.status_ltimes).get(self._name, 0)
+        ltimes = dict(state.status_ltimes)
+        output: list[Output] = []
+        for name in state.left:
+            member = self._swim.members.get(name)
+            # Only where there is something to learn: else times would grow with each exchange.
+            if member is not None and member.state is State.DEAD:
+                # A left one counts as a leave intent one later than what is said of it.
+                output += self._left_in_state(LeaveIntent(ltimes.get(name, 0) + 1, name), now)
+        said_of_us = ltimes.get(self._name, 0)
         if self._clock.plausible(said_of_us):
             gone = self._name in state.left and not self._swim.leaving
             known = self._clock.status.get(self._name, 0)
-            # A left one counts as a leave intent one later than what is said of it.
             self._clock.status[self._name] = max(known, said_of_us + gone)
             if gone:
                 self._insist()
         self.refresh()
-        return []
+        return output
+
+    def _left_in_state(self, intent: LeaveIntent, now: float) -> list[Output]:
+        if not self._clock.plausible(intent.ltime) or not self._clock.is_news(intent):
+            return []
+        return self._swim.left_by_intent(intent.node, now)
 
     def _intent(self, intent: LeaveIntent | JoinIntent, payload: bytes, now: float) -> list[Output]:
         ours = intent.node == self._name

@@ -1,0 +1,130 @@
+"""What Serf's agents say, and what they must hear of us."""
+
+from itertools import count
+from random import Random
+
+from gossip.config import LAN
+from gossip.effects import MemberChanged, Rejected
+from gossip.messages import Address, Alive, Dead, JoinIntent, LeaveIntent, Message, SerfState, State, User
+from gossip.serf import LTIME_AHEAD_MAX, Serf
+from gossip.swim import Swim
+from gossip.wire import decode_serf, encode_serf
+
+EVENT = bytes((3,)) + b"anything"
+
+
+class Agent:
+    """What `m1` keeps of Serf, with the members `s2`, running, and `s3`, dead, and nothing left to tell."""
+
+    def __init__(self) -> None:
+        self.swim = Swim(
+            name="m1",
+            address=Address("10.0.0.1", 7946),
+            meta=b"",
+            incarnation=10,
+            came_later=lambda meta: False,
+            group_of=lambda meta: None,
+            tokens=count(1),
+            peers=(),
+            config=LAN,
+            random=Random(1),
+            now=0.0,
+        )
+        for number in (2, 3):
+            address = Address(f"10.0.0.{number}", 7946)
+            self.swim.receive(Alive(f"s{number}", 1, address), address, 0.0)
+        self.swim.receive(Dead("s3", 1, "s2"), Address("10.0.0.2", 7946), 0.0)
+        self.serf = Serf("m1", self.swim)
+        self.told()
+
+    def told(self) -> list[Message]:
+        """What it would gossip now, once."""
+        return self.swim.broadcasts.take(10**6, 0, 1, 10**6)
+
+    def state_of(self, name: str) -> State:
+        member = self.swim.members.get(name)
+        assert member is not None
+        return member.state
+
+    def says(self) -> SerfState:
+        state = decode_serf(self.serf.state)
+        assert isinstance(state, SerfState)
+        return state
+
+
+def test_a_leave_intent_about_us_is_answered_by_a_newer_join_intent() -> None:
+    us = Agent()
+    assert us.serf.received(encode_serf(LeaveIntent(7, "m1")), 1.0) == []
+    assert us.told() == [User(encode_serf(JoinIntent(8, "m1")))]
+    assert dict(us.says().status_ltimes)["m1"] == 8
+
+
+def test_who_holds_us_for_left_in_a_push_pull_is_answered_by_a_newer_join_intent() -> None:
+    us = Agent()
+    us.serf.merge(encode_serf(SerfState(9, (("m1", 7),), ("m1",))), 1.0)
+    assert us.told() == [User(encode_serf(JoinIntent(9, "m1")))]
+
+
+def test_an_intent_about_us_is_not_answered_while_we_leave() -> None:
+    us = Agent()
+    us.swim.leaving = True
+    us.serf.received(encode_serf(LeaveIntent(7, "m1")), 1.0)
+    assert us.told() == []
+
+
+def test_a_dead_member_that_an_operator_declares_gone_has_left_and_others_are_told() -> None:
+    us = Agent()
+    said = encode_serf(LeaveIntent(7, "s3"))
+    [changed] = us.serf.received(said, 1.0)
+    assert isinstance(changed, MemberChanged)
+    assert (changed.name, changed.after) == ("s3", State.LEFT)
+    assert us.told() == [User(said)]
+    assert us.serf.received(said, 2.0) == []
+    assert us.told() == []
+
+
+def test_an_operators_word_that_was_lost_comes_with_a_push_pull() -> None:
+    us = Agent()
+    theirs = encode_serf(SerfState(9, (("s2", 3), ("s3", 7)), ("s3",)))
+    [changed] = us.serf.merge(theirs, 1.0)
+    assert isinstance(changed, MemberChanged)
+    assert (changed.name, changed.after) == ("s3", State.LEFT)
+    assert us.says().left == ("s3",)
+
+
+def test_exchanging_who_left_again_and_again_makes_no_times_grow() -> None:
+    us = Agent()
+    us.serf.merge(encode_serf(SerfState(9, (("s3", 7),), ("s3",))), 1.0)
+    said = us.says()
+    for _ in range(3):
+        assert us.serf.merge(us.serf.state, 1.0) == []
+    assert us.says().status_ltimes == said.status_ltimes
+
+
+def test_an_old_word_in_a_push_pull_does_not_make_a_dead_member_left() -> None:
+    us = Agent()
+    us.serf.received(encode_serf(JoinIntent(8, "s3")), 1.0)
+    assert us.serf.merge(encode_serf(SerfState(9, (("s3", 7),), ("s3",))), 1.0) == []
+    assert us.state_of("s3") is State.DEAD
+
+
+def test_a_push_pull_does_not_make_a_running_member_left() -> None:
+    us = Agent()
+    assert us.serf.merge(encode_serf(SerfState(9, (("s2", 7),), ("s2",))), 1.0) == []
+    assert us.state_of("s2") is State.ALIVE
+
+
+def test_times_absurdly_far_ahead_are_not_taken() -> None:
+    us = Agent()
+    absurd = LTIME_AHEAD_MAX + 10
+    assert us.serf.received(encode_serf(LeaveIntent(absurd, "s3")), 1.0) == [Rejected("absurd_ltime")]
+    assert us.serf.merge(encode_serf(SerfState(absurd, (("s3", absurd),), ("s3",))), 1.0) == []
+    assert us.state_of("s3") is State.DEAD
+    assert us.says().ltime == 1
+
+
+def test_a_user_event_is_passed_on_once() -> None:
+    us = Agent()
+    for _ in range(2):
+        us.serf.received(EVENT, 1.0)
+    assert us.told() == [User(EVENT)]

@@ -1,0 +1,177 @@
+"""Real `serf` agents beside our managers, on the addresses of one block.
+
+An agent runs as Debian installs it: LAN profile, compression on, whatever else it does by default. It is
+asked and told by its own commands. What it complains of stands in its log.
+"""
+
+import json
+import re
+import socket
+import subprocess
+import threading
+import urllib.request
+from dataclasses import dataclass, field
+from typing import Any
+
+from gossip.messages import Address, PushPull
+from gossip.wire import StreamReader, decode_tags, encode_stream
+from tests.e2e.cluster import GOSSIP_PORT, HTTP_PORT, Cluster, Process, wait_for
+
+RPC_PORT = 7373
+PATIENCE = 75.0
+"""News is put into few packets, and may miss somebody: the next push/pull, in 30 to 60 s, brings it."""
+
+GOES_WRONG = re.compile(r"\[(WARN|ERR)\] (.*)")
+NOT_UNDERSTOOD = re.compile(
+    r"unknown type|not supported|decode|decompress|invalid|truncated|too short|checksum|bad type|zero bytes"
+    r"|Unsupported|unexpected node|Vsn|version\(s\)|Failed push/pull merge|queue"
+)
+"""What an agent says of messages that it cannot read, or gets too many of."""
+
+OF_ANY_GROUP = re.compile(
+    r"memberlist: (Failed fallback ping|Was able to connect to|Refuting a suspect message|Push/Pull with)"
+    r"|serf: Shutdown without a Leave"
+)
+"""What agents say where a process is slow, gone or ended by a signal, whoever else is in the group."""
+
+
+@dataclass(slots=True)
+class MixedGroup(Cluster):
+    """Managers m1, m2, … on the block's addresses .1, .2, …, and agents s1, s2, … on .101, .102, …"""
+
+    agents: dict[str, Process] = field(default_factory=dict)
+
+    def address(self, name: str) -> str:
+        number = int(name[1:])
+        return f"{self.net}.{100 + number if name[0] == 's' else number}"
+
+    # Agents
+
+    def start_agent(self, name: str, *options: str, join: str = "", ready: bool = True) -> Process:
+        """A default agent, which ends where `join` (a name) does not answer."""
+        host = self.address(name)
+        own = (f"-node={name}", f"-bind={host}:{GOSSIP_PORT}", f"-rpc-addr={host}:{RPC_PORT}")
+        joined = (f"-join={self.address(join)}",) if join else ()
+        process = self.run(name, "serf", "agent", *own, *joined, *options)
+        self.agents[name] = process
+        if ready:
+            wait_for(lambda: self.members_of(name), 15.0, f"{name} runs")
+        return process
+
+    def serf(self, agent: str, verb: str, *arguments: str) -> str:
+        """What `serf VERB` prints, asked at `agent`. Raises `ValueError` with what it says where it fails."""
+        command = ("serf", verb, f"-rpc-addr={self.address(agent)}:{RPC_PORT}", *arguments)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
+        if done.returncode:
+            raise ValueError(f"{' '.join(command)}: {done.stdout}{done.stderr}")
+        return done.stdout
+
+    def members_of(self, agent: str) -> dict[str, dict[str, Any]]:
+        """`serf members` at `agent`, by name."""
+        listed = json.loads(self.serf(agent, "members", "-format=json"))["members"]
+        return {member["name"]: member for member in listed}
+
+    def complaints(self, agent: str) -> list[str]:
+        """The warnings and errors in its log."""
+        return [found[0] for found in GOES_WRONG.finditer(self.agents[agent].text)]
+
+    # What is seen
+
+    def views(self) -> dict[str, dict[str, str]]:
+        """What each running manager and agent says of everybody's state."""
+        views: dict[str, dict[str, str]] = {}
+        for name in [name for name, process in self.managers.items() if process.running]:
+            members = self.get(name, "members")["members"]
+            views[name] = {member["name"]: member["state"] for member in members}
+        for name in [name for name, process in self.agents.items() if process.running]:
+            views[name] = {listed: member["status"] for listed, member in self.members_of(name).items()}
+        return views
+
+    def known_to_managers(self, name: str) -> None:
+        """Wait until every manager lists `name` as alive or suspect."""
+        wait_for(
+            lambda: all(name in self.members(manager) for manager in self.managers),
+            PATIENCE,
+            f"the managers know {name}",
+        )
+
+    def all_alive(self, within: float = PATIENCE) -> None:
+        """Wait until everybody lists all that run as alive, and nobody else."""
+        expected = {
+            name: "alive" for name, process in (self.managers | self.agents).items() if process.running
+        }
+        wait_for(lambda: self._differ(expected), within, f"everybody lists {', '.join(expected)} alive")
+
+    def _differ(self, expected: dict[str, str]) -> bool:
+        wrong = {viewer: view for viewer, view in self.views().items() if view != expected}
+        assert not wrong, wrong
+        return True
+
+    def listed(self, name: str, *, ours: str, theirs: str, within: float = PATIENCE) -> None:
+        """Wait until the managers that run list `name` as `ours`, and the agents as `theirs`."""
+
+        def seen() -> bool:
+            states = {viewer: view.get(name) for viewer, view in self.views().items() if viewer != name}
+            wrong = {
+                viewer: state
+                for viewer, state in states.items()
+                if state != (theirs if viewer in self.agents else ours)
+            }
+            assert not wrong, wrong
+            return True
+
+        wait_for(seen, within, f"{name} is {ours} (managers), {theirs} (agents)")
+
+    def kinds(self, manager: str) -> dict[str, str]:
+        return {member["name"]: member["kind"] for member in self.get(manager, "members")["members"]}
+
+    def tags_told_by(self, manager: str) -> dict[str, dict[str, str]]:
+        """The tags of everybody, as `manager` tells them to whoever joins it."""
+        with socket.create_connection((self.address(manager), GOSSIP_PORT), timeout=5) as stream:
+            stream.sendall(encode_stream(PushPull(False, ())))
+            reader = StreamReader()
+            while data := stream.recv(65536):
+                table = reader.feed(data)
+                if isinstance(table, PushPull):
+                    return {member.name: decode_tags(member.meta) for member in table.members}
+        raise OSError(f"{manager} did not answer")
+
+    def refused_by(self, manager: str) -> set[str]:
+        """For what reasons `manager` dropped something that it was sent."""
+        url = f"http://{self.address(manager)}:{HTTP_PORT}/metrics"
+        with urllib.request.urlopen(url, timeout=5) as answer:
+            return set(re.findall(r'kcm_rejected_total{reason="(\w+)"', answer.read().decode()))
+
+
+class OneWayMirror:
+    """The address by which a member is known, where datagrams reach it from everybody but `shut_out`.
+
+    Its own datagrams go out past the mirror, so it reaches everybody. There is no way by TCP.
+    """
+
+    def __init__(self, host: str, member: Address, shut_out: str) -> None:
+        self.kept_out = 0
+        self._member = member
+        self._shut_out = shut_out
+        self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self._socket.bind((host, GOSSIP_PORT))
+        self._socket.settimeout(0.2)
+        self._closed = False
+        self._thread = threading.Thread(target=self._pass_on)
+        self._thread.start()
+
+    def _pass_on(self) -> None:
+        while not self._closed:
+            try:
+                data, sender = self._socket.recvfrom(65536)
+            except TimeoutError:
+                continue
+            if sender[0] == self._shut_out:
+                self.kept_out += 1
+            else:
+                self._socket.sendto(data, self._member)
+
+    def close(self) -> None:
+        self._closed = True
+        self._thread.join()
+        self._socket.close()
