@@ -283,10 +283,22 @@ class Ledger:
         if old is not None:
             changed += old.values
             if old.generation < page.generation:
-                self.former[piece.owner] = old
+                self._keep_former(old)
+                changed += self.former[piece.owner].values
         self._pages[piece.owner] = page
         self._fingerprint = None
         return tuple(changed + self._drop_former(page))
+
+    def _keep_former(self, old: Page) -> None:
+        """Keep `old`, and beneath it what it had not taken over of the one before (two starts in a row)."""
+        before = self.former.get(old.owner)
+        if before is not None:
+            kept = Page(old.owner, old.generation)
+            lower = [entry for entry in before.values.values() if entry.key not in old.values]
+            for entry in [*lower, *old.values.values()]:
+                kept.store(Entry(entry.key, kept.version + 1, entry.value))
+            old = kept
+        self.former[old.owner] = old
 
     def _drop_former(self, page: Page) -> list[str]:
         """Forget the former page once its owner has taken it over; gives the keys that it had."""
