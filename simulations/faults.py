@@ -4,7 +4,7 @@ Each run draws which kinds of fault it has and how hard they are; a run with few
 each than one that has them all.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from random import Random
 
@@ -60,6 +60,8 @@ class Plan:
     managers: int
     nodes: int
     kinds: tuple[str, ...]
+    calm: float
+    """Seconds before, with whole links, in which nodes come and go, and managers crash."""
     fire: float
     """Seconds for which things break."""
     gap: float
@@ -86,13 +88,14 @@ class Plan:
         heartbeat = random.choice((1.0, 1.0, 5.0))
         nodes = random.choice((0, 1, 2, 3, 5, 8, 12))
         unreachable = 3 * heartbeat
+        window = random.choice((5.0, 15.0, 60.0))
         config = ManagerConfig(
             heartbeat=heartbeat,
             unreachable_after=unreachable,
             grace=random.choice((5.0, 15.0, 60.0)),
-            rejoin_window=random.choice((5.0, 15.0, 60.0)),
+            rejoin_window=window,
             retry_after=random.choice((3.0, 15.0)),
-            forget_after=random.choice((30.0, 90.0, 30 * 86400.0)),
+            forget_after=window + random.choice((5.0, 30.0, 30 * 86400.0)),
             max_nodes=random.choice((None, 1, 2, 4, 8)),
             limits={"public": Limit(1000.0)},
         )
@@ -116,6 +119,7 @@ class Plan:
             skew=random.choice((0.0, 1.0, 300.0)),
             stranger=random.random() < 0.2,
             tombstones=random.choice((2, 4096)),
+            calm=random.choice((0.0, 15.0, 30.0)),
         )
 
     def text(self) -> str:
@@ -149,14 +153,21 @@ class Fire:
         for _ in range(plan.nodes):
             self._add_node()
         self._twins = 0
-        self._ends = plan.fire
-        self._faults: dict[str, Callable[[], str]] = {kind: getattr(self, f"_{kind}") for kind in plan.kinds}
+        self._ends = plan.calm + plan.fire
+        self._faults: dict[str, Callable[[], str]] = {kind: getattr(self, f"_{kind}") for kind in KINDS}
 
     def burn(self) -> None:
         """Let things break for as long as the plan says."""
-        while self.world.now < self._ends:
+        self.network.links = Links(copies=self.plan.links.copies)
+        self._break(sorted(UNDISTURBING), self.plan.calm)
+        self.watch.disturb()
+        self.network.links = replace(self.plan.links)
+        self._break(self.plan.kinds, self._ends)
+
+    def _break(self, kinds: Sequence[str], until: float) -> None:
+        while self.world.now < until:
             self.world.run_for(self.random.expovariate(1 / self.plan.gap))
-            kind = self.random.choice(self.plan.kinds)
+            kind = self.random.choice(kinds)
             if kind not in UNDISTURBING:
                 self.watch.disturb()
             told = self._faults[kind]()
@@ -179,7 +190,8 @@ class Fire:
             if not manager.alive and not named and not manager.conflicting:
                 manager.restart()
         for node in self.nodes:
-            if not node.alive:
+            # Half of those that do not run are gone for good.
+            if not node.alive and self.random.random() < 0.5:
                 node.start()
 
     # Who
@@ -370,7 +382,8 @@ class Fire:
         if self._twins >= 2 or self.plan.managers == 1:
             return ""  # twins of a manager that is alone would not know of each other
         self._twins += 1
-        manager = self.random.choice([m for m in self.managers if m.name != "stranger"])
+        # Always of the first: were all at addresses that no peer list has, they would never meet.
+        manager = self.managers[0]
         self._add_manager(manager.name, f"10.0.1.{self._twins}")
         return f"{manager.name} at {self.managers[-1].host}"
 

@@ -99,10 +99,13 @@ def _recover(fire: Fire) -> tuple[float, list[str]]:
     world.run_for(REST_SECONDS)
     tries = sum(not node.joined for node in fire.nodes) / (0.5 * plan.config.retry_after)
     broken = too_many_packets(fire.managers, before, fire.network.packets, REST_SECONDS, tries)
-    for _ in range(50):
-        if not (again := _amiss(fire)):
-            return healed, broken
-        world.run_for(0.1)
+    ends = world.now + patience(plan)
+    while again := _amiss(fire):
+        if world.now > ends:
+            break
+        world.run_for(0.5)
+    else:
+        return healed, broken
     return healed, broken + [f"was well {healed:.0f} s after the heal, but then: {line}" for line in again]
 
 

@@ -43,7 +43,7 @@ class _Seen:
     """What one manager process has been seen to hold."""
 
     members: dict[str, tuple[int, State]] = field(default_factory=dict)
-    copies: dict[tuple[str, int, bool], int] = field(default_factory=dict)
+    copies: dict[tuple[str, int], int] = field(default_factory=dict)
     nodes: dict[str, tuple[int, int]] = field(default_factory=dict)
     serial: int = 0
 
@@ -153,10 +153,10 @@ class Watch:
     def _copies_claim_what_was_written(self, manager: SimManager) -> None:
         """A copy at version v has what its owner wrote up to v, or what overwrote that (L1, L3)."""
         ledger, checked = manager.core.group.ledger, self._of(manager).copies
-        pages = [(page, False) for page in ledger.pages.values()]
-        pages += [(page, True) for page in ledger.former.values()]
-        for page, former in pages:
-            key = (page.owner, page.generation, former)
+        for page in ledger.former.values():
+            self._former_was_written(manager, page)
+        for page in ledger.pages.values():
+            key = (page.owner, page.generation)
             if checked.get(key) == page.version:
                 continue
             checked[key] = page.version
@@ -165,6 +165,16 @@ class Watch:
                 self._fail(f"{manager.name} holds a page of {page.owner} that nobody wrote")
             else:
                 self._compare(manager.name, page, written)
+
+    def _former_was_written(self, manager: SimManager, page: Page) -> None:
+        """What is kept of a page's earlier generations, its owner wrote under one of them."""
+        for key, entry in page.values.items():
+            if not any(
+                owner == page.owner and entry.value in {old.value for old in written.keys.get(key, ())}
+                for (owner, generation), written in self._written.items()
+                if generation <= page.generation
+            ):
+                self._fail(f"{manager.name} keeps {key} of {page.owner} as it was never written")
 
     def _compare(self, reader: str, page: Page, written: _Written) -> None:
         whose = f"{reader}'s copy of {page.owner}'s page at {page.version}"
