@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from gossip.ledger import Mark
 from gossip.messages import Address, Message, NodeName, State, StreamMessage
 
 
@@ -89,9 +90,12 @@ class PageChanged:
 
 @dataclass(frozen=True, slots=True)
 class FormerPage:
-    """What we had written before our last start, under `generation`, as a member kept it: key → value."""
+    """What we had written before our last start, up to `mark`, as a member kept it: key → value.
 
-    generation: int
+    Once it is taken over, say so by `ledger.note_succession(mark)`.
+    """
+
+    mark: Mark
     entries: tuple[tuple[str, bytes], ...]
 
 

@@ -31,7 +31,10 @@ GENERATION_AHEAD_MAX = (366 * 86400) << GENERATION_SHIFT
 """A generation starts with seconds since 1970; one that is a year ahead of our clock is not taken."""
 
 SUCCEEDS = "succeeds"
-"""Key on a page: the owner took over what stood on its pages up to this generation (8 bytes, big-endian)."""
+"""Key on a page: the owner took over what stood on its earlier ones up to this mark.
+
+Generation, then version, 8 bytes each, big-endian. Whoever kept a newer copy still has something for it.
+"""
 
 
 class PageFull(GossipError):
@@ -140,6 +143,12 @@ class Page:
             self.tombstones += sign
 
 
+def _succession(page: Page) -> Mark:
+    """Up to where `page` takes over its owner's earlier ones."""
+    note = page.get(SUCCEEDS) or b""
+    return Mark(int.from_bytes(note[:8]), int.from_bytes(note[8:16]))
+
+
 def entry_bytes(entry: Entry) -> int:
     """What an entry costs on a page and, at the most, in a piece."""
     return ENTRY_OVERHEAD + len(entry.key) * 3 + len(entry.value or b"")
@@ -176,6 +185,17 @@ class Ledger:
         self.own.store(entry)
         self._fingerprint = None
         return self.own.version
+
+    @property
+    def succession(self) -> Mark:
+        """Up to where we have taken over what stood on our earlier pages."""
+        return _succession(self.own)
+
+    def note_succession(self, mark: Mark) -> None:
+        """We have taken over what stood on our earlier pages up to `mark`."""
+        if mark > self.succession:
+            value = mark.generation.to_bytes(8) + mark.version.to_bytes(8)
+            self.put(SUCCEEDS, value, ends_something=True)
 
     def delete(self, key: str) -> None:
         """Leave a tombstone for `key`, if it is there."""
@@ -297,13 +317,15 @@ class Ledger:
             lower = [entry for entry in before.values.values() if entry.key not in old.values]
             for entry in [*lower, *old.values.values()]:
                 kept.store(Entry(entry.key, kept.version + 1, entry.value))
+            # Above the same page of whoever does not have what is beneath.
+            kept.version = max(kept.version, old.version + 1)
             old = kept
         self.former[old.owner] = old
 
     def _drop_former(self, page: Page) -> list[str]:
         """Forget the former page once its owner has taken it over; gives the keys that it had."""
-        former, note = self.former.get(page.owner), page.get(SUCCEEDS)
-        if former is None or note is None or int.from_bytes(note) < former.generation:
+        former = self.former.get(page.owner)
+        if former is None or _succession(page) < former.mark:
             return []
         return list(self.former.pop(page.owner).values)
 

@@ -128,6 +128,11 @@ class Reconciler:
                 output += self._resend(name, reader, now)
         if self._summary_at <= now:
             self._summary_at = now + self._config.probe_interval
+            for owner in self._ledger.former:
+                # It runs again, and has not taken over all that we kept for it.
+                member = self._members.get(owner)
+                if member is not None and member.present and self._kinship.is_kin(member):
+                    output += self._sync(member)
             kin = self.kin()
             if kin:
                 output.append(self._to(self._random.choice(kin), Summary(self._me, self._ledger.fingerprint)))
@@ -299,10 +304,11 @@ class Reconciler:
         """A page of ours from before our last start."""
         if piece.generation > self._ledger.own.generation:
             self._renew(piece.generation)
-        if piece.generation == self._ledger.own.generation:
+        mark = Mark(piece.generation, piece.upto)
+        if piece.generation == self._ledger.own.generation or mark <= self._ledger.succession:
             return []
         entries = tuple((entry.key, entry.value) for entry in piece.entries if entry.value is not None)
-        return [FormerPage(piece.generation, entries)]
+        return [FormerPage(mark, entries)]
 
 
 def _within(pieces: list[Piece]) -> tuple[tuple[Piece, ...], bool]:

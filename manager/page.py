@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from gossip.effects import FormerPage
 from gossip.group import Group
-from gossip.ledger import SUCCEEDS, PageFull
+from gossip.ledger import PageFull
 from manager.effects import Level
 from manager.outbox import Outbox
 from manager.records import NODE, NodeRecord, NodeState
@@ -89,7 +89,7 @@ class NodePage:
         for key, value in former.entries:
             if key.startswith(NODE):
                 taken += self._adopt(key[len(NODE) :], value, now)
-        self._group.ledger.put(SUCCEEDS, former.generation.to_bytes(8), ends_something=True)
+        self._group.ledger.note_succession(former.mark)
         if taken:
             self._outbox.log(Level.INFO, f"took over {taken} nodes from before this manager's start")
 
