@@ -148,6 +148,9 @@ class NodePage:
             case NodeState.MOVED if (view := self._registry.view(id_)) is not None:
                 if view.manager == self._group.name:
                     self.erase(id_, now)
+                elif (record.seat or record.over_limit) and not view.seat and not view.running:
+                    # Else this record would hold a seat again for as long as it outlives the newer one.
+                    self.write(id_, replace(record, seat=False, over_limit=False), now)
             case _:
                 pass
 

@@ -222,6 +222,9 @@ class Registry:
 
     def _as_seen(self, id_: str, source: _Source, record: NodeRecord, now: float) -> NodeView:
         view = NodeView(id_, record, source.owner, record.state, record.seat, record.since, record.why)
+        if record.state is NodeState.MOVED and not record.seat and not record.over_limit:
+            # The newer record was down, and is forgotten.
+            return replace(view, state=NodeState.DOWN)
         if source.former:
             since: float | None = self._former_since[source.owner]
             here, reason = self._former_since[source.owner], "has started anew"
