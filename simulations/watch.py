@@ -18,6 +18,7 @@ from simulations.world import World
 LOOK_EVERY = 0.25
 CALM_AFTER = 2.0
 EMPTY = pack_names([])
+RUNNING = (NodeState.ACTIVE, NodeState.UNREACHABLE)
 
 
 class Broken(AssertionError):
@@ -225,7 +226,7 @@ class Watch:
         pages, alive = core.group.ledger.pages, [member.name for member in core.group.kin()]
         seen = {name for kin in alive if kin in pages for name in unpack_names(pages[kin].get(SEES) or EMPTY)}
         for view in core.registry.views():
-            derived = view.state is NodeState.DOWN and view.record.state is not NodeState.DOWN
+            derived = view.state is NodeState.DOWN and view.record.state in RUNNING
             if derived and view.manager in seen - set(alive) and view.manager not in core.group.ledger.former:
                 self._fail(f"{manager.name} gave {view.record.name} up, whose manager is still seen")
 
