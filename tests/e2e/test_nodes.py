@@ -108,7 +108,7 @@ def test_a_restart_keeps_id_and_seat_though_the_subscription_is_full(cluster: Cl
 
     def is_back() -> bool:
         after = cluster.node("m2", "n1")
-        return after["state"] == "active" and after["incarnation"] > before["incarnation"]
+        return bool(after["state"] == "active" and after["incarnation"] > before["incarnation"])
 
     wait_for(is_back, 15.0, "the node is back")
     after = cluster.node("m2", "n1")
