@@ -43,6 +43,8 @@ KINDS = (
     "set_cap",
 )
 
+NODES_MAX = 20
+
 UNDISTURBING = frozenset({"kill_manager", "restart_manager", "stop_manager", "kill_node", "power_node"}) | {
     "stop_node",
     "pause_node",
@@ -158,7 +160,8 @@ class Fire:
 
     def burn(self) -> None:
         """Let things break for as long as the plan says."""
-        self.network.links = Links(copies=self.plan.links.copies)
+        links = self.plan.links
+        self.network.links = Links(delay_max=min(links.delay_max, 0.05), copies=links.copies)
         self._break(sorted(UNDISTURBING), self.plan.calm)
         self.watch.disturb()
         self.network.links = replace(self.plan.links)
@@ -211,11 +214,16 @@ class Fire:
         )
         self.managers.append(manager)
 
-    def _add_node(self, disk: Disk | None = None) -> SimNode:
+    def _add_node(self, disk: Disk | None = None, seeds: tuple[str, ...] = ()) -> SimNode:
         at = len(self.nodes)
         rate = 1.0 + self.random.uniform(-self.plan.drift, self.plan.drift)
         node = SimNode(
-            self.network, f"n{at + 1}", f"10.1.{at // 250}.{at % 250 + 1}", self._seeds, disk, rate=rate
+            self.network,
+            f"n{at + 1}",
+            f"10.1.{at // 250}.{at % 250 + 1}",
+            seeds or self._seeds,
+            disk,
+            rate=rate,
         )
         self.nodes.append(node)
         return node
@@ -341,7 +349,14 @@ class Fire:
         if set_back:
             manager.skew -= self.random.choice((2.0, 60.0, 86400.0))
         manager.restart()
-        return f"{manager.name}{', its clock set back' if set_back else ''}"
+        # Who asks a manager that has just started finds one that knows nothing yet.
+        first = f"{manager.host}:{NODE_PORT}"
+        few = self.random.choice((0, 0, 2)) if len(self.nodes) < NODES_MAX else 0
+        for _ in range(few):
+            self._add_node(seeds=(first,))
+        return (
+            f"{manager.name}{', its clock set back' if set_back else ''}{', newcomers wait' if few else ''}"
+        )
 
     def _stop_manager(self) -> str:
         manager = self._manager()
@@ -412,7 +427,7 @@ class Fire:
             return ""
         end(node)
         seconds = self.random.choice((0.0, 0.1, 1.0, 5.0, self.random.expovariate(1 / self.plan.lasting)))
-        if self.random.random() < 0.8:
+        if self.random.random() < 0.6:
             self.world.after(seconds, lambda: None if node.alive else node.start())
         return f"{node.name}, back after {seconds:.1f} s"
 
@@ -454,6 +469,6 @@ class Fire:
         return f"{node.name} to {copy.name}"
 
     def _new_node(self) -> str:
-        if len(self.nodes) > 20:
+        if len(self.nodes) >= NODES_MAX:
             return ""
         return " ".join(self._add_node().name for _ in range(self.random.choice((1, 1, 3, 6))))
