@@ -216,9 +216,11 @@ class Reconciler:
         member = self._kinship.who(message.sender, self._members)
         if not isinstance(message, Pieces) or member is None or member.name != kin:
             return [Rejected("unexpected_message")]
+        generation = self._ledger.own.generation
         output = self._take(member, message.pieces, now)
         output += self._read_digest(kin, message.digest)
-        if message.more:
+        if message.more or self._ledger.own.generation != generation:
+            # In the second case it holds an earlier page of ours, and gives it out now that we are above it.
             return output + self._sync(member)
         self.reconciled = True
         pieces, _ = _within(self._ledger.lacking(kin, message.digest))
