@@ -351,7 +351,9 @@ class Fire:
         manager.restart()
         # Who asks a manager that has just started finds one that knows nothing yet.
         first = f"{manager.host}:{NODE_PORT}"
-        few = self.random.choice((0, 0, 2)) if len(self.nodes) < NODES_MAX else 0
+        few = (
+            self.random.choice((0, 0, 2)) if len(self.nodes) < NODES_MAX and manager.name != "stranger" else 0
+        )
         for _ in range(few):
             self._add_node(seeds=(first,))
         return (
