@@ -28,6 +28,8 @@ class NodePage:
         self._outbox = outbox
         self._last_heard: dict[str, float] = {}
         """When a running node of ours last gave a sign of life."""
+        self._aging: dict[str, tuple[float, float]] = {}
+        """`since` of a record of ours, and when that was by the clock that nobody sets."""
 
     def record(self, id_: str) -> NodeRecord | None:
         """What stands here about `id_`."""
@@ -51,6 +53,7 @@ class NodePage:
 
     def erase(self, id_: str, now: float) -> None:
         """Forget it."""
+        self._aging.pop(id_, None)
         self._group.ledger.delete(NODE + id_)
         self._registry.page_changed(self._group.name, (NODE + id_,), now)
 
@@ -136,7 +139,7 @@ class NodePage:
 
     def _age(self, id_: str, record: NodeRecord, now: float) -> None:
         """End rejoin windows, and forget what has been gone long enough, in the right order (rule I6)."""
-        age = self._group.wall(now) - record.since
+        age = self._age_of(id_, record, now)
         match record.state:
             case NodeState.REMOVED if record.seat and age > self._config.rejoin_window:
                 self.write(id_, replace(record, seat=False), now)
@@ -153,6 +156,14 @@ class NodePage:
                     self.write(id_, replace(record, seat=False, over_limit=False), now)
             case _:
                 pass
+
+    def _age_of(self, id_: str, record: NodeRecord, now: float) -> float:
+        """Seconds for which `record` has stood: a wall clock that is set changes none of them."""
+        since, at = self._aging.get(id_, (0.0, 0.0))
+        if since != record.since:
+            at = now - max(0.0, self._group.wall(now) - record.since)
+            self._aging[id_] = record.since, at
+        return now - at
 
     def mark_surplus(self, cap: int | None, now: float) -> dict[str, bool]:
         """Mark our nodes beyond the cap, and unmark those within it (rule A3); gives whom that changed."""
