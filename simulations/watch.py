@@ -271,7 +271,11 @@ class Watch:
 
     def _room(self, manager: SimManager) -> int:
         cap = manager.core.max_nodes
-        return 0 if cap is None else cap - manager.core.registry.used
+        if cap is None or manager.core.registry.used <= cap:
+            return 0
+        # When the grace of a dead manager's nodes ends, each judges from when it saw that one go.
+        alive = {manager.name, *(member.name for member in manager.core.group.kin())}
+        return cap - sum(view.seat for view in manager.core.registry.views() if view.manager in alive)
 
     def disturb(self) -> None:
         """Something happened after which the cap need not hold at once: an operator lowered it."""
