@@ -347,6 +347,7 @@ class Fire:
             return ""
         set_back = self.random.random() < 0.3
         if set_back:
+            manager.set_back = True
             manager.skew -= self.random.choice((2.0, 60.0, 86400.0))
         manager.restart()
         # Who asks a manager that has just started finds one that knows nothing yet.

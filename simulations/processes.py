@@ -76,6 +76,8 @@ class SimManager:
         self.conflicting = False
         """Whether it ended because another process of its name lives."""
         self.skew = skew
+        self.set_back = False
+        """Whether its host's clock ever went back."""
         self.starts = 0
         self.started = 0.0
         self.lines: list[tuple[float, str]] = []
@@ -120,6 +122,7 @@ class SimManager:
 
     def set_clock(self, skew: float) -> None:
         """Set the host's wall clock; the process finds out within a second."""
+        self.set_back = self.set_back or skew < self.skew
         self.skew = self.loop.skew = skew
         self.loop.later(self._chance.uniform(0.0, CLOCK_WATCHED_EVERY), self._watch_clock)
 
