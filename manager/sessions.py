@@ -199,9 +199,11 @@ class Sessions:
         assert session.hello is not None
         self._outbox.say(session.conn, Reported(number=report.number))
         record = self._page.record(session.id)
-        if session.admitted and self._by_id.get(session.id) is not session:
-            # The last of three processes of one id, when the first has answered for the second: asked anew.
-            self._outbox.say(session.conn, Behind(incarnation=self._registry.highest(session.id)[0]))
+        highest = self._registry.highest(session.id)
+        if session.admitted and (self._by_id.get(session.id) is not session or session.order < highest):
+            # The last of three processes of one id, when the first has answered for the second; or one with
+            # an old disk, welcomed before this manager took over its earlier page (rule I4): it goes above.
+            self._outbox.say(session.conn, Behind(incarnation=highest[0]))
             return
         if not session.admitted or record is None or record.order != session.order:
             return
