@@ -204,7 +204,8 @@ class Watch:
             if view.record.state in (NodeState.REFUSED, NodeState.CLAIMED, NodeState.MOVED):
                 continue
             before, writer = seen.get(view.id, ((0, 0), ""))
-            if view.record.order < before and not self._is_set_back(view.id) and writer not in aback:
+            excused = self._is_set_back(view.id) or writer in aback or self._is_stale(manager, view.manager)
+            if view.record.order < before and not excused:
                 self._fail(
                     f"{manager.name} shows {view.record.name} {view.state} at {view.record.incarnation}, "
                     f"after {before[0]}"
@@ -240,6 +241,14 @@ class Watch:
         if serial < seen.serial:
             self._fail(f"{manager.name} follows setting {serial}, after {seen.serial}")
         seen.serial = serial
+
+    def _is_stale(self, manager: SimManager, owner: str) -> bool:
+        """Whether the owner has written more than `manager`'s copy has."""
+        page = manager.core.group.ledger.pages[owner]
+        return any(
+            name == owner and (generation, written.version) > page.mark
+            for (name, generation), written in self._written.items()
+        )
 
     def _is_set_back(self, id_: str) -> bool:
         return any(id_ in node.disk.ids and (node.set_back or node.copied) for node in self._nodes)
