@@ -5,12 +5,15 @@ the default ports. Only processes that were started here are ever ended.
 """
 
 import asyncio
+import fcntl
+import functools
 import itertools
 import json
 import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.error
 import urllib.request
@@ -30,10 +33,23 @@ Answer = TypeVar("Answer")
 _blocks = itertools.count(1)
 
 
+@functools.cache
+def _second_number() -> int:
+    """Of 127.x.y.z, for this process alone until it ends: also beside another run of the tests."""
+    for number in range(16, 255):
+        lock = os.open(Path(tempfile.gettempdir()) / f"kcm-tests-127.{number}", os.O_CREAT | os.O_RDWR, 0o666)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(lock)
+        else:
+            return number
+    raise AssertionError("no free block of loopback addresses")
+
+
 def block() -> str:
     """The first three numbers of addresses that are this story's own."""
-    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:])
-    return f"127.{16 + worker}.{next(_blocks)}"
+    return f"127.{_second_number()}.{next(_blocks)}"
 
 
 def wait_for(condition: Callable[[], Answer], within: float, what: str) -> Answer:

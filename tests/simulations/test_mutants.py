@@ -192,7 +192,7 @@ MUTANTS = [
     Mutant(cut_without_order, 1),
     Mutant(late_duplicate_after_collection, 52),
     Mutant(reset_applied_partially, 1),
-    Mutant(late_reset_taken, 90, ("no_udp", "clog", "new_node", "kill_node")),
+    Mutant(late_reset_taken, 200, ("no_udp", "clog", "new_node", "kill_node")),
     Mutant(settings_not_copied, 6),
     Mutant(fresh_manager_admits, 5, ("restart_manager", "new_node")),
     Mutant(no_claims, 99),
