@@ -24,6 +24,12 @@ ENTRY_OVERHEAD = 16
 PAGE_BYTES_MAX = 8 * 2**20
 PAGE_BYTES_RESERVE = PAGE_BYTES_MAX // 16
 """Kept for entries that end something: a full page refuses newcomers, never a release."""
+PAGE_ENTRIES_MAX = 65_536
+"""Tombstones count too. What an entry takes in memory is a multiple of its bytes."""
+MESSAGE_ENTRIES_MAX = 2 * PAGE_ENTRIES_MAX
+"""In all pieces of one message."""
+PAGES_MAX = 1024
+"""Copies of others' pages; more are not taken."""
 TOMBSTONES_MAX = 4096
 """The owner collects the older half when it has more."""
 GENERATION_SHIFT = 24
@@ -182,6 +188,9 @@ class Ledger:
         entry = Entry(key, self.own.version + 1, value)
         if self.own.size + entry_bytes(entry) > bound:
             raise PageFull(f"the page holds {self.own.size} bytes, {bound} are allowed")
+        entries = PAGE_ENTRIES_MAX * bound // PAGE_BYTES_MAX
+        if key not in self.own.values and len(self.own.values) >= entries:
+            raise PageFull(f"the page holds {entries} entries, more are not allowed")
         self.own.store(entry)
         self._fingerprint = None
         return self.own.version
@@ -269,7 +278,8 @@ class Ledger:
     def apply(self, piece: Piece, unix_seconds: float) -> tuple[str, ...] | None:
         """Take `piece` of another's page: the keys that it changed, () where it brought nothing.
 
-        None where a gap keeps us from taking it: ask for what we lack. Raises `ValueError` for an absurd one.
+        None where a gap keeps us from taking it: ask for what we lack. Raises `ValueError` for an absurd one,
+        and for one that would make the page, or the number of pages, larger than any honest member's.
         """
         if (
             piece.generation > generation_at(unix_seconds, 0) + GENERATION_AHEAD_MAX
@@ -279,6 +289,10 @@ class Ledger:
         page = self._pages.get(piece.owner)
         if page is not None and Mark(piece.generation, piece.upto) <= page.mark:
             return ()
+        if page is None and len(self._pages) >= PAGES_MAX:
+            raise ValueError(f"one page more than {PAGES_MAX}")
+        follows = page is not None and page.generation == piece.generation and not piece.reset
+        self._check_bounds(page if follows else None, piece)
         if piece.reset or (piece.after == 0 and (page is None or page.generation < piece.generation)):
             return self._replace(page, piece)
         if page is None or page.generation < piece.generation or piece.after > page.version:
@@ -293,6 +307,18 @@ class Ledger:
         if SUCCEEDS in changed:
             changed += self._drop_former(page)
         return tuple(changed)
+
+    @staticmethod
+    def _check_bounds(page: Page | None, piece: Piece) -> None:
+        """Raises `ValueError` where `piece` would make `page`, None for a new one, larger than it may be."""
+        size, count = (0, 0) if page is None else (page.size, len(page.values))
+        for entry in piece.entries:
+            if page is None or entry.version > page.version:
+                old = None if page is None else page.values.get(entry.key)
+                size += entry_bytes(entry) - (0 if old is None else entry_bytes(old))
+                count += old is None
+        if size > PAGE_BYTES_MAX + PAGE_BYTES_RESERVE or count > PAGE_ENTRIES_MAX + TOMBSTONES_MAX:
+            raise ValueError("a page larger than its writer may make it")
 
     def _replace(self, old: Page | None, piece: Piece) -> tuple[str, ...]:
         page = Page(piece.owner, piece.generation)

@@ -9,13 +9,16 @@ from typing import Any, TypeAlias
 import msgpack
 
 from gossip.errors import WireError
-from gossip.ledger import KEY_CHARS_MAX, VALUE_BYTES_MAX, Digest, Entry, Mark, Piece
+from gossip.ledger import KEY_CHARS_MAX, MESSAGE_ENTRIES_MAX, VALUE_BYTES_MAX, Digest, Entry, Mark, Piece
 from gossip.ledger_messages import DigestIs, Heard, LedgerMessage, Pieces, Push, Sender, Summary, Sync
 
 PREFIX = b"K"
 NAME_BYTES_MAX = 255
 PIECES_MAX = 4096
+DIGEST_MAX = 4096
 FINGERPRINT_BYTES = 8
+_SMALL_ARRAY_MAX = 8
+"""Of those that are built in one go: an entry, a mark."""
 
 _Fields: TypeAlias = list[Any]
 
@@ -50,30 +53,53 @@ def encode_ledger(message: LedgerMessage) -> bytes:
 
 def decode_ledger(payload: bytes) -> LedgerMessage:
     """The message in `payload`, which starts with `PREFIX`; raises `WireError` for anything else."""
+    # Walked through and not built whole: a container is allocated as announced, whatever follows.
+    unpacker = msgpack.Unpacker(
+        max_buffer_size=max(len(payload), 1),
+        unicode_errors="surrogateescape",
+        max_array_len=_SMALL_ARRAY_MAX,
+        max_map_len=0,
+        max_ext_len=0,
+    )
+    unpacker.feed(payload[len(PREFIX) :])
     try:
-        fields = msgpack.unpackb(
-            payload[len(PREFIX) :], unicode_errors="surrogateescape", strict_map_key=True
-        )
-        match fields:
-            case [0, name, start, owner, generation, version, own_generation, own_version]:
-                own = Mark(_number(own_generation), _number(own_version))
-                return Heard(
-                    _sender(name, start), _name(owner), Mark(_number(generation), _number(version)), own
-                )
-            case [1, name, start, bytes(fingerprint)] if len(fingerprint) == FINGERPRINT_BYTES:
-                return Summary(_sender(name, start), fingerprint)
-            case [2, name, start, dict(digest)]:
-                return DigestIs(_sender(name, start), _digest(digest))
-            case [3, name, start, list(pieces)]:
-                return Push(_sender(name, start), _pieces(pieces))
-            case [4, name, start, dict(digest)]:
-                return Sync(_sender(name, start), _digest(digest))
-            case [5, name, start, dict(digest), list(pieces), bool(more)]:
-                return Pieces(_sender(name, start), _digest(digest), _pieces(pieces), more)
-            case _:
-                raise ValueError("no ledger message of this version")
-    except (ValueError, msgpack.UnpackException, RecursionError) as error:
-        raise WireError("bad_ledger", str(error)) from error
+        message = _message(unpacker)
+        if unpacker.tell() != len(payload) - len(PREFIX):
+            raise ValueError("bytes after the end")
+    except (ValueError, msgpack.UnpackException) as error:
+        raise WireError("bad_ledger", str(error) or type(error).__name__) from error
+    return message
+
+
+def _message(unpacker: Any) -> LedgerMessage:
+    length, kind = unpacker.read_array_header(), _number(unpacker.unpack())
+    sender = _sender(unpacker.unpack(), unpacker.unpack())
+    match kind, length:
+        case 0, 8:
+            owner, *marks = (unpacker.unpack() for _ in range(5))
+            generation, version, own_generation, own_version = map(_number, marks)
+            return Heard(sender, _name(owner), Mark(generation, version), Mark(own_generation, own_version))
+        case 1, 4:
+            fingerprint = unpacker.unpack()
+            if not isinstance(fingerprint, bytes) or len(fingerprint) != FINGERPRINT_BYTES:
+                raise ValueError(f"not a fingerprint of {FINGERPRINT_BYTES} bytes")
+            return Summary(sender, fingerprint)
+        case 2, 4:
+            return DigestIs(sender, _digest(unpacker))
+        case 3, 4:
+            return Push(sender, _pieces(unpacker))
+        case 4, 4:
+            return Sync(sender, _digest(unpacker))
+        case 5, 6:
+            return Pieces(sender, _digest(unpacker), _pieces(unpacker), _flag(unpacker.unpack()))
+        case _:
+            raise ValueError("no ledger message of this version")
+
+
+def _flag(value: object) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError("not a bool")
+    return value
 
 
 def _number(value: object) -> int:
@@ -92,35 +118,43 @@ def _name(value: object) -> str:
     return value
 
 
-def _digest(value: dict[Any, Any]) -> Digest:
+def _digest(unpacker: Any) -> Digest:
     digest: Digest = {}
-    for owner, mark in value.items():
-        if not isinstance(mark, list) or len(mark) != 2:
-            raise ValueError("a digest maps owners to [generation, version]")
-        digest[_name(owner)] = Mark(_number(mark[0]), _number(mark[1]))
+    for _ in range(_announced(unpacker.read_map_header(), DIGEST_MAX, "owners")):
+        owner = _name(unpacker.unpack())
+        match unpacker.unpack():
+            case [generation, version]:
+                digest[owner] = Mark(_number(generation), _number(version))
+            case _:
+                raise ValueError("a digest maps owners to [generation, version]")
     return digest
 
 
-def _pieces(value: list[Any]) -> tuple[Piece, ...]:
-    if len(value) > PIECES_MAX:
-        raise ValueError(f"more than {PIECES_MAX} pieces")
-    return tuple(_piece(fields) for fields in value)
+def _announced(count: int, most: int, what: str) -> int:
+    if count > most:
+        raise ValueError(f"{count} {what}, of {most} at most")
+    return count
 
 
-def _piece(fields: object) -> Piece:
-    match fields:
-        case [owner, generation, after, upto, floor, bool(reset), list(entries)]:
-            piece = Piece(
-                _name(owner),
-                _number(generation),
-                _number(after),
-                _number(upto),
-                _number(floor),
-                tuple(_entry(entry) for entry in entries),
-                reset,
-            )
-        case _:
-            raise ValueError("not a piece of a page")
+def _pieces(unpacker: Any) -> tuple[Piece, ...]:
+    room = MESSAGE_ENTRIES_MAX
+    pieces = []
+    for _ in range(_announced(unpacker.read_array_header(), PIECES_MAX, "pieces")):
+        piece = _piece(unpacker, room)
+        room -= len(piece.entries)
+        pieces.append(piece)
+    return tuple(pieces)
+
+
+def _piece(unpacker: Any, room: int) -> Piece:
+    if unpacker.read_array_header() != 7:
+        raise ValueError("not a piece of a page")
+    owner = _name(unpacker.unpack())
+    generation, after, upto, floor = (_number(unpacker.unpack()) for _ in range(4))
+    reset = _flag(unpacker.unpack())
+    count = _announced(unpacker.read_array_header(), room, "entries")
+    entries = tuple(_entry(unpacker.unpack()) for _ in range(count))
+    piece = Piece(owner, generation, after, upto, floor, entries, reset)
     previous = piece.after
     for entry in piece.entries:
         if not previous < entry.version <= piece.upto:

@@ -1,16 +1,20 @@
 """The ledger's laws: whatever is lost, doubled or late, copies that reconcile are equal, and never wrong."""
 
+import tracemalloc
 from random import Random
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gossip.errors import WireError
 from gossip.ledger import (
     GENERATION_AHEAD_MAX,
     NOTHING,
     PAGE_BYTES_MAX,
     PAGE_BYTES_RESERVE,
+    PAGE_ENTRIES_MAX,
+    PAGES_MAX,
     SUCCEEDS,
     TOMBSTONES_MAX,
     VALUE_BYTES_MAX,
@@ -276,3 +280,57 @@ ledger_messages = st.one_of(
 @given(ledger_messages)
 def test_decoding_a_ledger_message_undoes_encoding(message: LedgerMessage) -> None:
     assert decode_ledger(encode_ledger(message)) == message
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        b"K" + b"\xdd\xff\xff\xff\xff" * 1000,
+        b"K\x94\x03\xa1a\x00" + b"\x91" * 100_000,
+        b"K\x94\x03\xa1a\x00\xdd\x00\x0f\xff\xff",
+        b"K\x94\x02\xa1a\x00\xdf\x00\x0f\xff\xff",
+        b"K\x94\x02\xa1a\x00\x81\xa1b" + b"\xdd\x00\x0f\xff\xff" * 1000,
+        b"K\x94\x03\xa1a\x00\x91\x97\xa1b\x01\x00\x09\x00\xc2\xdd\x00\xff\xff\xff",
+    ],
+    ids=["arrays", "depth", "pieces", "owners", "a mark", "entries"],
+)
+def test_lying_lengths_and_depths_are_refused_before_anything_is_allocated(payload: bytes) -> None:
+    tracemalloc.start()
+    try:
+        with pytest.raises(WireError, match="bad_ledger"):
+            decode_ledger(payload)
+        assert tracemalloc.get_traced_memory()[1] < 2_000_000
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_piece_that_makes_a_page_larger_than_its_writer_may_is_refused() -> None:
+    owner, copy = Ledger("a", GENERATION), Ledger("b", GENERATION)
+    owner.put("k", b"1")
+    reconcile(copy, owner)
+    page, value = copy.pages["a"], bytes(VALUE_BYTES_MAX)
+    count = PAGE_BYTES_MAX // VALUE_BYTES_MAX + PAGE_BYTES_RESERVE // VALUE_BYTES_MAX
+    entries = tuple(Entry(f"x{at}", at + 2, value) for at in range(count))
+    with pytest.raises(ValueError, match="larger"):
+        copy.apply(Piece("a", GENERATION, 1, entries[-1].version, 0, entries), NOW)
+    assert copy.pages["a"] is page
+    assert page.version == 1
+
+
+def test_more_pages_than_a_group_has_are_not_taken() -> None:
+    copy = Ledger("b", GENERATION)
+    for number in range(PAGES_MAX - 1):
+        assert copy.apply(Piece(f"a{number}", GENERATION, 0, 1, 0, ()), NOW) == ()
+    with pytest.raises(ValueError, match="more than"):
+        copy.apply(Piece("one more", GENERATION, 0, 1, 0, ()), NOW)
+    assert copy.apply(Piece("a0", GENERATION, 1, 2, 0, ()), NOW) == ()
+
+
+def test_a_page_of_small_entries_is_full_by_their_number() -> None:
+    owner = Ledger("a", GENERATION)
+    for number in range(PAGE_ENTRIES_MAX * 15 // 16):
+        owner.put(f"{number:x}", b"")
+    with pytest.raises(PageFull, match="entries"):
+        owner.put("newcomer", b"")
+    owner.put("0", b"ended")
+    owner.put("release", b"", ends_something=True)
