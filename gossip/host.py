@@ -53,6 +53,7 @@ class GossipSockets(asyncio.DatagramProtocol):
         self.layers = layers
         self._nonces = Nonces(NONCES_MAX)
         self._held = 0
+        self._unpacking = asyncio.Lock()
         self._udp: asyncio.DatagramTransport | None = None
         self._tcp: asyncio.Server | None = None
         self._family = socket.AF_INET
@@ -183,7 +184,7 @@ class GossipSockets(asyncio.DatagramProtocol):
         self, reader: asyncio.StreamReader, host: str, *, answer: bool = False
     ) -> StreamMessage | None:
         """One message; None where the other side closes first. Raises `WireError`, `OSError`."""
-        parser = StreamReader(self.layers, answer=answer)
+        parser = StreamReader(self.layers, answer=answer, deferred=True)
         held = 0
         try:
             while data := await reader.read(_READ_BYTES):
@@ -193,6 +194,10 @@ class GossipSockets(asyncio.DatagramProtocol):
                     if self._held > HELD_BYTES_MAX and held > LITTLE_BYTES:
                         raise WireError("too_many_bytes", f"{self._held} bytes of unfinished streams")
                 message = parser.feed(data)
+                if parser.unpacks_next:
+                    # One at a time, and elsewhere: what strangers compress must not keep the loop.
+                    async with self._unpacking:
+                        message = await asyncio.to_thread(parser.feed, b"")
                 if message is not None:
                     for reason in parser.rejected:
                         self._rejected(reason, host)

@@ -69,6 +69,9 @@ from gossip.wire.seal import SEAL_OVERHEAD
 STREAM_BYTES_MAX: Final = 20 * 1024 * 1024
 """The most that one side may send, and the most it may announce inside a message."""
 
+PACKED_BYTES_MAX: Final = 4 * 1024 * 1024
+"""The most that a compressed message may have: unpacking takes a second for each 4 MiB."""
+
 UNPACKED_BYTES_MAX: Final = 40 * 1024 * 1024
 """The most that a compressed message may unpack to."""
 
@@ -154,12 +157,18 @@ class StreamReader:
     time it takes grows with the bytes, not with the pieces.
     """
 
-    def __init__(self, layers: Layers = PLAIN, *, answer: bool = False) -> None:
-        """`answer` says that it is the side that was connected to whose bytes are read."""
+    def __init__(self, layers: Layers = PLAIN, *, answer: bool = False, deferred: bool = False) -> None:
+        """`answer` says that it is the side that was connected to whose bytes are read.
+
+        `deferred`: do not unpack what is compressed by itself: see `unpacks_next`.
+        """
+        self.unpacks_next = False
+        """Whether a compressed message is whole, and `feed(b"")` will unpack it, which takes its time."""
         self.rejected: list[str] = []
         """The reason for each entry of a push/pull that was dropped; the others stand."""
         self._received = _Bytes()
         self._steps = _stream(self._received, self.rejected, layers, answer)
+        self._deferred = deferred
         self._ended = False
         self._most = STREAM_BYTES_MAX + (0 if layers is PLAIN else _HEADERS_MAX)
 
@@ -170,7 +179,10 @@ class StreamReader:
         room = self._most - len(self._received.data)
         self._received.data += data if len(data) <= room else memoryview(data)[:room]
         try:
-            next(self._steps)
+            if next(self._steps) is _UNPACKS_NEXT:
+                self.unpacks_next = self._deferred
+                if not self._deferred:
+                    next(self._steps)
         except StopIteration as stop:
             self._ended = True
             message: StreamMessage = stop.value
@@ -237,7 +249,10 @@ class _Bytes:
         return bytes(self.data[start : self._at])
 
 
-_Reader = Generator[None, None, StreamMessage]
+_UNPACKS_NEXT: Final = "unpacks next"
+
+_Reader = Generator[str | None, None, StreamMessage]
+"""Yields None where it needs more bytes."""
 
 
 def _stream(received: _Bytes, rejected: list[str], layers: Layers, answer: bool) -> _Reader:
@@ -251,7 +266,7 @@ def _stream(received: _Bytes, rejected: list[str], layers: Layers, answer: bool)
     if label and not labelled:
         raise WireError(LABELLED, "the stream is not labelled as those of our group")
     if kind == ENCRYPT:
-        return _whole((yield from _unsealed(received, layers)), rejected)
+        return (yield from _whole((yield from _unsealed(received, layers)), rejected))
     if kind == CRC:
         raise WireError(CRC_MISPLACED, "a checksum on a stream")
     if kind != COMPRESS and kind not in _READERS:
@@ -259,7 +274,7 @@ def _stream(received: _Bytes, rejected: list[str], layers: Layers, answer: bool)
     if layers.keyring is not None:
         raise WireError(PLAINTEXT, "the stream is in plain text, and there is a key")
     if kind == COMPRESS:
-        return _plain(_expanded((yield from received.value())), rejected)
+        return (yield from _packed((yield from received.value()), rejected))
     return (yield from _READERS[kind](received, rejected))
 
 
@@ -293,13 +308,20 @@ def _unsealed(received: _Bytes, layers: Layers) -> Generator[None, None, bytes]:
     return plain
 
 
-def _expanded(body: bytes) -> bytes:
-    return expand(read_compressed(unpack_body(body, COMPRESS_SHAPE)), UNPACKED_BYTES_MAX)
+def _packed(body: bytes, rejected: list[str]) -> _Reader:
+    """The message in the body of a compressed one."""
+    packed = read_compressed(unpack_body(body, COMPRESS_SHAPE))
+    if len(packed) > PACKED_BYTES_MAX:
+        raise WireError(TOO_BIG, f"{len(packed)} compressed bytes, of {PACKED_BYTES_MAX} at most")
+    yield _UNPACKS_NEXT
+    return _plain(expand(packed, UNPACKED_BYTES_MAX), rejected)
 
 
-def _whole(data: bytes, rejected: list[str]) -> StreamMessage:
+def _whole(data: bytes, rejected: list[str]) -> _Reader:
     """The message that `data` starts with, compressed or not."""
-    return _plain(_expanded(data[1:]) if data[:1] == bytes((COMPRESS,)) else data, rejected)
+    if data[:1] == bytes((COMPRESS,)):
+        return (yield from _packed(data[1:], rejected))
+    return _plain(data, rejected)
 
 
 def _plain(data: bytes, rejected: list[str]) -> StreamMessage:
