@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from gossip.ledger import Mark
-from gossip.messages import Address, Message, NodeName, State, StreamMessage
+from gossip.messages import Address, Incarnation, Message, NodeName, State, StreamMessage
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +57,13 @@ class NameConflict:
 
 
 @dataclass(frozen=True, slots=True)
+class CannotRefute:
+    """A member that we asked holds us for gone at `incarnation`, which we cannot outbid. Said once."""
+
+    incarnation: Incarnation
+
+
+@dataclass(frozen=True, slots=True)
 class OtherGroup:
     """`name` at `address` is a manager of another group, `group`: it is not let in. Said once for each."""
 
@@ -106,6 +113,14 @@ class Departed:
 
 Effect: TypeAlias = Send | OpenStream | Resolve
 Event: TypeAlias = (
-    MemberChanged | NameConflict | OtherGroup | PeerFailed | Rejected | PageChanged | FormerPage | Departed
+    MemberChanged
+    | NameConflict
+    | CannotRefute
+    | OtherGroup
+    | PeerFailed
+    | Rejected
+    | PageChanged
+    | FormerPage
+    | Departed
 )
 Output: TypeAlias = Effect | Event

@@ -58,6 +58,7 @@ class Group:
             came_later=self._came_later,
             group_of=self._kinship.other_group,
             tokens=tokens,
+            wall=self.wall,
             peers=peers,
             config=config,
             random=random,
@@ -232,9 +233,7 @@ class Group:
             if isinstance(item, MemberChanged):
                 self._serf.refresh()
                 came = item.after is State.ALIVE and item.before is not State.SUSPECT
-                member = self.swim.members.get(item.name)
-                if came and member is not None and self.is_kin(member):
-                    settled += map(self._complete, self._reconciler.met(member))
+                settled += map(self._complete, self._reconciler.member_changed(item.name, came=came))
         return settled
 
     def _complete(self, item: Output) -> Output:

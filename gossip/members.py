@@ -10,7 +10,7 @@ from gossip.suspicion import Suspicion
 
 @dataclass(slots=True)
 class Member:
-    """One entry. `changed` is when its state last changed, `heard` its last sign of life, in our seconds."""
+    """One entry. `changed` is when its state last changed, in our seconds."""
 
     name: NodeName
     address: Address
@@ -46,14 +46,24 @@ def takes_new_address(known: Member, claim: Alive) -> bool:
 
 
 class Members:
-    """The table by name, and a probe order over it in which each member comes once per cycle."""
+    """The table by name, and a probe order over it in which each member comes once per cycle.
+
+    What every packet asks (who is suspected, who is lost, who lives where) does not cost more with the size
+    of the table, which strangers may fill.
+    """
 
     def __init__(self, me: Member, random: Random) -> None:
         self.me = me
+        self.alive = 0
+        """How many others nobody suspects."""
+        self.suspects: dict[NodeName, Member] = {}
+        self.lost: dict[NodeName, Member] = {}
+        """Those who were declared dead, the longest dead first."""
         self._random = random
         self._by_name: dict[NodeName, Member] = {me.name: me}
         self._by_address: dict[Address, Member] = {}
         self._addresses_known = False
+        self._gone: dict[NodeName, Member] = {}
         self._order: list[NodeName] = []
         self._next = 0
 
@@ -67,16 +77,42 @@ class Members:
         return self._by_name.get(name)
 
     def add(self, member: Member) -> None:
-        """Enter a newcomer at a random place of the cycle."""
+        """Enter a newcomer, which is alive, at a random place of the cycle."""
         self._by_name[member.name] = member
-        self._addresses_known = False
+        self.alive += 1
+        self._by_address[member.address] = member
         self._order.append(member.name)
         other = self._random.randrange(len(self._order))
         self._order[-1], self._order[other] = self._order[other], self._order[-1]
 
-    def forget(self, name: NodeName) -> None:
-        del self._by_name[name]
+    def change(self, member: Member, state: State, now: float, suspicion: Suspicion | None = None) -> None:
+        """`member`, which is not we ourselves, is in `state` from `now` on."""
+        self.alive += (state is State.ALIVE) - (member.state is State.ALIVE)
+        for state_of, index in ((State.SUSPECT, self.suspects), (State.DEAD, self.lost)):
+            index.pop(member.name, None)
+            if state is state_of:
+                index[member.name] = member
+        self._gone.pop(member.name, None)
+        if state in (State.DEAD, State.LEFT):
+            self._gone[member.name] = member
+            self._addresses_known = False
+        else:
+            self._by_address[member.address] = member
+        member.state, member.changed, member.suspicion = state, now, suspicion
+
+    def move(self, member: Member, address: Address) -> None:
+        """`member` has another address."""
+        member.address = address
         self._addresses_known = False
+
+    def longest_gone(self) -> Member | None:
+        """Of those who are dead or left, the one that is so for the longest time."""
+        return next(iter(self._gone.values()), None)
+
+    def forget(self, name: NodeName) -> None:
+        """Strike out a member that is gone."""
+        del self._by_name[name], self._gone[name]
+        self.lost.pop(name, None)
         at = self._order.index(name)
         del self._order[at]
         if at < self._next:
@@ -89,10 +125,6 @@ class Members:
     def present(self) -> list[Member]:
         """The others that count as running."""
         return [member for member in self.others() if member.present]
-
-    def addresses_changed(self) -> None:
-        """A member has another address, or counts as running where it did not before."""
-        self._addresses_known = False
 
     def at(self, address: Address) -> Member | None:
         """The member that counts as running there; it may be we ourselves."""

@@ -14,6 +14,7 @@ from gossip.errors import WireError
 from gossip.kinship import Kinship
 from gossip.ledger import (
     GENERATION_SHIFT,
+    MESSAGE_ENTRIES_MAX,
     NOTHING,
     Digest,
     Ledger,
@@ -23,7 +24,7 @@ from gossip.ledger import (
     generation_above,
     split,
 )
-from gossip.ledger_messages import DigestIs, Heard, LedgerMessage, Pieces, Push, Summary, Sync
+from gossip.ledger_messages import DigestIs, Heard, LedgerMessage, Pieces, Push, Sender, Summary, Sync
 from gossip.members import Member, Members
 from gossip.messages import NodeName, StreamMessage, User
 from gossip.wire.ledger import decode_ledger, encode_ledger
@@ -37,6 +38,10 @@ _DIGEST_ENTRIES_MAX = 24
 _FAN_OUT_MAX = 32
 """So many are told of news directly; the others hear by reconciling."""
 _STREAM_BYTES_MAX = 12 * 2**20
+KIN_MAX = 128
+"""Without a key anybody can claim to be thousands of managers: more are members, and no kin."""
+_SYNCS_MAX = 8
+"""Exchanges that we begin at once; whoever has to wait is found by a summary later."""
 
 
 @dataclass(slots=True)
@@ -77,13 +82,31 @@ class Reconciler:
         self._config = config
         self._random = random
         self._wall = wall
+        self._kin: dict[NodeName, Member] = {}
         self._readers: dict[NodeName, _Reader] = {}
         self._syncs: dict[int, NodeName] = {}
         self._summary_at = now + random.uniform(0, config.probe_interval)
 
     def kin(self) -> list[Member]:
         """The other members of our group that count as running."""
-        return [member for member in self._members.present() if self._kinship.is_kin(member)]
+        return list(self._kin.values())
+
+    def is_kin(self, member: Member) -> bool:
+        """Whether `member` counts as running and is of our group."""
+        return member.name in self._kin
+
+    def member_changed(self, name: NodeName, *, came: bool) -> list[Output]:
+        """What is known of `name` is new; `came`: it runs, and did not before."""
+        member = self._members.get(name)
+        if member is None or not member.present or not self._kinship.is_kin(member):
+            self._kin.pop(name, None)
+            self._readers.pop(name, None)
+            return []
+        if name not in self._kin and len(self._kin) >= KIN_MAX:
+            return [Rejected("too_many_managers")]
+        met = came or name not in self._kin
+        self._kin[name] = member
+        return self._met(member) if met else []
 
     # News
 
@@ -110,7 +133,7 @@ class Reconciler:
             return False
         return reader.own.version == 0 or (page is not None and page.mark >= reader.own)
 
-    def met(self, member: Member) -> list[Output]:
+    def _met(self, member: Member) -> list[Output]:
         """A kin came, or came back: nothing is known of how far it is."""
         self._readers[member.name] = _Reader()
         if self._me.name < member.name or not self.reconciled:
@@ -130,8 +153,7 @@ class Reconciler:
             self._summary_at = now + self._config.probe_interval
             for owner in self._ledger.former:
                 # It runs again, and has not taken over all that we kept for it.
-                member = self._members.get(owner)
-                if member is not None and member.present and self._kinship.is_kin(member):
+                if (member := self._kin.get(owner)) is not None:
                     output += self._sync(member)
             kin = self.kin()
             if kin:
@@ -168,10 +190,15 @@ class Reconciler:
 
     # What arrives
 
+    def _who(self, sender: Sender) -> Member | None:
+        """The kin that signs so; None for a stranger."""
+        member = self._kinship.who(sender, self._members)
+        return member if member is not None and self.is_kin(member) else None
+
     def received(self, payload: bytes, now: float) -> list[Output]:
         """A message of the ledger by UDP, or by a stream that wants no answer. Raises `WireError`."""
         message = decode_ledger(payload)
-        member = self._kinship.who(message.sender, self._members)
+        member = self._who(message.sender)
         if member is None:
             return [Rejected("ledger_from_stranger")]
         match message:
@@ -193,7 +220,7 @@ class Reconciler:
         message = decode_ledger(payload)
         if not isinstance(message, Sync):
             return None, self.received(payload, now)
-        member = self._kinship.who(message.sender, self._members)
+        member = self._who(message.sender)
         if member is None:
             return None, [Rejected("ledger_from_stranger")]
         output = self._read_digest(member.name, message.digest)
@@ -213,7 +240,7 @@ class Reconciler:
             message = decode_ledger(answer.payload)
         except WireError as error:
             return [Rejected(error.reason)]
-        member = self._kinship.who(message.sender, self._members)
+        member = self._who(message.sender)
         if not isinstance(message, Pieces) or member is None or member.name != kin:
             return [Rejected("unexpected_message")]
         generation = self._ledger.own.generation
@@ -230,7 +257,8 @@ class Reconciler:
 
     def _sync(self, member: Member) -> list[Output]:
         """Reconcile with `member` by TCP, unless that is under way."""
-        if member.name in self._syncs.values() or self.closed:
+        under_way = self._syncs.values()
+        if member.name in under_way or len(under_way) >= _SYNCS_MAX or self.closed:
             return []
         token = next(self._tokens)
         self._syncs[token] = member.name
@@ -315,9 +343,10 @@ class Reconciler:
 
 def _within(pieces: list[Piece]) -> tuple[tuple[Piece, ...], bool]:
     """As many of `pieces` as one stream carries, at least one, and whether there are more."""
-    size = 0
+    size = count = 0
     for at, piece in enumerate(pieces):
         size += sum(map(entry_bytes, piece.entries))
-        if at and size > _STREAM_BYTES_MAX:
+        count += len(piece.entries)
+        if at and (size > _STREAM_BYTES_MAX or count > MESSAGE_ENTRIES_MAX):
             return tuple(pieces[:at]), True
     return tuple(pieces), False

@@ -5,13 +5,15 @@ the dead never heals. Here every configured peer that is no live member is tried
 to `peer_retry_max`, its name looked up afresh each time, and the lost members in turn.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from math import inf
 from random import Random
 
 from gossip.config import GossipConfig
 from gossip.members import Member
-from gossip.messages import Address
+from gossip.messages import Address, NodeName
 
 _LOST_RECENTLY = 60.0
 _LOST_LONG_AGO_FACTOR = 3.0
@@ -98,12 +100,12 @@ class Rejoin:
         """Whether some configured peer is, or may turn out to be, somebody else."""
         return any(not state.tried or state.failures or state.met for state in self._peers.values())
 
-    def due_lost(self, lost: list[Member], now: float) -> Member | None:
+    def due_lost(self, lost: Mapping[NodeName, Member], now: float) -> Member | None:
         """The lost member whose turn it is, if one is due."""
         if not lost or now < self._lost_at:
             return None
         self._turn += 1
-        member = lost[self._turn % len(lost)]
+        member = lost[next(islice(lost, self._turn % len(lost), None))]
         factor = 1.0 if now - member.changed < _LOST_RECENTLY else _LOST_LONG_AGO_FACTOR
         self._lost_at = now + self._config.rejoin_interval * factor * self._random.uniform(0.75, 1.25)
         return member

@@ -81,16 +81,23 @@ class Serf:
         self._swim = swim
         self._clock = LamportClock()
         self._seen = Seen()
-        self.state = b""
-        """Our part of a push/pull."""
-        self.refresh()
+        self._state: bytes | None = None
 
     def refresh(self) -> None:
         """Members or intents have changed: so does `state`."""
-        members = list(self._swim.members)
-        times = tuple((member.name, self._clock.status.get(member.name, 0)) for member in members)
-        left = tuple(member.name for member in members if member.state is State.LEFT)
-        self.state = encode_serf(SerfState(self._clock.time, times, left))
+        self._state = None
+
+    @property
+    def state(self) -> bytes:
+        """Our part of a push/pull."""
+        if self._state is None:
+            members = list(self._swim.members)
+            status = {member.name: self._clock.status.get(member.name, 0) for member in members}
+            # Who was forgotten is forgotten here too.
+            self._clock.status = {name: ltime for name, ltime in status.items() if ltime}
+            left = tuple(member.name for member in members if member.state is State.LEFT)
+            self._state = encode_serf(SerfState(self._clock.time, tuple(status.items()), left))
+        return self._state
 
     def leave_intent(self) -> LeaveIntent:
         """What has to be told before we leave, with a time that overrides every other."""
@@ -103,9 +110,10 @@ class Serf:
             case LeaveIntent() | JoinIntent():
                 return self._intent(message, payload, now)
             case SerfOther(kind):
-                if kind in _PASSED_ON and (digest := self._seen.news(payload)) is not None:
-                    self._swim.broadcasts.queue(("serf", digest), User(payload))
-                return []
+                digest = self._seen.news(payload) if kind in _PASSED_ON else None
+                if digest is None or self._swim.pass_on(digest, User(payload)):
+                    return []
+                return [Rejected("too_many_to_pass_on")]
             case SerfState():
                 return [Rejected("unexpected_message")]
 

@@ -10,6 +10,7 @@ from typing import assert_never
 from gossip.broadcasts import Broadcasts, transmit_limit
 from gossip.config import GossipConfig
 from gossip.effects import (
+    CannotRefute,
     MemberChanged,
     NameConflict,
     OpenStream,
@@ -20,6 +21,7 @@ from gossip.effects import (
     Resolve,
     Send,
 )
+from gossip.incarnations import is_plausible
 from gossip.members import Member, Members, takes_new_address
 from gossip.messages import (
     OUR_VERSIONS,
@@ -38,6 +40,7 @@ from gossip.messages import (
     State,
     StreamMessage,
     Suspect,
+    User,
     Versions,
 )
 from gossip.probe import Prober
@@ -46,6 +49,7 @@ from gossip.suspicion import Suspicion, confirmations_wanted, suspicion_bounds
 from gossip.wire import COMPOUND_OVERHEAD, INCARNATION_LIMIT, PART_OVERHEAD, PARTS_MAX, encode_message
 
 _CONFLICTS_KEPT = 256
+_ABSURD = "absurd_incarnation"
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +92,7 @@ class Swim:
         came_later: Callable[[bytes], bool],
         group_of: Callable[[bytes], str | None],
         tokens: Iterator[int],
+        wall: Callable[[float], float],
         peers: tuple[str, ...],
         config: GossipConfig,
         random: Random,
@@ -96,7 +101,7 @@ class Swim:
         """`came_later(meta)`: whether we started after the process of our own name with that `meta`.
 
         `group_of(meta)`: the other group that a member with that `meta` belongs to; None for one of ours, and
-        for an agent, which belongs to none.
+        for an agent, which belongs to none. `wall(now)` gives seconds since 1970.
         """
         me = Member(name, address, meta, OUR_VERSIONS, incarnation, State.ALIVE, now)
         self.name = name
@@ -110,12 +115,19 @@ class Swim:
         self._came_later = came_later
         self._group_of = group_of
         self._tokens = tokens
+        self._wall = wall
         self._streams: dict[int, _Join | _ConflictCheck] = {}
         self.prober = Prober(
             members=self.members, send=self._send, tokens=tokens, config=config, random=random, now=now
         )
         self._gossiped = -inf
         self._push_pull_at = now + config.push_pull_interval * random.uniform(1, 2)
+        self._suspicions_end = inf
+        """No suspicion ends before; by how many could confirm, which `_confirmers` was then."""
+        self._confirmers = 0
+        self._asked = -inf
+        """When we last asked somebody whether it is at an absurd incarnation."""
+        self._cannot_refute = False
         self._conflicts: OrderedDict[tuple[NodeName, Address], None] = OrderedDict()
 
     # What arrives
@@ -171,7 +183,7 @@ class Swim:
                 return [NameConflict(self.name, address, ours=True)] if lives else []
             case _Join(address, peer):
                 incarnation = self._me.incarnation
-                output = self._merge(answer, now) if isinstance(answer, PushPull) else []
+                output = self._merge(answer, now, said_by=address) if isinstance(answer, PushPull) else []
                 if self._me.incarnation != incarnation:
                     # It holds us for gone, and may not be among those whom we gossip to.
                     output.append(Send(address, (self._me.alive(),)))
@@ -199,10 +211,12 @@ class Swim:
         """The latest time at which `tick` wants to be called."""
         deadlines = [self.prober.next_deadline(), self._push_pull_at]
         if not self.leaving:
-            deadlines.append(self.rejoin.next_deadline(bool(self._lost())))
+            deadlines.append(self.rejoin.next_deadline(bool(self.members.lost)))
         if self.broadcasts:
             deadlines.append(self._gossip_at())
-        deadlines += [self._suspicion_ends(member) for member in self._suspects()]
+        if self._confirmers_now() != self._confirmers:
+            self._find_first_end()
+        deadlines.append(self._suspicions_end)
         return min(deadlines)
 
     def tick(self, now: float) -> list[Output]:
@@ -239,47 +253,56 @@ class Swim:
         What the others sent meanwhile waits in our sockets, so we listen before we judge.
         """
         self.prober.excuse(late)
-        for member in self._suspects():
+        for member in self.members.suspects.values():
             assert member.suspicion is not None
             member.suspicion.started += late
+        self._suspicions_end += late
 
     # Claims
 
-    def _alive(self, claim: Alive, now: float) -> list[Output]:
+    def _alive(self, claim: Alive, now: float, *, first_hand: bool = False) -> list[Output]:
         if claim.node == self.name:
-            return self._alive_about_us(claim)
+            return self._alive_about_us(claim, now, first_hand=first_hand)
         if not understands_us(claim.versions):
             return [Rejected("versions")]
         if (group := self._group_of(claim.meta)) is not None:
             return self._stranger(claim, group)
         member = self.members.get(claim.node)
+        if member is not None:
+            if claim.address != member.address:
+                if not takes_new_address(member, claim):
+                    return self._conflict(claim) if member.present else []
+            elif claim.incarnation <= member.incarnation:
+                return []
+        if not self._is_plausible(claim.incarnation, member, now, first_hand=first_hand):
+            return self._ask_whether(claim, now)
         if member is None:
-            if len(self.members) >= self._config.members_max:
-                return [Rejected("too_many_members")]
-            member = Member(
-                claim.node, claim.address, claim.meta, claim.versions, claim.incarnation, State.ALIVE, now
-            )
-            self.members.add(member)
-            self._broadcast(claim)
-            return [MemberChanged(claim.node, None, State.ALIVE, "joined")]
-        if claim.address != member.address:
-            if not takes_new_address(member, claim):
-                return self._conflict(claim) if member.present else []
-        elif claim.incarnation <= member.incarnation:
-            return []
+            return self._newcomer(claim, now)
         before = member.state
         news = before is not State.ALIVE or claim.meta != member.meta or claim.address != member.address
-        member.suspicion = None
-        member.address, member.meta, member.versions = claim.address, claim.meta, claim.versions
-        member.incarnation = claim.incarnation
-        self.members.addresses_changed()
+        if claim.address != member.address:
+            self.members.move(member, claim.address)
+        member.meta, member.versions, member.incarnation = claim.meta, claim.versions, claim.incarnation
         if before is not State.ALIVE:
-            member.state, member.changed = State.ALIVE, now
+            self.members.change(member, State.ALIVE, now)
         self._broadcast(claim)
         why = "came back" if before in (State.DEAD, State.LEFT) else "refuted" if news else "said so"
         return [MemberChanged(claim.node, before, State.ALIVE, why)] if news else []
 
-    def _alive_about_us(self, claim: Alive) -> list[Output]:
+    def _newcomer(self, claim: Alive, now: float) -> list[Output]:
+        if len(self.members) >= self._config.members_max:
+            gone = self.members.longest_gone()
+            if gone is None:
+                return [Rejected("too_many_members")]
+            self.members.forget(gone.name)
+        member = Member(
+            claim.node, claim.address, claim.meta, claim.versions, claim.incarnation, State.ALIVE, now
+        )
+        self.members.add(member)
+        self._broadcast(claim)
+        return [MemberChanged(claim.node, None, State.ALIVE, "joined")]
+
+    def _alive_about_us(self, claim: Alive, now: float, *, first_hand: bool) -> list[Output]:
         if self.leaving:
             return []
         if claim.address != self._me.address:
@@ -288,7 +311,22 @@ class Swim:
             return []
         if claim.incarnation == self._me.incarnation and claim.meta == self._me.meta:
             return []
-        return self._refute(claim.incarnation)
+        return self._refute(claim.incarnation, now, first_hand=first_hand)
+
+    def _is_plausible(
+        self, claimed: Incarnation, member: Member | None, now: float, *, first_hand: bool = False
+    ) -> bool:
+        known = 0 if member is None else member.incarnation
+        return is_plausible(claimed, known, self._wall(now), first_hand=first_hand)
+
+    def _ask_whether(self, claim: Alive, now: float) -> list[Output]:
+        """Forged, or by a clock that is wrong, its or ours: whoever is there may say so itself."""
+        output: list[Output] = [Rejected(_ABSURD)]
+        if not self.leaving and now - self._asked >= self._config.probe_interval:
+            # One at a time: who forges thousands makes us no flood of connections.
+            self._asked = now
+            output.append(self._exchange(claim.address, None, join=False))
+        return output
 
     def _stranger(self, claim: Alive, group: str) -> list[Output]:
         """A manager of another group, by an address that changed hands or an agent in both: never let in."""
@@ -320,14 +358,17 @@ class Swim:
             output.append(OpenStream(token, claim.address, Ping(self.prober.next_number(), self.name), 2.0))
         return output
 
-    def _suspect(self, claim: Suspect, now: float) -> list[Output]:
+    def _suspect(self, claim: Suspect, now: float, *, first_hand: bool = False) -> list[Output]:
         if claim.node == self.name:
-            return self._refute_if_current(claim.incarnation)
+            return self._refute_if_current(claim.incarnation, now, first_hand=first_hand)
         member = self.members.get(claim.node)
         if member is None or claim.incarnation < member.incarnation:
             return []
+        if not self._is_plausible(claim.incarnation, member, now):
+            return [Rejected(_ABSURD)]
         if member.suspicion is not None:
             if member.suspicion.confirm(claim.accuser):
+                self._suspicions_end = min(self._suspicions_end, self._suspicion_ends(member))
                 self._broadcast(claim)
             return []
         if member.state is not State.ALIVE:
@@ -339,40 +380,50 @@ class Swim:
             self._config.probe_interval,
         )
         most = max(0, self._config.suspicion_mult - 2)
-        member.state, member.changed, member.incarnation = State.SUSPECT, now, claim.incarnation
-        member.suspicion = Suspicion(claim.incarnation, now, most, shortest, longest, {claim.accuser})
+        suspicion = Suspicion(claim.incarnation, now, most, shortest, longest, {claim.accuser})
+        member.incarnation = claim.incarnation
+        self.members.change(member, State.SUSPECT, now, suspicion)
+        self._suspicions_end = min(self._suspicions_end, self._suspicion_ends(member))
         self._broadcast(claim)
         if claim.accuser != self.name:
             self.prober.accused = claim.node
         return [MemberChanged(claim.node, State.ALIVE, State.SUSPECT, f"no answer to {claim.accuser}")]
 
-    def _suspects(self) -> list[Member]:
-        return [member for member in self.members if member.suspicion is not None]
+    def _confirmers_now(self) -> int:
+        """How many confirmations a suspicion can get and waits for."""
+        return confirmations_wanted(self.members.alive, self._config.suspicion_mult)
 
     def _suspicion_ends(self, member: Member) -> float:
         """When `member` is given up: the sooner the more confirm it, and soonest where nobody could."""
         assert member.suspicion is not None
-        confirmers = sum(other.state is State.ALIVE and other is not self._me for other in self.members)
-        return member.suspicion.deadline(confirmations_wanted(confirmers, self._config.suspicion_mult))
+        return member.suspicion.deadline(self._confirmers_now())
+
+    def _find_first_end(self) -> None:
+        self._confirmers = self._confirmers_now()
+        self._suspicions_end = min(map(self._suspicion_ends, self.members.suspects.values()), default=inf)
 
     def _tick_suspicions(self, now: float) -> list[Output]:
+        if self._confirmers_now() == self._confirmers and now < self._suspicions_end:
+            return []
         output: list[Output] = []
-        for member in self._suspects():
+        for member in list(self.members.suspects.values()):
             if self._suspicion_ends(member) <= now:
                 output += self._dead(Dead(member.name, member.incarnation, self.name), now)
+        self._find_first_end()
         return output
 
-    def _dead(self, claim: Dead, now: float) -> list[Output]:
+    def _dead(self, claim: Dead, now: float, *, first_hand: bool = False) -> list[Output]:
         if claim.node == self.name:
-            return [] if self.leaving else self._refute_if_current(claim.incarnation)
+            return self._refute_if_current(claim.incarnation, now, first_hand=first_hand)
         member = self.members.get(claim.node)
         if member is None or claim.incarnation < member.incarnation or not member.present:
             return []
+        if not self._is_plausible(claim.incarnation, member, now):
+            return [Rejected(_ABSURD)]
         before = member.state
         left = claim.accuser == claim.node
-        member.suspicion = None
         member.incarnation = claim.incarnation
-        member.state, member.changed = State.LEFT if left else State.DEAD, now
+        self.members.change(member, State.LEFT if left else State.DEAD, now)
         self._broadcast(claim)
         why = "left" if left else f"no refutation reached {claim.accuser}"
         return [MemberChanged(claim.node, before, member.state, why)]
@@ -382,18 +433,21 @@ class Swim:
         member = self.members.get(name)
         if member is None or member.state is not State.DEAD:
             return []
-        member.state, member.changed = State.LEFT, now
+        self.members.change(member, State.LEFT, now)
         return [MemberChanged(name, State.DEAD, State.LEFT, "declared gone by an operator")]
 
-    def _refute_if_current(self, incarnation: Incarnation) -> list[Output]:
+    def _refute_if_current(self, incarnation: Incarnation, now: float, *, first_hand: bool) -> list[Output]:
         if self.leaving or incarnation < self._me.incarnation:
             return []
-        return self._refute(incarnation)
+        return self._refute(incarnation, now, first_hand=first_hand)
 
-    def _refute(self, accused: Incarnation) -> list[Output]:
+    def _refute(self, accused: Incarnation, now: float, *, first_hand: bool) -> list[Output]:
         incarnation = max(self._me.incarnation, accused) + 1
-        if incarnation >= INCARNATION_LIMIT:
-            return [Rejected("absurd_incarnation")]
+        plausible = self._is_plausible(accused, self._me, now, first_hand=first_hand)
+        if not plausible or incarnation >= INCARNATION_LIMIT:
+            # Who is honest does not take it either; it matters where somebody has.
+            said, self._cannot_refute = self._cannot_refute, self._cannot_refute or first_hand
+            return [Rejected(_ABSURD), *([CannotRefute(accused)] if first_hand and not said else [])]
         self._me.incarnation = incarnation
         self.prober.awareness.add(1)
         self._broadcast(self._me.alive())
@@ -404,16 +458,22 @@ class Swim:
     def _broadcast(self, message: Alive | Suspect | Dead) -> None:
         self.broadcasts.queue(("member", message.node), message)
 
+    def pass_on(self, digest: str, message: User) -> bool:
+        """Tell others what is none of our business; false where it cannot be."""
+        return self.broadcasts.pass_on(digest, message, self._room())
+
+    def _room(self) -> int:
+        """For the messages of a packet that has more than one."""
+        return self._config.packet_bytes_max - COMPOUND_OVERHEAD
+
     def _limit(self) -> int:
         return transmit_limit(len(self.members), self._config.retransmit_mult)
 
     def _send(self, address: Address, message: Message) -> Send:
-        """`message`, and what news fits beside it."""
-        if not self.broadcasts:
+        """`message`, and what news fits beside it where a member lives: strangers would use it up."""
+        if not self.broadcasts or self.members.at(address) is None:
             return Send(address, (message,))
-        room = (
-            self._config.packet_bytes_max - COMPOUND_OVERHEAD - PART_OVERHEAD - len(encode_message(message))
-        )
+        room = self._room() - PART_OVERHEAD - len(encode_message(message))
         news = self.broadcasts.take(room, PART_OVERHEAD, self._limit(), PARTS_MAX - 1)
         return Send(address, (message, *news))
 
@@ -430,8 +490,11 @@ class Swim:
         ]
         output: list[Output] = []
         for member in self.members.sample(self._config.gossip_nodes, candidates):
-            room = self._config.packet_bytes_max - COMPOUND_OVERHEAD
-            news = self.broadcasts.take(room, PART_OVERHEAD, self._limit(), PARTS_MAX)
+            # What is told to the dead is told to nobody.
+            counted = member.present
+            news = self.broadcasts.take(
+                self._room(), PART_OVERHEAD, self._limit(), PARTS_MAX, counted=counted
+            )
             if not news:
                 break
             output.append(Send(member.address, tuple(news)))
@@ -459,33 +522,35 @@ class Swim:
     def _join(self, address: Address, peer: str) -> OpenStream:
         return self._exchange(address, peer, join=True)
 
-    def _merge(self, other: PushPull, now: float) -> list[Output]:
+    def _merge(self, other: PushPull, now: float, said_by: Address | None = None) -> list[Output]:
+        """`said_by`: where we asked for `other`, so that what it says of itself and of us is first-hand."""
         output: list[Output] = []
         for entry in other.members:
+            first_hand = said_by is not None and (entry.address == said_by or entry.name == self.name)
             match entry.state:
                 case State.ALIVE:
                     claim = Alive(entry.name, entry.incarnation, entry.address, entry.meta, entry.versions)
-                    output += self._alive(claim, now)
+                    output += self._alive(claim, now, first_hand=first_hand)
                 case State.LEFT:
-                    output += self._dead(Dead(entry.name, entry.incarnation, entry.name), now)
+                    left = Dead(entry.name, entry.incarnation, entry.name)
+                    output += self._dead(left, now, first_hand=first_hand)
                 case State.SUSPECT | State.DEAD:
                     # Second-hand death is only a suspicion: whoever lives can still refute it.
-                    output += self._suspect(Suspect(entry.name, entry.incarnation, self.name), now)
+                    accused = Suspect(entry.name, entry.incarnation, self.name)
+                    output += self._suspect(accused, now, first_hand=first_hand)
         return output
 
     # Coming back
-
-    def _lost(self) -> list[Member]:
-        return [m for m in self.members.others() if m.state is State.DEAD]
 
     def _tick_rejoin(self, now: float) -> list[Output]:
         if self.leaving:
             return []
         output: list[Output] = [Resolve(peer) for peer in self.rejoin.due_peers(now)]
-        member = self.rejoin.due_lost(self._lost(), now)
+        member = self.rejoin.due_lost(self.members.lost, now)
         if member is not None:
             output.append(self._exchange(member.address, None, join=True))
-        for member in self.members.others():
-            if not member.present and now - member.changed > self._config.gone_kept:
-                self.members.forget(member.name)
+        gone = self.members.longest_gone()
+        while gone is not None and now - gone.changed > self._config.gone_kept:
+            self.members.forget(gone.name)
+            gone = self.members.longest_gone()
         return output

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from math import inf
 
 from gossip.effects import (
+    CannotRefute,
     Departed,
     FormerPage,
     MemberChanged,
@@ -22,6 +23,7 @@ from gossip.effects import (
     Send,
 )
 from gossip.group import Group
+from gossip.ledger import VALUE_BYTES_MAX
 from gossip.messages import Address, Message, State, StreamMessage
 from manager.effects import Level, ManagerEffect, Stop
 from manager.outbox import Outbox
@@ -222,6 +224,12 @@ class Manager:
                     self._outbox.log(Level.WARNING, text)
                 case OtherGroup(name, address, group):
                     self._outbox.log(Level.WARNING, self._stranger(name, address, group))
+                case CannotRefute(incarnation):
+                    text = (
+                        f"a member takes us for gone at incarnation {incarnation}, which no clock has: "
+                        "restart this manager under another --name, or the members that list it so"
+                    )
+                    self._outbox.log(Level.ERROR, text)
                 case NameConflict(name, address, ours=True):
                     text = f"another manager named {name} runs at {address}: give this one another by --name"
                     self._outbox.add(Stop(2, text))
@@ -272,7 +280,10 @@ class Manager:
     def _see_members(self, now: float) -> None:
         """Say whom we see alive, and derive what follows from what all say (rule I7)."""
         kin = sorted(self.group.kin(), key=lambda member: member.name)
-        packed = pack_names([member.name for member in kin])
+        names = [member.name for member in kin]
+        while len(packed := pack_names(names)) > VALUE_BYTES_MAX:
+            # Only strangers' names are that long.
+            names.pop()
         if self.group.ledger.own.get(SEES) != packed:
             self.group.ledger.put(SEES, packed, ends_something=True)
         alive = {self.name, *(member.name for member in kin)}

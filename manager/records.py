@@ -157,7 +157,7 @@ def _sortable(value: object) -> str:
 
 
 def pack_names(names: list[str]) -> bytes:
-    packed: bytes = msgpack.packb(names)
+    packed: bytes = msgpack.packb(names, unicode_errors="surrogateescape")
     return packed
 
 

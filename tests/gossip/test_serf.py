@@ -25,6 +25,7 @@ class Agent:
             came_later=lambda meta: False,
             group_of=lambda meta: None,
             tokens=count(1),
+            wall=lambda now: 1.8e9 + now,
             peers=(),
             config=LAN,
             random=Random(1),

@@ -7,6 +7,7 @@ import pytest
 
 from gossip.config import LAN
 from gossip.effects import (
+    CannotRefute,
     MemberChanged,
     NameConflict,
     OpenStream,
@@ -17,6 +18,7 @@ from gossip.effects import (
     Resolve,
     Send,
 )
+from gossip.incarnations import AHEAD_MAX
 from gossip.messages import (
     Ack,
     Address,
@@ -35,6 +37,7 @@ from gossip.messages import (
 from gossip.swim import Swim
 from gossip.wire import encode_packet
 
+WALL = 1_800_000_000.0
 ME = Address("10.0.0.1", 7946)
 
 
@@ -52,6 +55,7 @@ def swim(*others: str, peers: tuple[str, ...] = (), came_later: bool = False, se
         came_later=lambda meta: came_later,
         group_of=lambda meta: "green" if meta == b"green" else None,
         tokens=count(1),
+        wall=lambda now: WALL + now,
         peers=peers,
         config=LAN,
         random=Random(seed),
@@ -295,10 +299,97 @@ def test_an_old_accusation_about_us_is_ignored() -> None:
     assert told(core) == []
 
 
-def test_an_accusation_that_cannot_be_outbid_is_counted_and_costs_nothing() -> None:
-    """Row B4: no loop up to a huge incarnation, and no wrap-around."""
+@pytest.mark.parametrize("absurd", [int(WALL) + AHEAD_MAX + 2, 3_999_999_999, 2**32 - 1])
+def test_an_accusation_far_above_any_clock_is_counted_and_costs_nothing(absurd: int) -> None:
+    """Rows B4 and B37: no loop up to a huge incarnation, no wrap-around, nobody locked out for good."""
     core = swim("m2")
-    assert core.receive(Suspect("m1", 2**32 - 1, "m2"), address(2), 1.0) == [Rejected("absurd_incarnation")]
+    for claim in (Suspect("m1", absurd, "m2"), Dead("m1", absurd, "m2"), Alive("m1", absurd, ME)):
+        assert core.receive(claim, address(2), 1.0) == [Rejected("absurd_incarnation")]
+    table = PushPull(False, (MemberState("m1", ME, b"", absurd, State.DEAD),))
+    assert core.table_received(table, 1.0)[1] == [Rejected("absurd_incarnation")]
+    assert core.members.me.incarnation == 10
+    assert told(core) == []
+
+
+@pytest.mark.parametrize("absurd", [int(WALL) + AHEAD_MAX + 2, 3_999_999_999])
+def test_nobody_is_taken_to_an_incarnation_that_it_could_not_outbid(absurd: int) -> None:
+    core = swim("m2")
+    for claim in (Suspect("m2", absurd, "m9"), Dead("m2", absurd, "m9"), Dead("m2", absurd, "m2")):
+        assert core.receive(claim, address(9), 1.0) == [Rejected("absurd_incarnation")]
+    for number, state in enumerate(State):
+        table = PushPull(False, (MemberState("m2", address(2), b"", absurd, state),))
+        assert Rejected("absurd_incarnation") in core.table_received(table, 1.0 + 0.1 * number)[1]
+    member = core.members.get("m2")
+    assert member is not None
+    assert (member.state, member.incarnation) == (State.ALIVE, 1)
+
+
+def test_incarnations_cannot_be_climbed_by_accusing_ever_higher() -> None:
+    """Each refutation is above the accusation: the next accusation must not be believed higher again."""
+    core = swim("m2")
+    start = int(WALL) + AHEAD_MAX
+    for _ in range(1000):
+        core.receive(Suspect("m1", core.members.me.incarnation + AHEAD_MAX, "m2"), address(2), 1.0)
+        core.receive(Suspect("m1", start, "m2"), address(2), 1.0)
+    assert core.members.me.incarnation <= start + 1 + 64
+
+
+def test_a_member_whose_clock_is_years_ahead_is_asked_and_believed_at_its_own_word() -> None:
+    """Row B36: neither its clock that is ahead nor ours that is behind locks a legitimate member out."""
+    core = swim("m2")
+    far = int(WALL) + 3 * 366 * 86400
+    rejected, ask = core.receive(Alive("m3", far, address(3)), address(3), 1.0)
+    assert rejected == Rejected("absurd_incarnation")
+    assert isinstance(ask, OpenStream)
+    assert ask.address == address(3)
+    said = PushPull(False, (MemberState("m3", address(3), b"", far, State.ALIVE),))
+    assert MemberChanged("m3", None, State.ALIVE, "joined") in core.stream_answered(ask.token, said, 1.1)
+    core.receive(Suspect("m3", far, "m2"), address(2), 2.0)
+    core.receive(Alive("m3", far + 1, address(3)), address(3), 2.1)
+    assert state_of(core, "m3") is State.ALIVE
+
+
+def test_what_another_says_of_an_absurd_incarnation_is_not_the_members_own_word() -> None:
+    core = swim("m2")
+    far = int(WALL) + 2 * AHEAD_MAX
+    _, ask = core.receive(Alive("m3", far, address(3)), address(3), 1.0)
+    assert isinstance(ask, OpenStream)
+    said = PushPull(False, (MemberState("m2", address(2), b"", far, State.ALIVE),))
+    assert Rejected("absurd_incarnation") in core.stream_answered(ask.token, said, 1.1)
+
+
+def test_who_forges_absurd_incarnations_makes_us_no_flood_of_connections() -> None:
+    core = swim("m2")
+    output: list[Output] = []
+    for number in range(1000):
+        output += core.receive(
+            Alive(f"x{number}", 3_900_000_000, address(9)), address(9), 1.0 + number / 1000
+        )
+    assert sum(isinstance(item, OpenStream) for item in output) == 1
+    assert core.members.get("x7") is None
+
+
+def test_after_our_clock_was_set_back_far_we_outbid_what_a_member_tells_that_we_ask() -> None:
+    core = swim(peers=("10.0.0.2:7946",))
+    core.tick(0.0)
+    [join] = core.resolved("10.0.0.2:7946", [address(2)], 0.0)
+    assert isinstance(join, OpenStream)
+    far = int(WALL) + 2 * AHEAD_MAX
+    theirs = PushPull(True, (MemberState("m1", ME, b"", far, State.DEAD),))
+    core.stream_answered(join.token, theirs, 0.1)
+    assert core.members.me.incarnation == far + 1
+
+
+def test_that_a_member_holds_us_for_gone_beyond_refuting_is_said_once() -> None:
+    core = swim(peers=("10.0.0.2:7946",))
+    core.tick(0.0)
+    said: list[Output] = []
+    for now in (0.0, 20.0):
+        [join] = core.resolved("10.0.0.2:7946", [address(2)], now)
+        assert isinstance(join, OpenStream)
+        theirs = PushPull(True, (MemberState("m1", ME, b"", 3_999_999_998, State.DEAD),))
+        said += core.stream_answered(join.token, theirs, now + 0.1)
+    assert said.count(CannotRefute(3_999_999_998)) == 1
     assert core.members.me.incarnation == 10
 
 
@@ -522,3 +613,54 @@ def test_forged_members_in_thousands_fill_a_bounded_table() -> None:
         rejected += Rejected("too_many_members") in output
     assert len(core.members) == LAN.members_max
     assert rejected == 101
+
+
+def test_who_is_gone_the_longest_makes_room_for_a_newcomer() -> None:
+    core = swim("m2", "m3")
+    for number in range(LAN.members_max - 3):
+        core.receive(Alive(f"x{number}", 1, Address("10.9.9.9", 1 + number)), address(2), 0.0)
+    core.receive(Dead("m3", 1, "m2"), address(2), 1.0)
+    core.receive(Dead("x7", 1, "m2"), address(2), 2.0)
+    core.receive(Alive("m4", 1, address(4)), address(4), 3.0)
+    assert core.members.get("m3") is None
+    assert state_of(core, "m4") is State.ALIVE
+
+
+def test_thousands_of_suspects_cost_a_packet_no_more_than_one() -> None:
+    """Counted and not timed: what is asked with every packet looks at no suspect."""
+    core = swim("m2")
+    for number in range(2000):
+        core.receive(Alive(f"x{number}", 1, Address("10.9.9.9", 1 + number)), address(2), 0.0)
+        core.receive(Suspect(f"x{number}", 1, "m2"), address(2), 0.0)
+    core.next_deadline()
+    looked: list[str] = []
+    core._suspicion_ends = lambda member: looked.append(member.name) or 0.0  # type: ignore[method-assign, func-returns-value]
+    for number in range(100):
+        core.receive(Ping(number, "m1"), address(2), 0.1)
+        core.next_deadline()
+    assert looked == []
+
+
+def test_forged_members_cause_no_storm_of_packets() -> None:
+    """Ten thousand of them: as many packets a second as gossip has rounds, whatever there is to tell."""
+    core = swim("m2", "m3")
+    for number in range(LAN.members_max):
+        core.receive(Alive(f"x{number}", 1, Address("10.9.9.9", 1 + number)), address(2), 0.0)
+    packets = len(sent(run(core, 0.0, 5.0)))
+    assert packets <= 5.0 * (LAN.gossip_nodes / LAN.gossip_fresh_gap + 10)
+
+
+def test_news_told_to_the_dead_and_to_strangers_still_reaches_the_living() -> None:
+    """What went to members that are gone counted as told, so that a force-leave was learned slowly."""
+    core = swim(*(f"m{number}" for number in range(2, 8)))
+    for number in range(3, 8):
+        core.receive(Dead(f"m{number}", 1, "m2"), address(2), 0.0)
+    core.broadcasts.take(10**6, 0, 1, 10**6)
+    core.receive(Alive("m9", 1, address(9)), address(2), 0.0)
+    core.receive(Dead("m9", 1, "m9"), address(2), 0.0)
+    for number in range(50):
+        core.receive(Ping(number, "m1"), Address("10.7.7.7", 1 + number), 0.0)
+    news = Dead("m9", 1, "m9")
+    output = run(core, 0.0, 10.0)
+    to_m2 = sum(news in messages for where, messages in sent(output) if where == address(2))
+    assert to_m2 == core._limit()

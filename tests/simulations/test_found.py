@@ -80,6 +80,7 @@ def test_a_late_echo_from_elsewhere_brings_nobody_back_who_left() -> None:
         came_later=lambda _: False,
         group_of=lambda _: None,
         tokens=iter(range(9)),
+        wall=lambda now: 1.8e9 + now,
         peers=(),
         config=LAN,
         random=Random(1),

@@ -201,7 +201,7 @@ MUTANTS = [
     Mutant(moving_is_leaving, 1),
     Mutant(forgotten_in_the_wrong_order, 88, ("kill_manager", "power_manager", "kill_node", "stop_node")),
     Mutant(power_cycled_is_a_clone, 6),
-    Mutant(grace_by_our_own_view, 50),
+    Mutant(grace_by_our_own_view, 141),
 ]
 
 
