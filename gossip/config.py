@@ -77,5 +77,8 @@ class GossipConfig:
     resend_tries: int = 4
     """After so many, reconciling brings what is missing."""
 
+    tombstones_max: int = 4096
+    """The owner of a page collects the older half of its tombstones when it has more."""
+
 
 LAN = GossipConfig()

@@ -64,7 +64,7 @@ class Group:
             random=random,
             now=now,
         )
-        self.ledger = Ledger(name, generation_at(wall, random.getrandbits(32)))
+        self.ledger = Ledger(name, generation_at(wall, random.getrandbits(32)), config.tombstones_max)
         self._reconciler = Reconciler(
             ledger=self.ledger,
             members=self.swim.members,

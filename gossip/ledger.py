@@ -163,7 +163,8 @@ def entry_bytes(entry: Entry) -> int:
 class Ledger:
     """Our own page and our copies of the others'. Pure: what is due comes out as values."""
 
-    def __init__(self, owner: NodeName, generation: int) -> None:
+    def __init__(self, owner: NodeName, generation: int, tombstones_max: int = TOMBSTONES_MAX) -> None:
+        self._tombstones_max = tombstones_max
         self.own = Page(owner, generation)
         self.former: dict[NodeName, Page] = {}
         """Pages that a new start of their owner replaced, until the owner has taken over what stood there."""
@@ -212,7 +213,7 @@ class Ledger:
             return
         self.own.store(Entry(key, self.own.version + 1, None))
         self._fingerprint = None
-        if self.own.tombstones > TOMBSTONES_MAX:
+        if self.own.tombstones > self._tombstones_max:
             dead = [entry.version for entry in self.own.values.values() if entry.value is None]
             self.own.collect(min(dead[len(dead) // 2], self._flushed))
 

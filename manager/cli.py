@@ -8,7 +8,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NoReturn
 from urllib.parse import quote
 
 from manager.client import HTTP_PORT, ClientError, NoManager, NotFound, base_url, request
@@ -25,6 +25,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     given = list(sys.argv[1:] if arguments is None else arguments)
     if given[:1] == ["run"]:
         main_manager(given[1:], program="kcm run")
+    if given[:1] == ["sim"]:
+        _simulate(given[1:])
     parser = _parser()
     options = parser.parse_args(given)
     if options.action is None:
@@ -37,6 +39,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except ValueError as error:
         parser.error(f"{'--manager' if options.manager else 'variable KCM_MANAGER'} {error}")
     sys.exit(_carry_out(options))
+
+
+def _simulate(arguments: Sequence[str]) -> NoReturn:
+    """A program of its own: it imports this one's package, not the other way round."""
+    os.environ["KCM_SIM_PROGRAM"] = "kcm sim"
+    os.execv(sys.executable, [sys.executable, "-P", "-m", "simulations", *arguments])
 
 
 def main_manager(arguments: Sequence[str] | None = None, program: str = "krakend-cluster-manager") -> None:
@@ -59,6 +67,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_common(parser)
     verbs = parser.add_subparsers(dest="verb", metavar="VERB")
     verbs.add_parser("run", help="start a manager (see `kcm run --help`)", add_help=False)
+    verbs.add_parser("sim", help="whole groups in virtual time (see `kcm sim --help`)", add_help=False)
     _verb(verbs, "members", "the managers of the group, and other members", _members)
     nodes = _verb(verbs, "nodes", "the gateway nodes, or one of them", _nodes)
     nodes.add_argument("id", nargs="?", help="only this node")

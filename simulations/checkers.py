@@ -2,8 +2,10 @@
 
 from collections import Counter
 from collections.abc import Iterable
+from typing import NamedTuple
 
 from manager.records import NodeState
+from simulations.network import Network
 from simulations.processes import NODE_PORT, SimManager, SimNode
 
 PACKETS_PER_SECOND_MAX = 6.0
@@ -104,18 +106,38 @@ def connected_twice(managers: Iterable[SimManager]) -> list[str]:
     return [f"{id_} is served by {count} managers" for id_, count in sorted(served.items()) if count > 1]
 
 
-def unhealed(managers: Iterable[SimManager]) -> list[str]:
+_UNHEALED = (
+    two_of_one_name,
+    dead_while_alive,
+    alive_while_dead,
+    pages_differ,
+    disagreements,
+    oversold,
+    connected_twice,
+)
+
+
+class Finding(NamedTuple):
+    """What broke, by the name of the checker that says so."""
+
+    checker: str
+    text: str
+
+
+def unhealed_by(managers: Iterable[SimManager]) -> list[Finding]:
     """All that must hold of managers once faults have stopped and time has passed."""
     managers = list(managers)
-    return (
-        two_of_one_name(managers)
-        + dead_while_alive(managers)
-        + alive_while_dead(managers)
-        + pages_differ(managers)
-        + disagreements(managers)
-        + oversold(managers)
-        + connected_twice(managers)
-    )
+    return [Finding(checker.__name__, text) for checker in _UNHEALED for text in checker(managers)]
+
+
+def unhealed(managers: Iterable[SimManager]) -> list[str]:
+    """The same without the checkers' names."""
+    return [finding.text for finding in unhealed_by(managers)]
+
+
+def oversized(network: Network) -> list[str]:
+    """Hosts that sent datagrams which the network does not carry."""
+    return [f"{host} sent {count} above the MTU" for host, count in sorted(network.oversized.items())]
 
 
 def misplaced(managers: Iterable[SimManager], nodes: Iterable[SimNode]) -> list[str]:

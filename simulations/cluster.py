@@ -2,11 +2,13 @@
 
 from dataclasses import replace
 
+from gossip.config import LAN, GossipConfig
 from manager.terms import ManagerConfig
 from node.protocol import Limit
 from simulations.checkers import unhealed
 from simulations.network import Network
 from simulations.processes import GOSSIP_PORT, NODE_PORT, SimManager, SimNode
+from simulations.watch import Watch
 from simulations.world import World
 
 DEFAULT = ManagerConfig(limits={"public": Limit(1000.0)})
@@ -15,17 +17,31 @@ DEFAULT = ManagerConfig(limits={"public": Limit(1000.0)})
 class Cluster:
     """`managers` managers that all list each other, started together."""
 
-    def __init__(self, seed: int, managers: int, config: ManagerConfig = DEFAULT) -> None:
+    def __init__(
+        self,
+        seed: int,
+        managers: int,
+        config: ManagerConfig = DEFAULT,
+        gossip: GossipConfig = LAN,
+        watch: type[Watch] | None = None,
+    ) -> None:
+        """`watch`: check at every step what must always hold."""
         self.world = World(seed)
         self.network = Network(self.world)
         hosts = [f"10.0.0.{at}" for at in range(1, managers + 1)]
         peers = tuple(f"{host}:{GOSSIP_PORT}" for host in hosts)
         self.seeds = tuple(f"{host}:{NODE_PORT}" for host in hosts)
-        self.managers = [
-            SimManager(self.network, f"m{at}", host, peers, replace(config))
-            for at, host in enumerate(hosts, start=1)
-        ]
+        self.managers: list[SimManager] = []
         self.nodes: list[SimNode] = []
+        self.watch = (
+            None
+            if watch is None
+            else watch(self.world, self.managers, self.nodes, lambda: self.network.whole)
+        )
+        for at, host in enumerate(hosts, start=1):
+            self.managers.append(
+                SimManager(self.network, f"m{at}", host, peers, replace(config), gossip, observer=self.watch)
+            )
 
     def add_nodes(self, count: int, seeds: tuple[str, ...] = ()) -> list[SimNode]:
         """`count` more nodes, each on a host of its own, that know `seeds`, or else all managers."""

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from random import Random
 
+from gossip.config import LAN
 from manager.terms import ManagerConfig
 from node.protocol import Limit
 from simulations.network import Carrier, Links, Network
@@ -23,6 +24,7 @@ KINDS = (
     "no_tcp",
     "clog",
     "flip_flop",
+    "far_link",
     "bad_weather",
     "kill_manager",
     "restart_manager",
@@ -32,12 +34,14 @@ KINDS = (
     "slow_manager",
     "set_clock",
     "twin_manager",
+    "move_manager",
     "kill_node",
     "stop_node",
     "power_node",
     "pause_node",
     "slow_node",
     "old_disk",
+    "lose_disk",
     "copy_disk",
     "new_node",
     "set_cap",
@@ -82,34 +86,34 @@ class Plan:
     """The owner of a page collects when it has more."""
 
     @classmethod
-    def draw(cls, seed: int, wanted: tuple[str, ...] = ()) -> "Plan":
-        """The plan of `seed`; the kinds in `wanted` are among its faults."""
+    def draw(cls, seed: int) -> "Plan":
+        """The plan of `seed`."""
         random = Random(f"{seed}/plan")
         share = random.choice((0.1, 0.25, 0.5, 1.0))
-        kinds = tuple(kind for kind in KINDS if random.random() < share or kind in wanted)
+        kinds = tuple(kind for kind in KINDS if random.random() < share)
         heartbeat = random.choice((1.0, 1.0, 5.0))
-        nodes = random.choice((0, 1, 2, 3, 5, 8, 12))
+        nodes = random.choice((0, 1, 2, 3, 4, 5, 8, 8, 12, 12))
         unreachable = 3 * heartbeat
-        window = random.choice((5.0, 15.0, 60.0))
+        window = random.choice((1.0, 5.0, 15.0, 60.0))
         config = ManagerConfig(
             heartbeat=heartbeat,
             unreachable_after=unreachable,
-            grace=random.choice((5.0, 15.0, 60.0)),
+            grace=random.choice((2.0, 5.0, 15.0, 60.0)),
             rejoin_window=window,
             retry_after=random.choice((3.0, 15.0)),
-            forget_after=window + random.choice((5.0, 30.0, 30 * 86400.0)),
-            max_nodes=random.choice((None, 1, 2, 4, 8)),
+            forget_after=window + random.choice((0.5, 5.0, 30.0, 30 * 86400.0)),
+            max_nodes=random.choice((None, 1, 2, 4, 8, max(1, nodes), max(1, nodes - 1), nodes + 2)),
             limits={"public": Limit(1000.0)},
         )
         slow = random.choice((0.002, 0.002, 0.05, 0.2))
         return cls(
             seed=seed,
-            managers=random.choice((1, 2, 3, 3, 3, 4, 5)),
+            managers=random.choice((1, 2, 2, 3, 3, 3, 3, 4, 4, 5)),
             nodes=nodes,
             kinds=kinds or (random.choice(KINDS),),
             fire=random.choice((30.0, 60.0, 120.0)),
             gap=random.choice((1.0, 3.0, 8.0)),
-            lasting=random.choice((2.0, 10.0, 40.0)),
+            lasting=random.choice((2.0, 10.0, 20.0, 40.0)),
             config=config,
             links=Links(
                 delay_max=slow,
@@ -120,7 +124,7 @@ class Plan:
             drift=random.choice((0.0, 0.0, 0.01, 0.1)),
             skew=random.choice((0.0, 1.0, 300.0)),
             stranger=random.random() < 0.2,
-            tombstones=random.choice((2, 4096)),
+            tombstones=random.choice((1, 2, 2, 4096)),
             calm=random.choice((0.0, 15.0, 30.0)),
         )
 
@@ -145,6 +149,7 @@ class Fire:
         self.story: list[str] = []
         """What broke, a line each."""
         self.watch = Watch(self.world, self.managers, self.nodes, lambda: self.network.whole)
+        self._gossip = replace(LAN, tombstones_max=plan.tombstones)
         hosts = [f"10.0.0.{at}" for at in range(1, plan.managers + 1)]
         self._peers = tuple(f"{host}:{GOSSIP_PORT}" for host in hosts)
         self._seeds = tuple(f"{host}:{NODE_PORT}" for host in hosts)
@@ -155,6 +160,7 @@ class Fire:
         for _ in range(plan.nodes):
             self._add_node()
         self._twins = 0
+        self._moves = 0
         self._ends = plan.calm + plan.fire
         self._faults: dict[str, Callable[[], str]] = {kind: getattr(self, f"_{kind}") for kind in KINDS}
 
@@ -190,12 +196,18 @@ class Fire:
             loop.resume()
         for manager in self.managers:
             named = any(m.alive and m.name == manager.name for m in self.managers)
-            if not manager.alive and not named and not manager.conflicting:
+            if not manager.alive and not named and not manager.conflicting and not self._stays_away(manager):
                 manager.restart()
         for node in self.nodes:
             # Half of those that do not run are gone for good.
             if not node.alive and self.random.random() < 0.5:
                 node.start()
+
+    def _stays_away(self, manager: SimManager) -> bool:
+        """Whether one that does not run is gone for good: a third, of those that nobody needs to meet."""
+        first = manager is self.managers[0]
+        kin = [m for m in self.managers if m.group_name == manager.group_name and m.alive]
+        return bool(kin) and not (first or self._moves or self._twins) and self.random.random() < 0.33
 
     # Who
 
@@ -207,6 +219,7 @@ class Fire:
             host,
             self._peers,
             self.plan.config,
+            self._gossip,
             group_name=group_name,
             rate=1.0 + self.random.uniform(-drift, drift),
             skew=self.random.uniform(-skew, skew),
@@ -262,8 +275,38 @@ class Fire:
         hosts = self._hosts()
         self.random.shuffle(hosts)
         at = self.random.randrange(1, len(hosts)) if len(hosts) > 1 else 0
+        shape = self.random.choice(("halves", "halves", "alone", "bridge", "ring"))
+        if shape == "alone":
+            # A manager without anybody: neither managers nor nodes.
+            alone = self._manager().host
+            hosts, at = [alone, *(host for host in hosts if host != alone)], min(1, len(hosts) - 1)
+        elif shape == "bridge" and len(self.managers) > 2:
+            # One manager stays in touch with both sides.
+            bridge = self._manager().host
+            hosts = [host for host in hosts if host != bridge]
+            at = min(at, len(hosts) - 1)
+        elif shape == "ring" and len(self.managers) > 3:
+            return self._ring_of_majorities()
         seconds = self._for_a_while(self.network.partition(hosts[:at], hosts[at:]))
         return f"{' '.join(hosts[:at])} | {' '.join(hosts[at:])} for {seconds:.1f} s"
+
+    def _ring_of_majorities(self) -> str:
+        """Each manager reaches its neighbours in a ring, and nobody else: each sees another majority."""
+        ring = [manager.host for manager in self.managers]
+        self.random.shuffle(ring)
+        size = len(ring)
+        undo = [
+            self.network.cut(ring[a], ring[b])
+            for a in range(size)
+            for b in range(a + 1, size)
+            if min(b - a, size - b + a) > max(1, size // 4)
+        ]
+
+        def whole() -> None:
+            for one in undo:
+                one()
+
+        return f"ring {' '.join(ring)} for {self._for_a_while(whole):.1f} s"
 
     def _lonely_link(self) -> str:
         left, right = self._two_hosts()
@@ -320,6 +363,13 @@ class Fire:
         flip()
         return f"{left} - {right}, {half:.0f} s each"
 
+    def _far_link(self) -> str:
+        left, right = self._two_hosts()
+        least = self.random.choice((0.005, 0.05, 0.15))
+        links = replace(self.network.links, delay_min=least, delay_max=2 * least, tail=least)
+        seconds = self._for_a_while(self.network.set_link(left, right, links))
+        return f"{left} - {right}, {least * 1000:.0f} ms and more, for {seconds:.1f} s"
+
     def _bad_weather(self) -> str:
         links = self.network.links
         links.loss = self.random.choice((0.0, 0.0, 0.1, 0.3))
@@ -350,6 +400,9 @@ class Fire:
             manager.set_back = True
             manager.skew -= self.random.choice((2.0, 60.0, 86400.0))
         manager.restart()
+        if self.random.random() < 0.3:
+            # A supervisor starts it anew at once: two processes within one second.
+            self.world.after(self.random.uniform(0.05, 0.8), manager.restart)
         # Who asks a manager that has just started finds one that knows nothing yet.
         first = f"{manager.host}:{NODE_PORT}"
         few = (
@@ -397,13 +450,23 @@ class Fire:
         return f"{manager.name} by {by:+.0f} s"
 
     def _twin_manager(self) -> str:
-        if self._twins >= 2 or self.plan.managers == 1:
+        if self._twins >= 2 or self._moves or self.plan.managers == 1:
             return ""  # twins of a manager that is alone would not know of each other
         self._twins += 1
         # Always of the first: were all at addresses that no peer list has, they would never meet.
         manager = self.managers[0]
         self._add_manager(manager.name, f"10.0.1.{self._twins}")
         return f"{manager.name} at {self.managers[-1].host}"
+
+    def _move_manager(self) -> str:
+        manager = self._manager()
+        # The first stays: were all at addresses that no peer list has, they would never meet.
+        if manager is self.managers[0] or self._twins or manager.name == "stranger" or self._moves >= 3:
+            return ""
+        self._moves += 1
+        former = manager.host
+        manager.move(f"10.0.2.{self._moves}")
+        return f"{manager.name} from {former} to {manager.host}"
 
     def _set_cap(self) -> str:
         manager = self._manager()
@@ -460,6 +523,16 @@ class Fire:
         node.set_disk_back(state)
         self.world.after(self.random.choice((0.0, 3.0)), lambda: None if node.alive else node.start())
         return f"{node.name} goes back to incarnation {state.incarnation}"
+
+    def _lose_disk(self) -> str:
+        node = self._node()
+        if node is None or node.copied:
+            return ""
+        if node.alive:
+            node.kill()
+        node.disk = Disk()
+        self.world.after(self.random.choice((0.0, 3.0)), lambda: None if node.alive else node.start())
+        return f"{node.name} comes back without its state"
 
     def _copy_disk(self) -> str:
         node = self._node()

@@ -1,17 +1,20 @@
 """One seed, two phases: things break while the watch looks on; then all is healed, and all must be well."""
 
-import time
+import re
 import traceback
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Iterable
+from contextlib import nullcontext
+from dataclasses import dataclass, field
 
-from gossip import ledger
-from simulations.checkers import misplaced, too_many_packets, unhealed
+from simulations.checkers import Finding, misplaced, oversized, too_many_packets, unhealed_by
 from simulations.faults import Fire, Plan
+from simulations.mutants import MUTANTS, applied
+from simulations.processes import SimManager
+from simulations.report import Line
 from simulations.watch import Broken
 
 REST_SECONDS = 10.0
+LAST_EVENTS = 8
 EVENTS_MAX = 400_000
 """Ten times what the busiest runs need: beyond, somebody never comes to rest."""
 
@@ -27,12 +30,16 @@ class Outcome:
     events: int
     healed_after: float
     """Seconds from the heal until all was well."""
+    checker: str = ""
+    """The one that broke first."""
+    last: list[str] = field(default_factory=list)
+    """The last events of each member that is named in what broke."""
 
     def text(self) -> str:
         """The plan, what broke when, and the verdict."""
         verdict = [f"BROKEN: {line}" for line in self.broken] or ["every checker held"]
         end = f"seed {self.plan.seed}, {self.events} events, trace {self.trace}"
-        return "\n".join([self.plan.text(), *self.story, end, *verdict])
+        return "\n".join([self.plan.text(), *self.story, end, *verdict, *self.last])
 
 
 def patience(plan: Plan) -> float:
@@ -47,50 +54,48 @@ def patience(plan: Plan) -> float:
     return (60.0 + waits) * slowest
 
 
-def run(seed: int, wanted: tuple[str, ...] = ()) -> Outcome:
-    """Play `seed`. Whatever the cores raise is a finding too."""
-    plan = Plan.draw(seed, wanted)
-    with _tombstones(plan.tombstones):
+def run(seed: int, mutant: str = "") -> Outcome:
+    """Play `seed`, with the bug `mutant` put in. Whatever the cores raise is a finding too."""
+    plan = Plan.draw(seed)
+    with applied(MUTANTS[mutant]) if mutant else nullcontext():
         return _play(Fire(plan), plan)
-
-
-@contextmanager
-def _tombstones(most: int) -> Iterator[None]:
-    usual, ledger.TOMBSTONES_MAX = ledger.TOMBSTONES_MAX, most
-    try:
-        yield
-    finally:
-        ledger.TOMBSTONES_MAX = usual
 
 
 def _play(fire: Fire, plan: Plan) -> Outcome:
     fire.world.events_max = EVENTS_MAX
-    broken: list[str] = []
+    found: list[Finding] = []
     healed = 0.0
     try:
         fire.burn()
         fire.heal()
-        healed, broken = _recover(fire)
+        healed, found = _recover(fire)
     except Broken as error:
-        broken = [str(error)]
+        found = [Finding(error.checker, str(error))]
     except Exception as error:  # noqa: BLE001, a core that raises is what we look for
         where = traceback.extract_tb(error.__traceback__)[-1]
         path = "/".join(where.filename.rsplit("/", 2)[-2:])
-        broken = [f"at {fire.world.now:.3f} s: {type(error).__name__} {error} in {path}:{where.lineno}"]
-    return Outcome(plan, fire.story, broken, fire.world.trace, fire.world.events, healed)
+        name = type(error).__name__
+        text = f"at {fire.world.now:.3f} s: {name} {error} in {path}:{where.lineno}"
+        found = [Finding(f"raises {name}", text)]
+    broken = [finding.text for finding in found]
+    checker = found[0].checker if found else ""
+    last = last_events(fire.managers, broken)
+    return Outcome(plan, fire.story, broken, fire.world.trace, fire.world.events, healed, checker, last)
 
 
-def _amiss(fire: Fire) -> list[str]:
-    return unhealed(fire.managers) + misplaced(fire.managers, fire.nodes)
+def _amiss(fire: Fire) -> list[Finding]:
+    found = unhealed_by(fire.managers)
+    found += [Finding("misplaced", text) for text in misplaced(fire.managers, fire.nodes)]
+    return found + [Finding("oversized", text) for text in oversized(fire.network)]
 
 
-def _recover(fire: Fire) -> tuple[float, list[str]]:
+def _recover(fire: Fire) -> tuple[float, list[Finding]]:
     """Wait until all is well, then see whether it stays so, and whether the group comes to rest."""
     world, plan = fire.world, fire.plan
     start = world.now
     while broken := _amiss(fire):
         if world.now - start > patience(plan):
-            return world.now - start, [f"{patience(plan):.0f} s after the heal: {line}" for line in broken]
+            return world.now - start, _later(f"{patience(plan):.0f} s after the heal", broken)
         world.run_for(1.0)
     healed = world.now - start
     while any(world.now - manager.started < REST_SECONDS for manager in fire.managers):
@@ -98,7 +103,8 @@ def _recover(fire: Fire) -> tuple[float, list[str]]:
     before = fire.network.packets.copy()
     world.run_for(REST_SECONDS)
     tries = sum(not node.joined for node in fire.nodes) / (0.5 * plan.config.retry_after)
-    broken = too_many_packets(fire.managers, before, fire.network.packets, REST_SECONDS, tries)
+    storm = too_many_packets(fire.managers, before, fire.network.packets, REST_SECONDS, tries)
+    broken = [Finding("too_many_packets", text) for text in storm]
     ends = world.now + patience(plan)
     while again := _amiss(fire):
         if world.now > ends:
@@ -106,20 +112,30 @@ def _recover(fire: Fire) -> tuple[float, list[str]]:
         world.run_for(0.5)
     else:
         return healed, broken
-    return healed, broken + [f"was well {healed:.0f} s after the heal, but then: {line}" for line in again]
+    return healed, broken + _later(f"was well {healed:.0f} s after the heal, but then", again)
 
 
-def fuzz(first: int, seeds: int) -> Iterator[tuple[Outcome, str]]:
-    """The outcomes from seed `first` on, each with a line of progress; ends after the first broken one."""
-    started = time.perf_counter()
-    longest = 0.0
-    for at in range(seeds):
-        outcome = run(first + at)
-        longest = max(longest, outcome.healed_after)
-        rate = (at + 1) / (time.perf_counter() - started)
-        yield (
-            outcome,
-            f"{at + 1} of {seeds} seeds, {rate:.1f} a second, slowest to heal {longest:.0f} s",
-        )
-        if outcome.broken:
-            return
+def _later(when: str, findings: list[Finding]) -> list[Finding]:
+    return [Finding(finding.checker, f"{when}: {finding.text}") for finding in findings]
+
+
+def cell(seed: str) -> Line:
+    """Work for a sweep over seeds."""
+    outcome = run(int(seed))
+    return {
+        "broken": outcome.broken,
+        "checker": outcome.checker,
+        "events": outcome.events,
+        "healed_after": round(outcome.healed_after, 3),
+        "trace": outcome.trace,
+    }
+
+
+def last_events(managers: Iterable[SimManager], broken: Iterable[str]) -> list[str]:
+    """The last lines of the log of each manager that is named in `broken`."""
+    words = set(re.findall(r"\w+", " ".join(broken)))
+    lines = []
+    for manager in managers:
+        if manager.name in words:
+            lines += [f"  {manager.name} {at:9.3f} s  {text}" for at, text in manager.lines[-LAST_EVENTS:]]
+    return lines

@@ -18,21 +18,29 @@ Carrier: TypeAlias = Literal["udp", "tcp"]
 Undo: TypeAlias = Callable[[], None]
 T = TypeVar("T")
 
+DATAGRAM_BYTES_MAX = 1472
+"""What fits into 1500 bytes beside the headers of IPv4 and UDP."""
 _SYN_AGAIN = (1.0, 3.0, 7.0)
 """A connection attempt that is not answered is repeated so long after it began."""
 _CONNECT_SECONDS_MAX = 2.0
 _RESEND_FIRST = 0.2
 _RESEND_MAX = 16.0
+_RESENDS_MAX = 5
 _GIVE_UP = 900.0
 """A connection breaks where something was not acknowledged for so long."""
 
 
 @dataclass(slots=True)
 class Links:
-    """How messages fare: seconds of delay (uniform), and shares of datagrams."""
+    """How messages fare: seconds of delay (uniform, and a tail), and shares of datagrams.
+
+    What TCP carries is not lost but sent again, which takes longer.
+    """
 
     delay_min: float = 0.0001
     delay_max: float = 0.002
+    tail: float = 0.0
+    """Seconds more, exponentially distributed: their mean."""
     loss: float = 0.0
     copies: float = 0.0
     """Arrive a second time."""
@@ -43,7 +51,7 @@ class Links:
     @property
     def whole(self) -> bool:
         """Whether nothing is lost and nothing is much delayed."""
-        return not self.loss and not self.late and self.delay_max <= 0.05
+        return not self.loss and not self.late and not self.tail and self.delay_max <= 0.05
 
 
 class Connection:
@@ -92,7 +100,7 @@ class Connection:
 
     def _later(self, side: int, action: Callable[[], None], data: bytes) -> None:
         network, (source, target) = self._network, (self._hosts[side], self._hosts[1 - side])
-        arrives = max(self._clear_at[side], network.arrival(source, target))
+        arrives = max(self._clear_at[side], network.carried(source, target))
         self._clear_at[side] = arrives
 
         def arrive() -> None:
@@ -111,7 +119,7 @@ class Connection:
     def _arrived(self, side: int, action: Callable[[], None], data: bytes) -> None:
         self._network.world.note("connection", *self._hosts[:: 1 - 2 * side], data)
         if self._gone[1 - side]:
-            self._network.world.after(self._network.delay(), lambda: self._ended(side, None))
+            self._network.world.after(self._network.delay(*self._hosts), lambda: self._ended(side, None))
         else:
             action()
 
@@ -143,6 +151,11 @@ class Network:
         self.links = links or Links()
         self.packets: Counter[str] = Counter()
         """Datagrams sent, by host."""
+        self.mtu = DATAGRAM_BYTES_MAX
+        """Larger datagrams are lost, as behind a tunnel that tells nobody."""
+        self.oversized: Counter[str] = Counter()
+        """Datagrams above the MTU, by host."""
+        self._by_link: dict[tuple[str, str], Links] = {}
         self._random: Random = world.random("network")
         self._datagrams: dict[tuple[str, int], Callable[[bytes, tuple[str, int]], None]] = {}
         self._streams: dict[tuple[str, int], Callable[[bytes, Callable[[bytes | None], None]], None]] = {}
@@ -220,6 +233,18 @@ class Network:
 
         return undo_all
 
+    def set_link(self, left: str, right: str, links: Links) -> Undo:
+        """What travels between two hosts fares by `links` until it is undone, or all is healed."""
+        for way in ((left, right), (right, left)):
+            self._by_link[way] = links
+
+        def undo() -> None:
+            for way in ((left, right), (right, left)):
+                if self._by_link.get(way) is links:
+                    del self._by_link[way]
+
+        return undo
+
     def clog(self, source: str, target: str, seconds: float) -> None:
         """What is sent from `source` to `target` within the next `seconds` arrives at their end."""
         self._clogged[source, target] = self.world.now + seconds
@@ -228,13 +253,14 @@ class Network:
         """All links are whole again."""
         self._cut.clear()
         self._clogged.clear()
+        self._by_link.clear()
         self._healed += 1
 
     @property
     def whole(self) -> bool:
         """Whether every link is."""
         clogged = any(until > self.world.now for until in self._clogged.values())
-        return not any(self._cut.values()) and not clogged and self.links.whole
+        return not any(self._cut.values()) and not clogged and self.links.whole and not self._by_link
 
     def is_cut(self, source: str, target: str, carrier: Carrier) -> bool:
         return self._cut[carrier, source, target] > 0
@@ -243,19 +269,37 @@ class Network:
         """Whether TCP gets anything from `source` to `target`."""
         return not self.is_cut(source, target, "tcp") and target not in self._dark
 
-    def delay(self) -> float:
-        return self._random.uniform(self.links.delay_min, self.links.delay_max)
+    def delay(self, source: str, target: str) -> float:
+        """Seconds that something takes on the way, now."""
+        links = self._links(source, target)
+        tail = self._random.expovariate(1 / links.tail) if links.tail else 0.0
+        return self._random.uniform(links.delay_min, links.delay_max) + tail
+
+    def _links(self, source: str, target: str) -> Links:
+        return self._by_link.get((source, target), self.links) if self._by_link else self.links
 
     def arrival(self, source: str, target: str) -> float:
         """When what is sent now arrives, if it does."""
-        return max(self._clogged.get((source, target), 0.0), self.world.now) + self.delay()
+        return max(self._clogged.get((source, target), 0.0), self.world.now) + self.delay(source, target)
+
+    def carried(self, source: str, target: str) -> float:
+        """When something that TCP carries arrives, if it does: what is lost is sent again."""
+        links, again = self._links(source, target), 0.0
+        for at in range(_RESENDS_MAX):
+            if not self._happens(links.loss):
+                break
+            again += _RESEND_FIRST * 2**at
+        return self.arrival(source, target) + again
 
     # What travels
 
     def send(self, source: tuple[str, int], target: tuple[str, int], data: bytes) -> None:
         """One datagram."""
-        links = self.links
+        links = self._links(source[0], target[0])
         self.packets[source[0]] += 1
+        if len(data) > self.mtu:
+            self.oversized[source[0]] += 1
+            return
         if self.is_cut(source[0], target[0], "udp") or self._happens(links.loss):
             return
 
@@ -317,7 +361,7 @@ class Network:
         def arrive() -> None:
             accept = self._servers.get(target)
             if accept is None:
-                self.world.after(self.delay(), lambda: outcome(None))
+                self.world.after(self.delay(target[0], source), lambda: outcome(None))
                 return
             connection = Connection(self, source, target[0])
 
@@ -339,7 +383,7 @@ class Network:
             elif at + 1 < len(attempts):
                 self.world.at(attempts[at + 1], lambda: attempt(at + 1))
 
-        self.world.at(self.arrival(source, target), lambda: attempt(0))
+        self.world.at(self.carried(source, target), lambda: attempt(0))
 
     def _resent(self, source: str, target: str, action: Callable[[], None]) -> None:
         """`action` once the way from `source` to `target` is whole."""
@@ -350,7 +394,7 @@ class Network:
             elif wait < 4 * _RESEND_MAX:
                 self.world.after(min(wait, _RESEND_MAX), lambda: attempt(2 * wait))
 
-        self.world.at(self.arrival(source, target), lambda: attempt(_RESEND_FIRST))
+        self.world.at(self.carried(source, target), lambda: attempt(_RESEND_FIRST))
 
 
 def _once(action: Callable[[T], None]) -> Callable[[T], bool]:

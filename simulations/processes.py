@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import count
-from typing import Protocol
+from typing import Literal, Protocol, TypeAlias
 
 from gossip.config import LAN, GossipConfig
 from gossip.effects import Departed, OpenStream, Resolve, Send
@@ -13,7 +13,8 @@ from gossip.messages import Address, StreamMessage
 from gossip.wire import StreamReader, decode_packet, encode_packet, encode_stream
 from manager.core import TAG_HTTP_PORT, TAG_NODE_PORT, Manager
 from manager.effects import CloseNode, Count, Log, ManagerEffect, Stop, ToNode
-from manager.terms import ManagerConfig
+from manager.records import Setting
+from manager.terms import SUBSCRIPTION, ManagerConfig
 from node.effects import ApplyLimits, Close, Connect, NodeState, Save
 from node.effects import Effect as NodeEffect
 from node.effects import Log as NodeLog
@@ -28,6 +29,9 @@ GOSSIP_PORT = 7946
 NODE_PORT = 7000
 STOP_SECONDS_MAX = 9.0
 
+Ending: TypeAlias = Literal["killed", "overdue", "departed", "conflict"]
+"""`overdue`: it was told to stop, and did not within its time."""
+
 
 class Observer(Protocol):
     """Sees all that managers do; a checker raises where it must not be."""
@@ -40,6 +44,15 @@ class Observer(Protocol):
 
     def sent(self, manager: "SimManager", effect: Send | OpenStream) -> None:
         """`manager` sends it."""
+
+    def answered(self, manager: "SimManager", answer: StreamMessage) -> None:
+        """`manager` answers a stream with it."""
+
+    def operated(self, manager: "SimManager", setting: Setting) -> None:
+        """An operator told `manager` so."""
+
+    def ended(self, manager: "SimManager", how: Ending) -> None:
+        """The process of `manager` is no more."""
 
 
 def read_stream(data: bytes) -> StreamMessage | None:
@@ -84,7 +97,7 @@ class SimManager:
         self._network = network
         self._world: World = network.world
         self._config = config
-        self._gossip = gossip
+        self.gossip = gossip
         self._rate = rate
         self._observer = observer
         self.core: Manager = self._start()
@@ -94,15 +107,21 @@ class SimManager:
         self.kill()
         self.core = self._start()
 
+    def move(self, host: str) -> None:
+        """The host is replaced by another: a new process of the same name, at another address."""
+        self.kill()
+        self.host = host
+        self.core = self._start()
+
     def kill(self) -> None:
         """SIGKILL: connections break, nothing is said."""
         if self.alive:
-            self._end(None)
+            self._end(None, "killed")
 
     def power_off(self) -> None:
         """The host is gone, without a word."""
         if self.alive:
-            self.alive = False
+            self._gone("killed")
             self.loop.end()
             self._network.vanish(self.host, dark=True)
             for connection in self._connections.values():
@@ -112,13 +131,22 @@ class SimManager:
         """SIGTERM."""
 
         def go() -> None:
-            self.loop.later(STOP_SECONDS_MAX, lambda: self._end(CLOSE_GOING))
+            self.loop.later(STOP_SECONDS_MAX, lambda: self._end(CLOSE_GOING, "overdue"))
             self._perform(self.core.go(self.loop.now, for_good=False))
 
         self.loop.submit(go)
 
     def set_max_nodes(self, max_nodes: int) -> None:
-        self.loop.submit(lambda: self._perform(self.core.set_max_nodes(max_nodes, self.loop.now)))
+        """An operator's word."""
+
+        def set_() -> None:
+            effects = self.core.set_max_nodes(max_nodes, self.loop.now)
+            setting = self.core.settings.get(SUBSCRIPTION)
+            if self._observer is not None and setting is not None:
+                self._observer.operated(self, setting)
+            self._perform(effects)
+
+        self.loop.submit(set_)
 
     def set_clock(self, skew: float) -> None:
         """Set the host's wall clock; the process finds out within a second."""
@@ -142,7 +170,7 @@ class SimManager:
             group_name=self.group_name,
             tags={TAG_NODE_PORT: str(NODE_PORT), TAG_HTTP_PORT: "9897"},
             peers=self.peers,
-            config=self._gossip,
+            config=self.gossip,
             random=self._world.random(f"{self.host}/{self.name}/{self.starts}"),
             now=self.loop.now,
             wall_offset=self._clock_offset,
@@ -158,8 +186,13 @@ class SimManager:
         self._perform(core.tick(self.loop.now))
         return core
 
-    def _end(self, code: int | None) -> None:
+    def _gone(self, how: Ending) -> None:
         self.alive = False
+        if self._observer is not None:
+            self._observer.ended(self, how)
+
+    def _end(self, code: int | None, how: Ending) -> None:
+        self._gone(how)
         self.loop.end()
         self._network.vanish(self.host)
         for connection in list(self._connections.values()):
@@ -191,6 +224,8 @@ class SimManager:
             if message is None:
                 raise AssertionError("a member sent by TCP what no member can read")
             answer, effects = self.core.stream_received(message, self.loop.now)
+            if self._observer is not None and answer is not None:
+                self._observer.answered(self, answer)
             self._perform(effects)
             reply(None if answer is None else encode_stream(answer))
 
@@ -246,7 +281,7 @@ class SimManager:
                     self.lines.append((self._world.now, text))
                 case Departed() | Stop():
                     self.conflicting = isinstance(effect, Stop)
-                    self._end(CLOSE_GOING)
+                    self._end(CLOSE_GOING, "conflict" if self.conflicting else "departed")
                     return
                 case Count():
                     pass

@@ -4,15 +4,20 @@ Each raises `Broken`. What they compare with is the simulator's own knowledge: i
 and what a copy claims, which process has a name, whose disk was copied.
 """
 
+import sys
+from bisect import insort
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import NoReturn
 
 from gossip.effects import OpenStream, Send
-from gossip.ledger import Entry, Page
-from gossip.messages import State, User
-from gossip.wire.ledger import PREFIX
-from manager.records import SEES, NodeState, pack_names, unpack_names
-from simulations.processes import SimManager, SimNode
+from gossip.ledger import Entry, Page, Piece
+from gossip.ledger_messages import Pieces, Push
+from gossip.messages import IndirectPing, Ping, State, StreamMessage, User
+from gossip.wire.ledger import PREFIX, decode_ledger
+from manager.records import SEES, NodeState, Setting, pack_names, unpack_names
+from simulations.conduct import Conduct
+from simulations.processes import Ending, SimManager, SimNode
 from simulations.world import World
 
 LOOK_EVERY = 0.25
@@ -23,6 +28,10 @@ RUNNING = (NodeState.ACTIVE, NodeState.UNREACHABLE)
 
 class Broken(AssertionError):
     """A promise does not hold; the text says which, at whom, and when."""
+
+    def __init__(self, checker: str, text: str) -> None:
+        super().__init__(text)
+        self.checker = checker
 
 
 @dataclass(slots=True)
@@ -37,6 +46,15 @@ class _Written:
         for entry in page.since(self.version):
             self.keys.setdefault(entry.key, []).append(entry)
         self.version, self.floor = page.version, page.floor
+
+    def add(self, piece: Piece) -> None:
+        """Entries that the owner sent, and may have overwritten since."""
+        for entry in piece.entries:
+            history = self.keys.setdefault(entry.key, [])
+            if entry not in history:
+                insort(history, entry, key=lambda one: one.version)
+        if piece.upto > self.version:
+            self.version, self.floor = piece.upto, max(self.floor, piece.floor)
 
 
 @dataclass(slots=True)
@@ -69,27 +87,22 @@ class Watch:
         self._calm_since = 0.0
         self._capped = False
         self.looked = 0
+        self._operated: list[Setting] = []
+        self._conduct = Conduct(world, managers, nodes, whole, self._fail)
         world.after(LOOK_EVERY, self._look)
 
     # The observer's side
 
     def started(self, manager: SimManager) -> None:
         """Called before the first input of each process."""
-        ledger = manager.core.group.ledger
-        renew = ledger.renew
-
-        def renew_and_note(generation: int) -> None:
-            # A page may be sent under its new generation, and be written again, within one turn.
-            renew(generation)
-            self._note(ledger.own)
-
-        vars(ledger)["renew"] = renew_and_note
-        self._note(ledger.own)
+        self._note(manager.core.group.ledger.own)
+        self._conduct.started(manager)
 
     def turned(self, manager: SimManager) -> None:
         """Called after each input of each manager."""
         self._note(manager.core.group.ledger.own)
         self._members_go_forward(manager)
+        self._conduct.turned(manager)
         if self._capped:
             self._no_seat_above_the_cap(manager)
 
@@ -103,6 +116,36 @@ class Watch:
         for message in messages:
             if isinstance(message, User) and message.payload.startswith(PREFIX):
                 self._to_kin_alone(manager, effect.address.host)
+                self._note_sent(manager, message)
+            elif isinstance(message, Ping | IndirectPing):
+                self._conduct.asked(manager, effect, message)
+
+    def answered(self, manager: SimManager, answer: StreamMessage) -> None:
+        """Called for each answer by TCP."""
+        if isinstance(answer, User) and answer.payload.startswith(PREFIX):
+            self._note_sent(manager, answer)
+
+    def operated(self, manager: SimManager, setting: Setting) -> None:
+        """Called when an operator has set something."""
+        self._operated.append(setting)
+
+    def ended(self, manager: SimManager, how: Ending) -> None:
+        """Called at the end of each process."""
+        self._conduct.ended(manager, how)
+
+    def _note_sent(self, manager: SimManager, message: User) -> None:
+        """A page may be renewed or written, sent, and written again within one turn: what was sent counts."""
+        self._note(manager.core.group.ledger.own)
+        said = decode_ledger(message.payload)
+        for piece in said.pieces if isinstance(said, Push | Pieces) else ():
+            if self._is_own(manager, piece):
+                self._written.setdefault((piece.owner, piece.generation), _Written()).add(piece)
+
+    def _is_own(self, manager: SimManager, piece: Piece) -> bool:
+        own = manager.core.group.ledger.own
+        return piece.owner == own.owner and (
+            piece.generation == own.generation or (own.owner, piece.generation) not in self._written
+        )
 
     def _look(self) -> None:
         self._world.after(LOOK_EVERY, self._look)
@@ -118,11 +161,15 @@ class Watch:
                 self._removed_means_ended(manager)
                 self._grace_waits_for_the_last_who_sees(manager)
                 self._settings_go_forward(manager)
+                self._serials_are_an_operators(manager)
+                self._seats_counted_are_seats_shown(manager)
+        self._conduct.look()
         self._uncopied_nodes_keep_their_key()
         self._judge_calm()
 
-    def _fail(self, text: str) -> None:
-        raise Broken(f"at {self._world.now:.3f} s: {text}")
+    def _fail(self, text: str) -> NoReturn:
+        checker = sys._getframe(1).f_code.co_name.strip("_")
+        raise Broken(checker, f"at {self._world.now:.3f} s: {text}")
 
     def _of(self, manager: SimManager) -> _Seen:
         return self._seen.setdefault((manager.host, manager.starts), _Seen())
@@ -242,6 +289,21 @@ class Watch:
             self._fail(f"{manager.name} follows setting {serial}, after {seen.serial}")
         seen.serial = serial
 
+    def _serials_are_an_operators(self, manager: SimManager) -> None:
+        """What prevails over the files, an operator has said: no file becomes one by a start (L7)."""
+        setting = manager.core.settings.get("subscription")
+        if setting is not None and setting.serial > 0 and setting not in self._operated:
+            self._fail(f"{manager.name} follows {setting}, which no operator set")
+
+    def _seats_counted_are_seats_shown(self, manager: SimManager) -> None:
+        """The running totals are what one gets by counting."""
+        registry = manager.core.registry
+        shown = [view for view in registry.views() if view.shown]
+        counted = sum(v.seat for v in shown), sum(v.running for v in shown)
+        if counted != (registry.used, registry.running):
+            told = f"{registry.used} seats, {registry.running} running"
+            self._fail(f"{manager.name} says {told}; there are {counted[0]} and {counted[1]}")
+
     def _is_stale(self, manager: SimManager, owner: str) -> bool:
         """Whether the owner has written more than `manager`'s copy has."""
         page = manager.core.group.ledger.pages[owner]
@@ -292,6 +354,7 @@ class Watch:
     def disturb(self) -> None:
         """Something happened after which the cap need not hold at once: an operator lowered it."""
         self._capped, self._calm_since = False, self._world.now
+        self._conduct.disturbed()
 
     def _no_seat_above_the_cap(self, manager: SimManager) -> None:
         """While all managers are connected, awake and reconciled no seat is given above the cap (A1)."""

@@ -36,7 +36,8 @@ SHELLS = (
     "node.settings",
     "node.state",
     "simulations.__main__",
-    "simulations.fuzz",
+    "simulations.cli",
+    "simulations.sweep",
 )
 """Modules, and packages with all in them, that do what the cores decide."""
 

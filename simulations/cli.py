@@ -1,0 +1,232 @@
+"""`python -m simulations`, or `kcm sim`: whole groups in virtual time, with every fault.
+
+Exit codes: 0 every checker held (and every mutant was killed), 1 something broke, 2 wrong usage.
+"""
+
+import argparse
+import os
+import time
+from collections.abc import Sequence
+from importlib import import_module
+from pathlib import Path
+from pkgutil import iter_modules
+from types import ModuleType
+
+from manager.tables import table
+from simulations import fuzz, scenarios, summary
+from simulations.mutants import MUTANTS
+from simulations.mutants.hunt import hunt
+from simulations.report import Report, Size
+from simulations.sweep import Log, Progress, Shard, read_lines, sweep
+
+_POLICIES = ("available", "strict")
+_UNTIL_FAILURE = 10**9
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Carry out one command and give its exit code."""
+    parser = _parser()
+    given = parser.parse_args(arguments)
+    action: str = given.command
+    match action:
+        case "list":
+            return _list()
+        case "run":
+            return _run(parser, given)
+        case "fuzz":
+            return _fuzz(parser, given)
+        case "replay":
+            return _replay(parser, given.token)
+        case "mutants":
+            return _mutants(parser, given)
+        case _:
+            return _report(parser, given.files)
+
+
+def names() -> list[str]:
+    """The scenarios that there are."""
+    return sorted(module.name.replace("_", "-") for module in iter_modules(scenarios.__path__))
+
+
+def scenario(name: str) -> ModuleType:
+    """The one that is called so."""
+    return import_module(f"simulations.scenarios.{name.replace('-', '_')}")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog=os.environ.get("KCM_SIM_PROGRAM", "python -m simulations"),
+        description="Whole groups in virtual time: the programs' own logic, without a network.",
+        epilog="Exit codes: 0 every checker held, 1 something broke, 2 wrong usage.",
+        allow_abbrev=False,
+    )
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    commands.add_parser("list", help="the scenarios, a line each")
+    run = commands.add_parser("run", help="run one scenario, and print what was seen")
+    run.add_argument("name", metavar="NAME", choices=names(), help="one of `list`")
+    run.add_argument("--managers", type=_count, help="how many managers")
+    run.add_argument("--nodes", type=_count, help="how many nodes")
+    run.add_argument("--seed", type=_seed, default=1, help="all chance follows from it (default 1)")
+    run.add_argument("--minutes", type=_minutes, help="how long what happens lasts")
+    run.add_argument("--plot", type=Path, metavar="FILE", help="draw it; needs matplotlib")
+    run.add_argument("--trace", type=Path, metavar="FILE", help="write all of it as lines of JSON")
+    many = commands.add_parser("fuzz", help="random faults, seed after seed")
+    many.add_argument("--seeds", type=_count, help="how many (default 100)")
+    many.add_argument("--first-seed", type=_seed, default=1, metavar="S", help="(default 1)")
+    many.add_argument("--policy", choices=_POLICIES, default="available", help="(default available)")
+    many.add_argument(
+        "--until-failure", action="store_true", help="end at the first seed that breaks a promise"
+    )
+    _add_sweep(many)
+    again = commands.add_parser("replay", help="play one seed of fuzz again, and tell what broke when")
+    again.add_argument("token", help="SEED, or SEED:MUTANT with a bug put in")
+    bugs = commands.add_parser("mutants", help="put known bugs into the core: which checker names each?")
+    bugs.add_argument("--seeds", type=_count, default=1000, help="give up after so many each (default 1000)")
+    bugs.add_argument("--first-seed", type=_seed, default=1, metavar="S", help="(default 1)")
+    bugs.add_argument(
+        "--only", action="append", choices=list(MUTANTS), metavar="MUTANT", help="this one alone"
+    )
+    _add_sweep(bugs)
+    report = commands.add_parser("report", help="merge the files that --record wrote")
+    report.add_argument("files", type=Path, nargs="+", metavar="FILE")
+    return parser
+
+
+def _add_sweep(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--jobs", type=_count, default=1, help="processes (default 1)")
+    parser.add_argument("--shard", type=_shard, default=Shard(), metavar="I/N", help="only this part of N")
+    parser.add_argument(
+        "--record", type=Path, metavar="FILE", help="append a line for each, and skip what is there"
+    )
+
+
+def _count(text: str) -> int:
+    if text.isdecimal() and 0 < int(text) < 10**9:
+        return int(text)
+    raise argparse.ArgumentTypeError(f"must be a whole number above 0, not {text!r}")
+
+
+def _seed(text: str) -> int:
+    if text.isdecimal():
+        return int(text)
+    raise argparse.ArgumentTypeError(f"must be a whole number, not {text!r}")
+
+
+def _minutes(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if 0.1 <= value <= 10_000:
+        return value
+    raise argparse.ArgumentTypeError(f"must be a number from 0.1 to 10000, not {text!r}")
+
+
+def _shard(text: str) -> Shard:
+    try:
+        return Shard.parse(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def _list() -> int:
+    rows = []
+    for name in names():
+        module = scenario(name)
+        size: Size = module.SIZE
+        story = (module.__doc__ or "").splitlines()[0]
+        rows.append({"name": name, "managers": size.managers, "nodes": size.nodes, "story": story})
+    print(table(rows, ("name", "managers", "nodes", "story"), colour=False))
+    return 0
+
+
+def _run(parser: argparse.ArgumentParser, given: argparse.Namespace) -> int:
+    module = scenario(given.name)
+    size: Size = module.SIZE
+    managers, nodes = given.managers or size.managers, given.nodes or size.nodes
+    if managers < size.managers_min or nodes < size.nodes_min:
+        parser.error(
+            f"{given.name} needs --managers {size.managers_min} and --nodes {size.nodes_min} at least"
+        )
+    if given.plot is not None:
+        try:
+            from simulations.plots import draw
+        except ImportError:
+            parser.error("--plot needs matplotlib: .venv/bin/pip install -e '.[plots]' in the checkout")
+    started = time.perf_counter()
+    report: Report = module.run(managers, nodes, given.seed, given.minutes or size.minutes)
+    seconds = time.perf_counter() - started
+    print(report.text())
+    print(f"{seconds:.1f} s of real time, {report.events / seconds:.0f} events a second")
+    try:
+        if given.trace is not None:
+            given.trace.write_text("".join(f"{line}\n" for line in report.lines()))
+        if given.plot is not None:
+            draw(report, given.plot)
+    except (OSError, ValueError) as error:
+        parser.error(f"cannot write {error}")
+    return 1 if report.broken else 0
+
+
+def _fuzz(parser: argparse.ArgumentParser, given: argparse.Namespace) -> int:
+    if given.policy == "strict":
+        parser.error("--policy strict: the managers have no such policy yet, only available")
+    total = given.seeds or (_UNTIL_FAILURE if given.until_failure else 100)
+    cells = range(given.first_seed, given.first_seed + total)[given.shard.index - 1 :: given.shard.count]
+    log, progress = Log(given.record), Progress("seeds")
+    lines = []
+    step = 1000 if given.until_failure else len(cells)
+    for at in range(0, len(cells), max(1, step)):
+        seeds = [str(seed) for seed in cells[at : at + step]]
+        for line in sweep("fuzz", seeds, fuzz.cell, jobs=given.jobs, log=log, progress=progress):
+            lines.append(line)
+            if line["broken"] and given.until_failure:
+                break
+        if given.until_failure and any(line["broken"] for line in lines):
+            progress.stop()
+            break
+    if not lines:
+        print("nothing was left to do; see `report`")
+        return 0
+    print(summary.seeds(lines))
+    broken = [line for line in lines if line["broken"]]
+    for line in broken:
+        print(f"again: python -m simulations replay {line['cell']}")
+    if not broken:
+        print("every checker held")
+    return 1 if broken else 0
+
+
+def _replay(parser: argparse.ArgumentParser, token: str) -> int:
+    seed, _, mutant = token.partition(":")
+    if not seed.isdecimal() or (mutant and mutant not in MUTANTS):
+        parser.error(f"a token is SEED or SEED:MUTANT, as `fuzz` and `mutants` print it, not {token!r}")
+    outcome = fuzz.run(int(seed), mutant)
+    print(outcome.text())
+    return 1 if outcome.broken else 0
+
+
+def _mutants(parser: argparse.ArgumentParser, given: argparse.Namespace) -> int:
+    chosen = list(given.shard.of(given.only or MUTANTS))
+    log, progress = Log(given.record), Progress("mutants")
+    work = hunt(given.first_seed, given.seeds)
+    lines = list(sweep("mutant", chosen, work, jobs=given.jobs, log=log, progress=progress))
+    if not lines:
+        print("nothing was left to do; see `report`")
+        return 0
+    print(summary.mutants(lines))
+    for line in lines:
+        if line["checker"] and not line["green"]:
+            print(f"{line['cell']}: seed {line['seed']} breaks a promise without it too")
+    return 0 if all(line["checker"] and line["green"] for line in lines) else 1
+
+
+def _report(parser: argparse.ArgumentParser, files: Sequence[Path]) -> int:
+    try:
+        lines = read_lines(files)
+    except (OSError, ValueError) as error:
+        parser.error(str(error))
+    print(summary.summary(lines))
+    broken = any(line.get("broken") for line in lines)
+    survived = any(line["kind"] == "mutant" and not line["checker"] for line in lines)
+    return 1 if broken or survived else 0

@@ -1,0 +1,234 @@
+"""How members behave towards each other: who is asked, suspected, given up, and who goes.
+
+What is judged is what SWIM promises and its siblings got wrong. The simulator knows who is well: a process
+that has run and been awake for a while, in a network that has been whole for as long.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import NoReturn
+
+from gossip.effects import OpenStream, Send
+from gossip.messages import IndirectPing, Ping, State
+from node.session import Joined
+from simulations.processes import Ending, SimManager, SimNode
+from simulations.world import World
+
+WELL_AFTER = 20.0
+"""Whoever is well for so long has answered every accusation of an earlier time."""
+LEAVE_TOLD = 3.0
+"""Within so many seconds after it ended a member that left is known to have left."""
+
+
+@dataclass(slots=True)
+class _Seen:
+    """What one manager process was last seen to do."""
+
+    states: dict[str, State] = field(default_factory=dict)
+    accused: str | None = None
+    asking: int | None = None
+    """Number of the probe for which others had not been asked."""
+    helpers: dict[int, set[str]] = field(default_factory=dict)
+    """Who was asked within this turn, by the number of the probe."""
+    missed: dict[str, int] = field(default_factory=dict)
+    """Probes of others since a member was probed."""
+    lines: int = 0
+
+
+class Conduct:
+    """Part of the watch: `fail(text)` raises, `whole()` says whether every link is whole."""
+
+    def __init__(
+        self,
+        world: World,
+        managers: list[SimManager],
+        nodes: list[SimNode],
+        whole: Callable[[], bool],
+        fail: Callable[[str], NoReturn],
+    ) -> None:
+        self._world = world
+        self._managers = managers
+        self._nodes = nodes
+        self._whole = whole
+        self._fail = fail
+        self._seen: dict[tuple[str, int], _Seen] = {}
+        self._well_since: dict[str, float] = {}
+        self._broken_at = 0.0
+        self._left: list[tuple[float, SimManager, int, list[tuple[SimManager, int]]]] = []
+        """When who ended after a leave, at which start, and whom it had told."""
+
+    # What happens
+
+    def disturbed(self) -> None:
+        """Something broke, or was mended."""
+        self._broken_at = self._world.now
+
+    def started(self, manager: SimManager) -> None:
+        """A new process."""
+        self._well_since[manager.host] = self._world.now
+        self._seen[manager.host, manager.starts] = _Seen(lines=len(manager.lines))
+
+    def asked(self, manager: SimManager, effect: Send | OpenStream, message: Ping | IndirectPing) -> None:
+        """`manager` sends a ping, or asks somebody to."""
+        seen = self._seen[manager.host, manager.starts]
+        if isinstance(message, IndirectPing):
+            seen.helpers.setdefault(message.number, set()).add(effect.address.host)
+            return
+        probe = manager.core.group.swim.prober._probe
+        if probe is not None and probe.number == message.number and isinstance(effect, Send):
+            self._probed(manager, seen, probe.target)
+
+    def turned(self, manager: SimManager) -> None:
+        """`manager` has handled an input."""
+        seen = self._seen[manager.host, manager.starts]
+        self._helpers_are_asked(manager, seen)
+        for member in manager.core.group.swim.members:
+            before = seen.states.get(member.name)
+            if before is not member.state:
+                seen.states[member.name] = member.state
+                if member.state in (State.DEAD, State.SUSPECT) and before is not None:
+                    self._nobody_well_is_accused(manager, member.name, member.incarnation, member.state)
+        for _, line in manager.lines[seen.lines :]:
+            if " is unreachable: silent" in line or " is down: silent" in line:
+                self._nobody_who_speaks_is_silent(manager, line)
+        seen.lines = len(manager.lines)
+        seen.accused = manager.core.group.swim.prober.accused
+
+    def ended(self, manager: SimManager, how: Ending) -> None:
+        """A process is no more."""
+        if how == "conflict":
+            self._who_gives_way_has_a_namesake(manager)
+        elif how == "overdue":
+            self._a_leave_comes_to_an_end(manager)
+        elif how == "departed" and self._is_well(manager.host, LEAVE_TOLD):
+            told = [
+                (other, other.starts)
+                for other in self._kin(manager)
+                if other.alive and self._is_well(other.host, LEAVE_TOLD) and self._sees(other, manager)
+            ]
+            self._left.append((self._world.now, manager, manager.starts, told))
+
+    def look(self) -> None:
+        """Every now and then."""
+        now = self._world.now
+        if not self._whole():
+            self._broken_at = now
+        processes: list[SimManager | SimNode] = [*self._managers, *self._nodes]
+        for process in processes:
+            if not process.alive or process.loop.busy:
+                self._well_since[process.host] = now
+        for manager in self._managers:
+            if manager.alive:
+                self._no_stranger_is_a_member(manager)
+        self._who_was_let_in_is_not_refused()
+        for leave in [leave for leave in self._left if leave[0] + LEAVE_TOLD <= now]:
+            self._left.remove(leave)
+            self._who_left_is_not_dead(*leave)
+
+    # Who is well
+
+    def _is_well(self, host: str, seconds: float = WELL_AFTER) -> bool:
+        since = max(self._broken_at, self._well_since.get(host, 0.0))
+        return self._whole() and self._world.now - since >= seconds
+
+    def _kin(self, manager: SimManager) -> list[SimManager]:
+        return [m for m in self._managers if m.group_name == manager.group_name and m is not manager]
+
+    def _sees(self, manager: SimManager, other: SimManager) -> bool:
+        return other.name in {member.name for member in manager.core.group.kin()}
+
+    def _running(self, name: str) -> list[SimManager]:
+        return [manager for manager in self._managers if manager.name == name and manager.alive]
+
+    # The checkers
+
+    def _no_stranger_is_a_member(self, manager: SimManager) -> None:
+        """No member of another group is in the table (M5)."""
+        ours = {other.name for other in self._kin(manager)} | {manager.name}
+        for member in manager.core.group.swim.members:
+            if member.name not in ours:
+                self._fail(f"{manager.name} has {member.name} among its members, a stranger")
+
+    def _nobody_well_is_accused(self, manager: SimManager, name: str, incarnation: int, state: State) -> None:
+        """Nobody who is well is given up, however late the accuser; nor suspected by one who is well too."""
+        named = [other for other in self._managers if other.name == name]
+        if len(named) != 1 or not named[0].alive or named[0].set_back or named[0].core.going:
+            return
+        other, accuser_well = named[0], self._is_well(manager.host)
+        if state is State.SUSPECT and not accuser_well:
+            return
+        current = incarnation >= other.core.group.swim.members.me.incarnation
+        if current and not other.loop.busy and self._is_well(other.host):
+            self._fail(f"{manager.name} holds {name} for {state.name.lower()}, which is well")
+
+    def _helpers_are_asked(self, manager: SimManager, seen: _Seen) -> None:
+        """As many others as there are, three at most, are asked before anybody is suspected."""
+        group = manager.core.group
+        probe = group.swim.prober._probe
+        asked, seen.helpers = seen.helpers, {}
+        before, seen.asking = seen.asking, None
+        if probe is None:
+            return
+        if probe.asks_others_at < float("inf"):
+            seen.asking = probe.number
+            return
+        target = group.swim.members.get(probe.target)
+        if before != probe.number or target is None or not target.present:
+            return
+        able = [m for m in group.swim.members.present() if m.state is State.ALIVE and m is not target]
+        count, wanted = len(asked.get(probe.number, ())), min(len(able), manager.gossip.indirect_checks)
+        if count < wanted:
+            self._fail(f"{manager.name} asks {count} others about {probe.target}, and could ask {wanted}")
+
+    def _probed(self, manager: SimManager, seen: _Seen, target: str) -> None:
+        """Each running member is probed once per cycle: two of its probes are 2n - 1 apart at the most."""
+        members = manager.core.group.swim.members
+        if target == seen.accused:
+            return  # out of turn: somebody else accused it
+        present = {member.name for member in members.present()}
+        seen.missed = {name: seen.missed.get(name, 0) + 1 for name in sorted(present)}
+        seen.missed[target] = 0
+        for name, missed in seen.missed.items():
+            if missed > 2 * len(members):
+                self._fail(
+                    f"{manager.name} has not probed {name} in {missed} rounds of {len(members)} members"
+                )
+
+    def _nobody_who_speaks_is_silent(self, manager: SimManager, line: str) -> None:
+        """No node that reports is held for silent: a manager that was away did not listen."""
+        id_ = line.split(" ", 1)[0]
+        patience = manager.core.config.unreachable_after + 5.0
+        for node in self._nodes:
+            joined = isinstance(node.session.phase, Joined)
+            if node.id == id_ and node.alive and joined and self._is_well(node.host, patience):
+                self._fail(f"{manager.name} says of {node.name}, which is well: {line}")
+
+    def _who_was_let_in_is_not_refused(self) -> None:
+        """A node that was let in is never refused for want of a seat, and goes on with its share (A4)."""
+        for node in self._nodes:
+            state = node.disk.state
+            if node.alive and state is not None and state.ticket and node.applied.source == "free":
+                self._fail(f"{node.name} was let in before, and is refused")
+
+    def _who_left_is_not_dead(
+        self, at: float, manager: SimManager, starts: int, told: list[tuple[SimManager, int]]
+    ) -> None:
+        """Who leaves in good order among members that are well is seen as left, at once."""
+        if self._broken_at > at or manager.starts != starts or len(self._running(manager.name)):
+            return
+        for other, other_starts in told:
+            if other.alive and other.starts == other_starts and self._is_well(other.host, LEAVE_TOLD):
+                member = other.core.group.swim.members.get(manager.name)
+                if member is not None and member.state is not State.LEFT:
+                    state = member.state.name.lower()
+                    self._fail(f"{other.name} holds {manager.name} for {state}, which has left")
+
+    def _a_leave_comes_to_an_end(self, manager: SimManager) -> None:
+        """Who is told to stop ends by itself, also when nobody answers."""
+        if self._world.now - self._well_since.get(manager.host, 0.0) >= WELL_AFTER:
+            self._fail(f"{manager.name} was told to stop, and has not left")
+
+    def _who_gives_way_has_a_namesake(self, manager: SimManager) -> None:
+        """A process that ends since another of its name lives is right about that."""
+        if not any(other is not manager and other.name == manager.name for other in self._managers):
+            self._fail(f"{manager.name} gave way to another of its name, and there is none")
