@@ -60,7 +60,7 @@ class Conduct:
     # What happens
 
     def disturbed(self) -> None:
-        """Something broke, or was mended."""
+        """A link broke."""
         self._broken_at = self._world.now
 
     def started(self, manager: SimManager) -> None:

@@ -49,6 +49,11 @@ KINDS = (
 
 NODES_MAX = 20
 
+_OF_LINKS = frozenset({"partition", "lonely_link", "one_way", "no_udp", "no_tcp", "clog", "flip_flop"}) | {
+    "far_link",
+    "bad_weather",
+}
+
 UNDISTURBING = frozenset({"kill_manager", "restart_manager", "stop_manager", "kill_node", "power_node"}) | {
     "stop_node",
     "pause_node",
@@ -179,6 +184,8 @@ class Fire:
             kind = self.random.choice(kinds)
             if kind not in UNDISTURBING:
                 self.watch.disturb()
+            if kind in _OF_LINKS:
+                self.watch.break_links()
             told = self._faults[kind]()
             if told:
                 self.story.append(f"{self.world.now:9.3f} s  {kind}: {told}")

@@ -15,7 +15,7 @@ from gossip.ledger import Entry, Page, Piece
 from gossip.ledger_messages import Pieces, Push
 from gossip.messages import IndirectPing, Ping, State, StreamMessage, User
 from gossip.wire.ledger import PREFIX, decode_ledger
-from manager.records import SEES, NodeState, Setting, pack_names, unpack_names
+from manager.records import NODE, SEES, NodeState, Setting, pack_names, unpack_names
 from simulations.conduct import Conduct
 from simulations.processes import Ending, SimManager, SimNode
 from simulations.world import World
@@ -66,6 +66,8 @@ class _Seen:
     nodes: dict[str, tuple[tuple[int, int], str]] = field(default_factory=dict)
     """The newest record of each node, and whose it was."""
     serial: int = 0
+    running: dict[str, str] = field(default_factory=dict)
+    """Whose record made a node count as running."""
 
 
 class Watch:
@@ -157,6 +159,7 @@ class Watch:
         for manager in self._managers:
             if manager.alive:
                 self._copies_claim_what_was_written(manager)
+                self._no_running_node_vanishes(manager)
                 self._nodes_go_forward(manager)
                 self._removed_means_ended(manager)
                 self._grace_waits_for_the_last_who_sees(manager)
@@ -259,6 +262,23 @@ class Watch:
                 )
             seen[view.id] = view.record.order, view.manager
 
+    def _no_running_node_vanishes(self, manager: SimManager) -> None:
+        """Whoever runs stays listed until its record ends; a start of its manager ends nobody (L5)."""
+        seen = self._of(manager)
+        views = {view.id: view for view in manager.core.registry.views()}
+        for id_, owner in seen.running.items():
+            if id_ not in views and not self._was_deleted(owner, NODE + id_):
+                self._fail(f"{manager.name} no longer lists {id_}, which ran at {owner}")
+        seen.running = {id_: view.manager for id_, view in views.items() if view.running}
+
+    def _was_deleted(self, owner: str, key: str) -> bool:
+        """Whether `owner` ended the entry of `key`, or may have: of two processes of a name, or set back."""
+        named = [other for other in self._managers if other.name == owner]
+        if len(named) > 1 or any(other.set_back for other in named):
+            return True
+        generations = [at for at, page in self._written.items() if at[0] == owner and key in page.keys]
+        return not generations or self._written[max(generations)].keys[key][-1].value is None
+
     def _removed_means_ended(self, manager: SimManager) -> None:
         """No process is `removed` that runs and never left, wherever it moved (I1, I5)."""
         for node in self._nodes:
@@ -354,6 +374,9 @@ class Watch:
     def disturb(self) -> None:
         """Something happened after which the cap need not hold at once: an operator lowered it."""
         self._capped, self._calm_since = False, self._world.now
+
+    def break_links(self) -> None:
+        """The network is about to be less than whole, if only for a moment."""
         self._conduct.disturbed()
 
     def _no_seat_above_the_cap(self, manager: SimManager) -> None:

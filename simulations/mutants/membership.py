@@ -20,9 +20,9 @@ def table_about_ourselves_ignored(patch: Patch) -> None:
     """Who restarts under a clock set back never learns that it is held for dead (memberlist#311)."""
     right = Swim._merge
 
-    def merge(self: Swim, other: PushPull, now: float) -> list[Any]:
+    def merge(self: Swim, other: PushPull, *rest: Any) -> list[Any]:
         others = tuple(entry for entry in other.members if entry.name != self.name)
-        return right(self, replace(other, members=others), now)
+        return right(self, replace(other, members=others), *rest)
 
     patch(Swim, "_merge", merge)
 
@@ -30,7 +30,11 @@ def table_about_ourselves_ignored(patch: Patch) -> None:
 def refuted_by_one(patch: Patch) -> None:
     """A refutation goes one above our own incarnation, not above the accused one (memberlist a6d9aeb)."""
     right = Swim._refute
-    patch(Swim, "_refute", lambda self, _: right(self, self.members.me.incarnation))
+
+    def refute(self: Swim, _: int, *rest: Any, **how: Any) -> list[Any]:
+        return right(self, self.members.me.incarnation, *rest, **how)
+
+    patch(Swim, "_refute", refute)
 
 
 def helpers_missed(patch: Patch) -> None:
@@ -68,11 +72,11 @@ def stale_alive_ends_suspicion(patch: Patch) -> None:
     """An old sign of life stops the clock of a suspicion (memberlist b63166c)."""
     right = Swim._alive
 
-    def alive(self: Swim, claim: Alive, now: float) -> list[Any]:
+    def alive(self: Swim, claim: Alive, *rest: Any, **how: Any) -> list[Any]:
         member = self.members.get(claim.node)
         if member is not None and member is not self.members.me:
             member.suspicion = None
-        return right(self, claim, now)
+        return right(self, claim, *rest, **how)
 
     patch(Swim, "_alive", alive)
 
@@ -81,10 +85,10 @@ def new_metadata_ignored(patch: Patch) -> None:
     """A start with other metadata under the same incarnation goes unnoticed (memberlist 2595b7e)."""
     right = Swim._alive_about_us
 
-    def about_us(self: Swim, claim: Alive) -> list[Any]:
+    def about_us(self: Swim, claim: Alive, *rest: Any, **how: Any) -> list[Any]:
         if claim.incarnation == self.members.me.incarnation and claim.address == self.members.me.address:
             return []
-        return right(self, claim)
+        return right(self, claim, *rest, **how)
 
     patch(Swim, "_alive_about_us", about_us)
 
@@ -158,11 +162,11 @@ def stale_alive_revives(patch: Patch) -> None:
     """A dead member is alive again by an old claim (atomix#962)."""
     right = Swim._alive
 
-    def alive(self: Swim, claim: Alive, now: float) -> list[Any]:
+    def alive(self: Swim, claim: Alive, *rest: Any, **how: Any) -> list[Any]:
         member = self.members.get(claim.node)
         if member is not None and not member.present and claim.incarnation <= member.incarnation:
             member.incarnation = claim.incarnation - 1
-        return right(self, claim, now)
+        return right(self, claim, *rest, **how)
 
     patch(Swim, "_alive", alive)
 
@@ -176,11 +180,11 @@ def old_news_is_told_on(patch: Patch) -> None:
     """A claim that is known is told on again, without end (consul#5928)."""
     right = Swim._alive
 
-    def alive(self: Swim, claim: Alive, now: float) -> list[Any]:
+    def alive(self: Swim, claim: Alive, *rest: Any, **how: Any) -> list[Any]:
         member = self.members.get(claim.node)
         if member is not None and member is not self.members.me and member.incarnation == claim.incarnation:
             self._broadcast(claim)
-        return right(self, claim, now)
+        return right(self, claim, *rest, **how)
 
     patch(Swim, "_alive", alive)
 
@@ -210,11 +214,11 @@ def suspect_about_a_gone_member(patch: Patch) -> None:
     """A suspicion brings back whom it is about, though it was gone (atomix#1062)."""
     right = Swim._suspect
 
-    def suspect(self: Swim, claim: Suspect, now: float) -> list[Any]:
+    def suspect(self: Swim, claim: Suspect, *rest: Any, **how: Any) -> list[Any]:
         member = self.members.get(claim.node)
         if member is not None and not member.present and claim.incarnation >= member.incarnation:
             member.state = State.ALIVE
-        return right(self, claim, now)
+        return right(self, claim, *rest, **how)
 
     patch(Swim, "_suspect", suspect)
 
@@ -223,22 +227,22 @@ def own_death_is_believed(patch: Patch) -> None:
     """All see it down, and it does not object (scylladb#2419)."""
     right = Swim._dead
 
-    def dead(self: Swim, claim: Dead, now: float) -> list[Any]:
-        return [] if claim.node == self.name else right(self, claim, now)
+    def dead(self: Swim, claim: Dead, *rest: Any, **how: Any) -> list[Any]:
+        return [] if claim.node == self.name else right(self, claim, *rest, **how)
 
     patch(Swim, "_dead", dead)
-    patch(Swim, "_refute_if_current", lambda *_: [])
+    patch(Swim, "_refute_if_current", lambda *_, **__: [])
 
 
 def equal_accusation_is_old(patch: Patch) -> None:
     """An accusation at the known incarnation does not count (ringpop-node#15)."""
     right = Swim._suspect
 
-    def suspect(self: Swim, claim: Suspect, now: float) -> list[Any]:
+    def suspect(self: Swim, claim: Suspect, *rest: Any, **how: Any) -> list[Any]:
         member = self.members.get(claim.node)
         if member is not None and claim.node != self.name and claim.incarnation <= member.incarnation:
             return []
-        return right(self, claim, now)
+        return right(self, claim, *rest, **how)
 
     patch(Swim, "_suspect", suspect)
 
