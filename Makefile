@@ -2,7 +2,7 @@
 # make ends with 2 whatever a recipe ends with; deploy/demo.py itself tells its exit codes apart.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench venv clean
+.PHONY: help demo test mutants nightly bench venv clean
 
 # What .venv was made from: this folder (its scripts name it), this Python, these dependencies.
 KEY := $(shell { pwd; python3 -c 'import sys; print(sys.version, sys.base_prefix)'; cat pyproject.toml; } \
@@ -15,6 +15,8 @@ help:
 	@echo 'make demo DURATION=20  the same for 20 s; fails unless all nodes are active and the managers agree'
 	@echo 'make demo PORTS=17000  on 127.0.0.1 alone, ports from 17000 on, when the usual ones are taken'
 	@echo 'make test              every check; PARTIAL=1 without root: although tests had to be skipped'
+	@echo 'make mutants           known bugs put into the core: which checker names each, after how many seeds'
+	@echo 'make nightly           long sweeps of the simulator, within the hour; run again, it goes on'
 	@echo 'make bench             figures of this machine, in some 4 minutes, beside serf where it is installed'
 	@echo 'make venv              only install what the programs need'
 	@echo 'make clean             remove all that the others made'
@@ -26,6 +28,12 @@ demo: $(RUN)
 
 test: $(DEV)
 	@exec .ci/test
+
+mutants: $(DEV)
+	@exec .venv/bin/python -m simulations mutants --seeds 1000 --jobs "$$(nproc)"
+
+nightly: $(DEV)
+	@exec .ci/nightly
 
 bench: $(RUN)
 	@exec .venv/bin/python -m benchmarks $(if $(WRITE),--write)
@@ -39,5 +47,5 @@ $(DEV):
 	@exec .ci/venv dev $(KEY)
 
 clean:
-	rm -rf .venv .demo .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .demo .nightly .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

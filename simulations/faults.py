@@ -108,7 +108,7 @@ class Plan:
             retry_after=random.choice((3.0, 15.0)),
             forget_after=window + random.choice((0.5, 5.0, 30.0, 30 * 86400.0)),
             max_nodes=random.choice((None, 1, 2, 4, 8, max(1, nodes), max(1, nodes - 1), nodes + 2)),
-            limits={"public": Limit(1000.0)},
+            limits={"public": Limit(1000.0), "scarce": Limit(2.0)},
         )
         slow = random.choice((0.002, 0.002, 0.05, 0.2))
         return cls(
