@@ -20,9 +20,9 @@ def table_about_ourselves_ignored(patch: Patch) -> None:
     """Who restarts under a clock set back never learns that it is held for dead (memberlist#311)."""
     right = Swim._merge
 
-    def merge(self: Swim, other: PushPull, *rest: Any) -> list[Any]:
+    def merge(self: Swim, other: PushPull, *rest: Any, **how: Any) -> list[Any]:
         others = tuple(entry for entry in other.members if entry.name != self.name)
-        return right(self, replace(other, members=others), *rest)
+        return right(self, replace(other, members=others), *rest, **how)
 
     patch(Swim, "_merge", merge)
 
