@@ -71,7 +71,7 @@ def _play(fire: Fire, plan: Plan) -> Outcome:
         healed, found = _recover(fire)
     except Broken as error:
         found = [Finding(error.checker, str(error))]
-    except Exception as error:  # noqa: BLE001, a core that raises is what we look for
+    except Exception as error:
         where = traceback.extract_tb(error.__traceback__)[-1]
         path = "/".join(where.filename.rsplit("/", 2)[-2:])
         if path.startswith("mutants/") or isinstance(error, TypeError):
