@@ -2,31 +2,47 @@
 
 import asyncio
 import contextlib
+import hashlib
 import json
 import logging
 import os
 import signal
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from random import SystemRandom
 from typing import assert_never
 
 import aiohttp
 
-from node.api import serve
+from node.api import limits_shown, serve
 from node.config import NodeSettings
 from node.effects import ApplyLimits, Close, Connect, Effect, Log, Save, Send
-from node.gateways import Gateway, open_gateway
-from node.gateways.command import end_leftover
+from node.gateways import open_gateway
+from node.gateways.adapter import Gateway
+from node.gateways.child import end_leftover
+from node.gateways.errors import GatewayError
+from node.gateways.files import Files
 from node.gateways.processes import use_of
 from node.link import Link
 from node.protocol import Limits, ProtocolError, decode, encode
 from node.session import Joined, Session
-from node.settings import format_duration
 from node.state import StateError, StateFile, write_atomically
 
 _LOG = logging.getLogger(__name__)
+
+
+_STATS_SECONDS = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """The limits that the gateway works under, what that cost, and what is wrong with newer ones."""
+
+    version: int
+    how: str
+    error: str
 
 
 class Agent:
@@ -36,8 +52,10 @@ class Agent:
         self, settings: NodeSettings, state: StateFile, environ: Mapping[str, str], name: str, version: str
     ) -> None:
         """`name` is for people, to find this node in the managers' lists."""
-        self._settings, self._state = settings, state
-        self._gateway: Gateway = open_gateway(settings.gateway, environ, state.record_gateway)
+        self._settings, self._state, self._name = settings, state, name
+        self._gateway: Gateway = open_gateway(
+            settings.gateway, environ, state.record_gateway, state.path.parent / "gateway"
+        )
         self._session = Session(
             seeds=[str(seed) for seed in settings.seed],
             state=state.state,
@@ -51,7 +69,10 @@ class Agent:
         self._timer: asyncio.TimerHandle | None = None
         self._started = time.monotonic()
         self._stopping = False
+        self._limits_wanted = asyncio.Event()
+        self._gateway_counters: dict[str, float] = {}
         self.limits: tuple[int, str, Limits] = (0, "", {})
+        self.applied = Applied(0, "", "")
 
     async def run(self) -> None:
         """Until the operator stops us or the gateway; then leave, and end the gateway.
@@ -61,16 +82,24 @@ class Agent:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop)
+        loop.add_signal_handler(
+            signal.SIGHUP, _LOG.info, "HUP has no meaning here: to read %s, restart", "service.yml"
+        )
         async with self._serve_api():
             await end_leftover(self._state.gateway, self._settings.gateway.stop_timeout)
             self._save_first_state()
             connector = aiohttp.TCPConnector(use_dns_cache=False, force_close=True)
             async with aiohttp.ClientSession(connector=connector) as self._client:
-                gateway = asyncio.create_task(self._gateway.run())
+                gateway = asyncio.create_task(self._gateway.start())
+                helpers = [asyncio.create_task(work) for work in (self._apply_limits(), self._read_stats())]
                 if not self._stopping:
                     self._observe()
                     self._perform(self._session.start(loop.time()))
-                await gateway
+                try:
+                    await gateway
+                finally:
+                    for helper in helpers:
+                        helper.cancel()
                 self._leave("its gateway was stopped")
                 if self._closing:
                     await asyncio.wait(self._closing)
@@ -81,11 +110,42 @@ class Agent:
     def not_ready(self) -> str:
         if self._stopping:
             return "the agent is stopping"
+        if self._gateway.draining:
+            return "the gateway drains"
         return "" if self._gateway.state == "running" else f"the gateway is {self._gateway.state}"
 
     @property
     def joined(self) -> bool:
         return isinstance(self._session.phase, Joined)
+
+    @property
+    def node(self) -> dict[str, object]:
+        """This node, for `/v1/node`."""
+        state, phase = self._session.state, self._session.phase
+        return {
+            "id": state.id,
+            "name": self._name,
+            "joined": self.joined,
+            "manager": phase.manager if isinstance(phase, Joined) else "",
+            "incarnation": state.incarnation,
+            "gateway": {
+                "kind": self._settings.gateway.kind,
+                "state": self._gateway.state,
+                "restarts": self._gateway.restarts,
+                "draining": self._gateway.draining,
+            },
+        }
+
+    @property
+    def config(self) -> dict[str, object]:
+        """The gateway's own configuration file, for `/v1/config`."""
+        path = self._settings.gateway.config
+        content = Files.read(Path(path)) if path else None
+        return {
+            "path": path,
+            "size": None if content is None else len(content),
+            "sha256": None if content is None else hashlib.sha256(content).hexdigest(),
+        }
 
     @property
     def counters(self) -> dict[str, float]:
@@ -97,6 +157,7 @@ class Agent:
             "gateway_cpu_seconds": gateway.cpu_seconds,
             "gateway_rss_bytes": float(gateway.rss_bytes),
             "gateway_restarts": float(self._gateway.restarts),
+            **self._gateway_counters,
         }
 
     # What a link tells
@@ -149,11 +210,49 @@ class Agent:
                 case ApplyLimits(version, source, limits):
                     self.limits = (version, source, limits)
                     self._write_limits()
+                    self._limits_wanted.set()
                 case Log(level, text):
                     _LOG.log(level, "%s", text)
                 case _:
                     assert_never(effect)
         self._arm_timer()
+
+    async def _apply_limits(self) -> None:
+        """Bring the newest limits into force, as often as the gateway can take them."""
+        step = 0
+        while True:
+            await self._limits_wanted.wait()
+            await self._gateway.settle()
+            self._limits_wanted.clear()
+            version, _, limits = self.limits
+            try:
+                how = await self._gateway.apply_limits(limits)
+            except GatewayError as error:
+                step += 1
+                delay = min(60.0, 2.0**step)
+                self.applied = replace(self.applied, error=str(error))
+                _LOG.error("Limits %d are not in force: %s; next try in %.0f s", version, error, delay)
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._limits_wanted.wait(), delay)
+                self._limits_wanted.set()
+                continue
+            step = 0
+            self.applied = Applied(version, how, "")
+            self._observe()
+            self._perform(self._session.limits_applied(version, self._now()))
+
+    async def _read_stats(self) -> None:
+        """Keep the counters of the gateway's own statistics fresh, where it has any."""
+        said = ""
+        while True:
+            try:
+                self._gateway_counters = await self._gateway.stats()
+                said = ""
+            except GatewayError as error:
+                if str(error) != said:  # once, not every few seconds
+                    said = str(error)
+                    _LOG.warning("No statistics of the gateway: %s", said)
+            await asyncio.sleep(_STATS_SECONDS)
 
     def _close(self, code: int, reason: str) -> None:
         if self._link is not None:
@@ -166,14 +265,7 @@ class Agent:
         if not self._settings.limits_file:
             return
         version, source, limits = self.limits
-        content = {
-            "version": version,
-            "source": source,
-            "limits": {
-                name: {"max_rate": limit.max_rate, "every": format_duration(limit.every)}
-                for name, limit in limits.items()
-            },
-        }
+        content = {"version": version, "source": source, "limits": limits_shown(limits)}
         try:
             write_atomically(
                 Path(self._settings.limits_file), json.dumps(content).encode() + b"\n", mode=0o644

@@ -1,4 +1,4 @@
-"""The agent's own small HTTP server: `/health`, `/ready` and `/metrics`."""
+"""The agent's own small HTTP server: `/health`, `/ready`, `/metrics` and what it knows, under `/v1`."""
 
 import os
 from collections.abc import AsyncIterator, Iterator
@@ -11,7 +11,18 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from node.protocol import Limits
-from node.settings import HostPort, SettingsError
+from node.settings import HostPort, SettingsError, format_duration
+
+
+class Applied(Protocol):
+    """The limits that the gateway works under."""
+
+    @property
+    def version(self) -> int: ...
+    @property
+    def how(self) -> str: ...
+    @property
+    def error(self) -> str: ...
 
 
 class Status(Protocol):
@@ -33,6 +44,26 @@ class Status(Protocol):
     def limits(self) -> tuple[int, str, Limits]:
         """Version, source and limits in force."""
 
+    @property
+    def applied(self) -> Applied:
+        """What of them the gateway works under."""
+
+    @property
+    def node(self) -> dict[str, object]:
+        """This node."""
+
+    @property
+    def config(self) -> dict[str, object]:
+        """The gateway's configuration file."""
+
+
+def limits_shown(limits: Limits) -> dict[str, dict[str, object]]:
+    """As in the limits file and `/v1/limits`."""
+    return {
+        name: {"max_rate": limit.max_rate, "every": format_duration(limit.every)}
+        for name, limit in limits.items()
+    }
+
 
 def create_app(status: Status) -> web.Application:
     """The server's handlers over `status`."""
@@ -52,8 +83,35 @@ def create_app(status: Status) -> web.Application:
             headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"},
         )
 
+    async def node(request: web.Request) -> web.Response:
+        return web.json_response(status.node)
+
+    async def limits(request: web.Request) -> web.Response:
+        version, source, limits = status.limits
+        applied = status.applied
+        return web.json_response(
+            {
+                "version": version,
+                "source": source,
+                "limits": limits_shown(limits),
+                "applied": {"version": applied.version, "how": applied.how, "error": applied.error},
+            }
+        )
+
+    async def config(request: web.Request) -> web.Response:
+        return web.json_response(status.config)
+
     app = web.Application()
-    app.add_routes([web.get("/health", health), web.get("/ready", ready), web.get("/metrics", metrics)])
+    app.add_routes(
+        [
+            web.get("/health", health),
+            web.get("/ready", ready),
+            web.get("/metrics", metrics),
+            web.get("/v1/node", node),
+            web.get("/v1/limits", limits),
+            web.get("/v1/config", config),
+        ]
+    )
     return app
 
 
@@ -93,6 +151,11 @@ class _StatusCollector(Collector):
             yield family(f"kcm_node_{name}", "As reported to the manager", value)
         version, source, limits = status.limits
         yield GaugeMetricFamily("kcm_node_limits_version", "Of the limits in force", float(version))
+        yield GaugeMetricFamily(
+            "kcm_node_limits_applied_version",
+            "Of those that the gateway works under",
+            float(status.applied.version),
+        )
         rates = GaugeMetricFamily(
             "kcm_node_limit_per_second", "Requests per second let through", labels=["limit", "source"]
         )

@@ -86,11 +86,18 @@ def _check(settings: NodeSettings, file: Path) -> None:
     if not settings.seed:
         where = str(file) if file.exists() else f"{file} (which does not exist)"
         raise SettingsError(f"{where}: {NO_SEED}")
-    if settings.gateway.kind == "command" and shutil.which(settings.gateway.run[0]) is None:
-        raise SettingsError(
-            f"`gateway.run`: {settings.gateway.run[0]} is not a program here: install it, or put its path"
-        )
-    if settings.limits_file and not Path(settings.limits_file).absolute().parent.is_dir():
+    gateway = settings.gateway
+    key, program = ("run", gateway.run[0]) if gateway.run else ("program", gateway.program or gateway.kind)
+    if gateway.kind != "none" and shutil.which(program) is None:
+        raise SettingsError(f"`gateway.{key}`: {program} is not a program here: install it, or put its path")
+    _check_limits_file(settings)
+
+
+def _check_limits_file(settings: NodeSettings) -> None:
+    folder = Path(settings.limits_file).absolute().parent
+    state = state_directory(settings.state_dir, settings.name, os.environ)
+    # The state directory is made a moment later.
+    if settings.limits_file and folder != state.absolute() and not folder.is_dir():
         raise SettingsError(
             f"`limits_file`: the directory of {settings.limits_file} does not exist: create it"
         )

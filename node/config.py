@@ -42,18 +42,39 @@ class GatewaySettings(Settings):
     """The gateway beside which this agent runs."""
 
     kind: Annotated[
-        Literal["none", "command"],
-        Field(description="command: start a gateway that lives and dies with this agent"),
+        Literal["none", "command", "krakend", "nginx", "haproxy"],
+        Field(description="none, command (any that stays in the foreground), krakend, nginx or haproxy"),
     ] = "none"
+    supervise: Annotated[
+        Literal["child", "systemd", "none"],
+        Field(description="child: started by this agent; systemd: `unit`; none: left alone"),
+    ] = "child"
+    unit: Annotated[str, Field(description="the gateway's unit, with `supervise: systemd`")] = ""
     run: Annotated[
         tuple[str, ...], COMMAND, Field(description="the program and its arguments; no shell is involved")
     ] = ()
+    program: Annotated[str, Field(description="in place of krakend, nginx or haproxy")] = ""
+    config: Annotated[str, Field(description="the gateway's own configuration file")] = ""
+    limits: Annotated[
+        str, Field(description="what the agent writes: nginx's include, HAProxy's map, KrakenD's whole file")
+    ] = ""
+    socket: Annotated[str, Field(description="HAProxy's runtime socket, level admin")] = ""
+    pid_file: Annotated[str, Field(description="nginx's, with `supervise: none`")] = ""
     health: Annotated[
         str, AfterValidator(_as_url), Field(description="URL that answers 2xx while the gateway is well")
     ] = ""
+    stats: Annotated[
+        str, AfterValidator(_as_url), Field(description="URL of nginx's stub_status or KrakenD's /__stats")
+    ] = ""
     stop_timeout: Annotated[
-        Duration, Field(description="wait after SIGTERM for connections to drain, then SIGKILL")
+        Duration, Field(description="wait after the stop signal for connections to drain, then SIGKILL")
     ] = 30.0
+    drain: Annotated[
+        Duration, Field(description="/ready answers 503 for so long before KrakenD is restarted")
+    ] = 0.0
+    min_interval: Annotated[
+        Duration, Field(description="KrakenD is restarted for new limits no more often than this")
+    ] = 10.0
 
     @model_validator(mode="after")
     def _is_whole(self) -> Self:
@@ -61,7 +82,28 @@ class GatewaySettings(Settings):
             raise ValueError("needs `run: [program, argument]` with `kind: command`")
         if self.kind == "none" and (self.run or self.health):
             raise ValueError("needs `kind: command` with `run` and `health`")
+        if self.kind in ("none", "command") and self.supervise != "child":
+            raise ValueError(f"needs no `supervise` with `kind: {self.kind}`")
+        if self.kind in _NEEDS:
+            for key in _NEEDS[self.kind]:
+                if not getattr(self, key):
+                    raise ValueError(f"needs `{key}` with `kind: {self.kind}`")
+            if self.run:
+                raise ValueError(f"needs no `run` with `kind: {self.kind}`: name another `program`")
+        if (self.supervise == "systemd") != bool(self.unit):
+            raise ValueError("needs `supervise: systemd` and `unit: NAME.service` together")
+        if self.kind == "krakend" and self.supervise == "none":
+            raise ValueError("needs `supervise: child` or `systemd`: KrakenD takes limits only by a restart")
+        if self.kind == "nginx" and (self.supervise == "none") != bool(self.pid_file):
+            raise ValueError("needs `supervise: none` and nginx's `pid_file` together")
         return self
+
+
+_NEEDS = {
+    "krakend": ("config",),
+    "nginx": ("config", "limits"),
+    "haproxy": ("config", "limits", "socket"),
+}
 
 
 class NodeSettings(Settings):
@@ -88,5 +130,5 @@ class NodeSettings(Settings):
         str,
         AfterValidator(_as_api),
         EMPTY_MEANS_OFF,
-        Field(description="address of /health, /ready and /metrics; empty: off"),
+        Field(description="address of the agent's own API; empty: off"),
     ] = "127.0.0.1:9898"

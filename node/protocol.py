@@ -47,10 +47,11 @@ class ProtocolError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """`max_rate` requests per `every` seconds."""
+    """`max_rate` requests per `every` seconds; of each client's own where `per_client`."""
 
     max_rate: float
     every: float = 1.0
+    per_client: bool = False
 
 
 Limits: TypeAlias = dict[str, Limit]
@@ -141,6 +142,7 @@ class Report:
     number: int
     gateway: str = ""
     limits_version: int = 0
+    """Of the limits that its gateway works under; told is not applied."""
     counters: dict[str, float] = field(default_factory=dict)
 
 
@@ -239,10 +241,14 @@ def _read_limits(value: object) -> Limits:
     if not isinstance(value, dict) or len(value) > ITEMS_MAX:
         raise ValueError(f"must be a map of at most {ITEMS_MAX} limits")
     limits = {}
-    for name, pair in value.items():
-        if not isinstance(pair, list) or len(pair) != 2:
-            raise ValueError("must map each name to [max_rate, every]")
-        limits[_read_text(name)] = Limit(_read_float(pair[0]), _read_float(pair[1]))
+    for name, parts in value.items():
+        if not isinstance(parts, list) or len(parts) < 2:
+            raise ValueError("must map each name to [max_rate, every, per_client]")
+        per_client = _read_bool(parts[2]) if len(parts) > 2 else False
+        limit = Limit(_read_float(parts[0]), _read_float(parts[1]), per_client)
+        if limit.every < 0.001:
+            raise ValueError("must have an `every` of at least 0.001 s")
+        limits[_read_text(name)] = limit
     return limits
 
 
@@ -276,7 +282,7 @@ def encode(message: AnyMessage) -> bytes:
     for name, reader, _ in _FIELDS[type(message)]:
         value = getattr(message, name)
         if reader is _read_limits:
-            value = {limit: [share.max_rate, share.every] for limit, share in value.items()}
+            value = {limit: [share.max_rate, share.every, share.per_client] for limit, share in value.items()}
         body[name] = value
     frame: bytes = msgpack.packb([type(message).__name__.lower(), body])
     if len(frame) > FRAME_BYTES_MAX:

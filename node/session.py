@@ -120,6 +120,7 @@ class Session:
         self._report_at = 0.0
         self._reports = 0
         self._over_limit = False
+        self._applied = 0
         self._short_sessions = 0
 
     def start(self, now: float) -> list[Effect]:
@@ -169,6 +170,11 @@ class Session:
                 ]
             case _:
                 return []
+
+    def limits_applied(self, version: int, now: float) -> list[Effect]:
+        """The gateway works under the limits of `version` from now on: the manager is told at once."""
+        self._applied = version
+        return [self._report(now)] if isinstance(self.phase, Joined) else []
 
     def connected(self, now: float, remote: str = "") -> list[Effect]:
         """The connection is open, to `remote` if the name led to another address than it says."""
@@ -242,7 +248,7 @@ class Session:
             case LimitsPush(version=version, limits=limits, over_limit=over_limit):
                 if self.source == "lease" and version <= self.state.limits_version:
                     return []
-                return [*self._lease(version, limits, over_limit), self._report(now), Save(self.state)]
+                return [*self._lease(version, limits, over_limit), Save(self.state)]
             case Managers(managers=managers):
                 self._candidates.learn(managers)
                 return []
@@ -332,7 +338,7 @@ class Session:
             Report(
                 number=self._reports,
                 gateway=self.gateway,
-                limits_version=self.state.limits_version,
+                limits_version=self._applied,
                 counters=self.counters,
             )
         )
@@ -341,6 +347,8 @@ class Session:
         effects: list[Effect] = []
         if over_limit and not self._over_limit:
             effects.append(Log(logging.WARNING, "This node runs above what the subscription allows"))
+        elif self._over_limit and not over_limit:
+            effects.append(Log(logging.INFO, "This node is within what the subscription allows again"))
         self._over_limit = over_limit
         if limits:
             shown = ", ".join(

@@ -455,8 +455,9 @@ class SimNode:
                     if self._connection is not None:
                         self._connection.close(0, code)
                     self._connection = None
-                case ApplyLimits(_, source, limits):
+                case ApplyLimits(version, source, limits):
                     self.applied = Applied(source, limits)
+                    self._perform(self.session.limits_applied(version, self.loop.now))
                 case NodeLog(_, text):
                     self.lines.append((self._world.now, text))
         deadline = self.session.next_deadline()

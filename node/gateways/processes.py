@@ -44,20 +44,32 @@ def use_of(pid: int, descend: bool = True) -> Use:
     rss_bytes = int(fields[21]) * _PAGE
     if not descend:
         return Use(cpu_seconds, rss_bytes)
-    with contextlib.suppress(OSError):
-        for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
-            below = use_of(int(child))
-            cpu_seconds += below.cpu_seconds
-            rss_bytes += below.rss_bytes
+    for child in children_of(pid):
+        below = use_of(child)
+        cpu_seconds += below.cpu_seconds
+        rss_bytes += below.rss_bytes
     return Use(cpu_seconds, rss_bytes)
 
 
-async def end_group(group: int, patience: float, hurry: asyncio.Event | None = None) -> bool:
-    """SIGTERM to all of the group, SIGKILL when `patience` is over or `hurry` set.
+def children_of(pid: int) -> set[int]:
+    """The direct children of `pid`'s main thread; none if it is gone."""
+    try:
+        return set(map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split()))
+    except OSError:
+        return set()
+
+
+async def end_group(
+    group: int,
+    patience: float,
+    hurry: asyncio.Event | None = None,
+    number: signal.Signals = signal.SIGTERM,
+) -> bool:
+    """Signal `number` to all of the group, SIGKILL when `patience` is over or `hurry` set.
 
     Returns when nobody is left; False in the rare case that even SIGKILL has not ended somebody.
     """
-    _signal_group(group, signal.SIGTERM)
+    _signal_group(group, number)
     await _until_gone(group, patience, hurry)
     _signal_group(group, signal.SIGKILL)
     await _until_gone(group, _AFTER_KILL_SECONDS_MAX, None)

@@ -38,7 +38,15 @@ def service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ),
         ("seed: a\napi: nine\n", "line 2: `api` must name its port: `nine:PORT`"),
         ("seed: a\ngateway: nginx\n", "line 2: `gateway` must be a map (`key: value`), not `nginx`"),
-        ("seed: a\ngateway: {kind: nginx}\n", "`gateway.kind` must be 'none' or 'command', not `nginx`"),
+        ("seed: a\ngateway: {kind: nginx}\n", "`gateway` needs `config` with `kind: nginx`"),
+        (
+            "seed: a\ngateway: {kind: krakend, config: k.json, supervise: none}\n",
+            "`gateway` needs `supervise: child` or `systemd`: KrakenD takes limits only by a restart",
+        ),
+        (
+            "seed: a\ngateway: {kind: nginx, config: a, limits: b, supervise: systemd}\n",
+            "`gateway` needs `supervise: systemd` and `unit: NAME.service` together",
+        ),
         ("seed: a\ngateway: {kind: command}\n", "line 2: `gateway` needs `run: [program, argument]` with"),
         ("seed: a\ngateway: {run: [x]}\n", "line 2: `gateway` needs `kind: command` with `run` and `health`"),
         (

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 import node.gateways
-from node.gateways.command import gateway_environment
+from node.gateways.child import gateway_environment
 from node.gateways.processes import Use, end_group, is_alive, process_id, use_of
 from node.state import ProcessId
 
@@ -87,7 +87,7 @@ def test_the_undertaker_ends_the_group_only_if_its_pipe_ends_without_a_word(
         assert gateway.stdout is not None
         assert gateway.stdout.readline() == "up\n"
         subprocess.run(
-            [*ISOLATED, str(HERE / "undertaker.py"), str(gateway.pid), "0.2"],
+            [*ISOLATED, str(HERE / "undertaker.py"), str(gateway.pid), "0.2", "0"],
             input=word,
             text=True,
             timeout=10,

@@ -42,7 +42,9 @@ VALUES: dict[Any, st.SearchStrategy[Any]] = {
     bool: st.booleans(),
     tuple[str, ...]: st.lists(texts, max_size=5).map(tuple),
     dict[str, float]: st.dictionaries(texts, numbers, max_size=5),
-    Limits: st.dictionaries(texts, st.builds(Limit, numbers, numbers), max_size=5),
+    Limits: st.dictionaries(
+        texts, st.builds(Limit, numbers, st.floats(0.001, 1e17), st.booleans()), max_size=5
+    ),
 }
 messages: st.SearchStrategy[AnyMessage] = st.one_of(
     [
@@ -124,6 +126,7 @@ def changed(message: AnyMessage, **values: object) -> bytes:
         (changed(Report(number=1), counters={"x": float("inf")}), "report.counters must be a number"),
         (changed(LimitsPush(version=1, limits={}), limits={"x": [1]}), r"must map each name to \[max_rate"),
         (changed(LimitsPush(version=1, limits={}), limits={"x": [-1, 1]}), "must be a number from 0"),
+        (changed(LimitsPush(version=1, limits={}), limits={"x": [1, 0]}), "an `every` of at least 0.001 s"),
         (changed(LimitsPush(version=1, limits={}), over_limit=1), "must be true or false"),
     ],
 )

@@ -135,7 +135,7 @@ def test_the_key_is_drawn_once_and_kept() -> None:
 def test_a_welcome_brings_id_ticket_and_limits_and_is_answered_by_a_report() -> None:
     made, _ = greeted()
     made.gateway, made.counters = "command: running", {"requests": 5.0}
-    report = Report(number=1, gateway="command: running", limits_version=3, counters={"requests": 5.0})
+    report = Report(number=1, gateway="command: running", counters={"requests": 5.0})
     assert made.received(welcome(made), 0.5) == [
         Log(logging.INFO, f"Joined as {ID}, manager m1 ({A})"),
         Log(logging.INFO, "Limits received, version 3: public 100 per 1 s"),
@@ -153,7 +153,7 @@ def test_a_report_leaves_every_heartbeat_while_the_manager_answers() -> None:
         assert due is not None
         sent += [(due, effect.message) for effect in made.tick(due) if isinstance(effect, Send)]
         made.received(Reported(number=1), due)
-    assert sent == [(5.0 * n, Report(number=n + 1, limits_version=3)) for n in (1, 2, 3)]
+    assert sent == [(5.0 * n, Report(number=n + 1)) for n in (1, 2, 3)]
 
 
 def test_a_tick_that_comes_early_or_twice_does_nothing() -> None:
@@ -319,26 +319,29 @@ def test_an_ask_is_answered_at_once() -> None:
     assert joined().received(Ask(number=12), 0.1) == [Send(Here(number=12))]
 
 
-def test_a_push_of_limits_is_applied_then_confirmed_then_saved() -> None:
+def test_a_push_of_limits_is_applied_and_saved_and_confirmed_once_the_gateway_has_them() -> None:
     made = joined()
     limits = {"public": Limit(50.0, 1.0)}
     assert without_logs(made.received(LimitsPush(version=4, limits=limits), 2.0)) == [
         ApplyLimits(4, "lease", limits),
-        Send(Report(number=2, limits_version=4)),
         Save(replace(made.state, limits_version=4, limits=limits)),
     ]
+    assert made.limits_applied(4, 2.5) == [Send(Report(number=2, limits_version=4))]
     assert made.received(LimitsPush(version=3, limits=PUBLIC), 2.1) == []
 
 
-def test_running_above_the_subscription_is_said_once() -> None:
+def test_running_above_the_subscription_is_said_once_and_so_is_its_end() -> None:
     made = joined()
     said = [
         effect.text
-        for version in (4, 5)
-        for effect in made.received(LimitsPush(version=version, limits={}, over_limit=True), 2.0)
+        for version, over in ((4, True), (5, True), (6, False), (7, False))
+        for effect in made.received(LimitsPush(version=version, limits={}, over_limit=over), 2.0)
         if isinstance(effect, Log)
     ]
-    assert said == ["This node runs above what the subscription allows"]
+    assert said == [
+        "This node runs above what the subscription allows",
+        "This node is within what the subscription allows again",
+    ]
 
 
 def test_without_a_session_for_three_heartbeats_the_last_limits_are_reused() -> None:
