@@ -302,6 +302,20 @@ class ManagerFile(Settings):
             )
         return ip
 
+    @field_validator("limits")
+    @classmethod
+    def _has_what_is_free(
+        cls, limits: dict[str, LimitSettings], info: ValidationInfo
+    ) -> dict[str, LimitSettings]:
+        # A file without any limit takes those of the other managers' files.
+        subscription = info.data.get("subscription", SubscriptionSettings())
+        unknown = [name for name in subscription.free_limits if limits and name not in limits]
+        if unknown:
+            raise ValueError(
+                f"has no `{unknown[0]}`, which `subscription.free_limits` names: correct one of both"
+            )
+        return limits
+
     @field_validator("gossip_port", "http_port")
     @classmethod
     def _is_no_other_port(cls, port: int, info: ValidationInfo) -> int:

@@ -111,8 +111,12 @@ class SeedServer:
         socket_ = web.WebSocketResponse(
             protocols=(SUBPROTOCOL,), max_msg_size=FRAME_BYTES_MAX, compress=False, autoping=True
         )
-        await socket_.prepare(request)
         peer = request.remote or ""
+        try:
+            await socket_.prepare(request)
+        except OSError:  # it went away in the middle of the handshake
+            self.rejected("gone_in_handshake", peer)
+            return socket_
         door = self._doors.get(id(request.protocol))
         number = next(self._numbers)
         connection = self._connections[number] = _Connection(socket_, peer, request.transport)

@@ -65,6 +65,8 @@ class _Session:
     challenge: tuple[int, int] | None = None
     """The newer (incarnation, nonce) of its id, while it is asked whether it lives (rule I3)."""
     challenge_ends: float = inf
+    cloned: bool = False
+    """Whether it was told to draw a new identity: what it had already sent as the old one counts nothing."""
 
     @property
     def order(self) -> tuple[int, int]:
@@ -115,6 +117,8 @@ class Sessions:
         match message:
             case Hello():
                 self._hello(session, message, now)
+            case _ if session.cloned and session.hello is None:
+                return
             case _ if session.hello is None:
                 self._outbox.count("node", "no_hello")
                 self._outbox.close(conn, CLOSE_PROTOCOL, "the first message must be a hello")
@@ -410,7 +414,7 @@ class Sessions:
         self._outbox.say(session.conn, Clone(sentence=sentence))
         self._withdraw(session, now)
         self._detach(session)
-        self._sessions[session.conn] = _Session(session.conn, session.peer)
+        self._sessions[session.conn] = _Session(session.conn, session.peer, cloned=True)
 
     # What time and others change
 

@@ -8,6 +8,7 @@ that is behind goes above; a clone becomes a newcomer; moving is said by the clo
 import logging
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from math import inf
 from random import Random
 from typing import TypeAlias, assert_never
 
@@ -117,6 +118,7 @@ class Session:
         self._candidates = Candidates(seeds)
         self._heartbeat = 5.0
         self._heard = 0.0
+        self._lost = -inf
         self._report_at = 0.0
         self._reports = 0
         self._over_limit = False
@@ -148,7 +150,7 @@ class Session:
             case _:
                 assert_never(self.phase)
         if self.source == "lease" and not isinstance(self.phase, Joined):
-            deadlines.append(self._silent_at)
+            deadlines.append(self._alone_at)
         return min(deadlines, default=None)
 
     def tick(self, now: float) -> list[Effect]:
@@ -163,7 +165,7 @@ class Session:
                 return self._abandon(f"silent for {SILENT_HEARTBEATS_MAX} heartbeats", now)
             case Joined() if now >= self._report_at:
                 return [self._report(now)]
-            case Waiting() | Connecting() | Greeting() if self.source == "lease" and now >= self._silent_at:
+            case Waiting() | Connecting() | Greeting() if self.source == "lease" and now >= self._alone_at:
                 return [
                     Log(logging.WARNING, "No manager: the last limits stay in force"),
                     self._apply("reuse_last", self.state.limits),
@@ -366,6 +368,11 @@ class Session:
     def _silent_at(self) -> float:
         return self._heard + SILENT_HEARTBEATS_MAX * self._heartbeat
 
+    @property
+    def _alone_at(self) -> float:
+        """A manager that was left for its silence has used up its time; the next one has a heartbeat."""
+        return max(self._silent_at, self._lost + self._heartbeat)
+
     # Going elsewhere
 
     def _redirect(self, managers: tuple[str, ...], going: bool, now: float) -> list[Effect]:
@@ -391,6 +398,7 @@ class Session:
     def _fail_over(self, why: str, now: float, level: int = logging.WARNING) -> list[Effect]:
         """Another manager, at once after a session that was one; after one that was none, back off."""
         text = f"Lost {self._where()}: {why}"
+        self._lost = now
         match self.phase:
             case Joined(addresses, _, since):
                 self._short_sessions = self._short_sessions + 1 if now - since < self._heartbeat else 0

@@ -77,6 +77,9 @@ class HostPort:
     def parse(cls, text: str, default_port: int | None = None) -> Self:
         """`host`, `host:port` or `[IPv6]:port`; raises ValueError, also for want of any port."""
         text = text.strip()
+        scheme, slashes, rest = text.partition("://")
+        if slashes:
+            raise ValueError(f"must be an address without `{scheme}://`: write `{rest.partition('/')[0]}`")
         if text.count(":") > 1 and not text.startswith("["):
             bare = text.removesuffix(f":{default_port}") or text
             example = f"[{bare}]:{default_port or 'PORT'}"

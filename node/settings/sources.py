@@ -13,7 +13,7 @@ from pydantic_core import ErrorDetails
 
 from node.settings.document import Document, Place, Tree, read_document
 from node.settings.errors import SettingsError
-from node.settings.kinds import COMMAND, EMPTY_MEANS_OFF
+from node.settings.kinds import COMMAND, EMPTY_MEANS_OFF, format_duration, parse_duration
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -224,16 +224,25 @@ def _explain(details: ErrorDetails, model: type[BaseModel]) -> str:
         case "literal_error" | "enum":
             problem = f"must be {context['expected']}, not {_shown(details['input'])}"
         case "greater_than_equal":
-            problem = f"must be at least {context['ge']}, not {_shown(details['input'])}"
+            problem = f"must be at least {_bound(context['ge'], details)}, not {_shown(details['input'])}"
         case "less_than_equal":
-            problem = f"must be at most {context['le']}, not {_shown(details['input'])}"
+            problem = f"must be at most {_bound(context['le'], details)}, not {_shown(details['input'])}"
         case "greater_than":
-            problem = f"must be more than {context['gt']}, not {_shown(details['input'])}"
+            problem = f"must be more than {_bound(context['gt'], details)}, not {_shown(details['input'])}"
         case "less_than":
-            problem = f"must be less than {context['lt']}, not {_shown(details['input'])}"
+            problem = f"must be less than {_bound(context['lt'], details)}, not {_shown(details['input'])}"
         case _:
             problem = details["msg"][0].lower() + details["msg"][1:]
     return f"`{key}` {problem}" if key else problem
+
+
+def _bound(bound: object, details: ErrorDetails) -> str:
+    """`bound` as it is typed: with its unit where what was typed is a duration."""
+    try:
+        parse_duration(str(details["input"]))
+    except ValueError:
+        return str(bound)
+    return format_duration(float(str(bound)))
 
 
 def _shown(value: object) -> str:

@@ -1,6 +1,7 @@
 """The manager's configuration: what is taken, what a mistake looks like, and what the core gets of it."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -92,7 +93,15 @@ limits = st.dictionaries(
     limit_names, st.fixed_dictionaries({"max_rate": rates, "every": durations}), max_size=4
 )
 hosts = st.sampled_from(["m1", "10.0.0.1:7000", "[fd00::1]", "[fd00::2]:7", "no", "1.e3"])
-files = st.fixed_dictionaries(
+
+
+def _with_what_is_free(file: dict[str, Any]) -> dict[str, Any]:
+    """A file that has limits has those that it gives away free too."""
+    free = file.get("subscription", {}).get("free_limits", {})
+    return {**file, "limits": {**free, **file["limits"]}} if "limits" in file else file
+
+
+files: st.SearchStrategy[dict[str, Any]] = st.fixed_dictionaries(
     {},
     optional={
         "name": st.from_regex(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,20}", fullmatch=True)
@@ -113,7 +122,7 @@ files = st.fixed_dictionaries(
         ),
         "log": st.fixed_dictionaries({"level": st.sampled_from(["warn", "debug"])}),
     },
-)
+).map(_with_what_is_free)
 
 
 @given(files)
@@ -184,6 +193,11 @@ MANY_LIMITS = "limits:\n" + "".join(f"  limit-with-a-name-{at}: {{max_rate: 1000
             'bind: "::"\nadvertise: 10.0.0.1\n',
             "line 2: `advertise` must be an IPv6 address, as `bind` is, not `10.0.0.1`",
         ),
+        ("nodes: {heartbeat: 2h}\n", "line 1: `nodes.heartbeat` must be at most 1h, not `2h`"),
+        (
+            "subscription: {free_limits: {pubic: {max_rate: 1}}}\nlimits: {public: {max_rate: 9}}\n",
+            "line 2: `limits` has no `pubic`, which `subscription.free_limits` names: correct one of both",
+        ),
         ("node_port: 0\n", "`node_port` must be at least 1, not `0`"),
         ("node_port: 65536\n", "`node_port` must be at most 65535, not `65536`"),
         ("node_port: http\n", "`node_port` must be a whole number, not `http`"),
@@ -200,14 +214,14 @@ MANY_LIMITS = "limits:\n" + "".join(f"  limit-with-a-name-{at}: {{max_rate: 1000
         ("limits: {public: {max_rate: 0}}\n", "`limits.public.max_rate` must be more than 0"),
         ("limits: {public: {max_rate: .inf}}\n", "`limits.public.max_rate` must be a number, not `.inf`"),
         ("limits: {public: {every: 1s}}\n", "`limits.public.max_rate` is missing"),
-        ("limits: {public: {max_rate: 1, every: 0s}}\n", "`limits.public.every` must be at least 0.001"),
+        ("limits: {public: {max_rate: 1, every: 0s}}\n", "`limits.public.every` must be at least 1ms"),
         (
             'limits: {"": {max_rate: 1}}\n',
             "`limits` must have names of 1 to 100 printable characters, not ''",
         ),
         (MANY_LIMITS, "`limits` must fit into 4096 bytes, some 100 limits: leave some out"),
         ("nodes: {heartbeat: 5}\n", "`nodes.heartbeat` must be a duration with its unit, not `5`"),
-        ("nodes: {heartbeat: 10ms}\n", "`nodes.heartbeat` must be at least 0.1"),
+        ("nodes: {heartbeat: 10ms}\n", "`nodes.heartbeat` must be at least 100ms"),
         (
             "nodes: {unreachable_after: three}\n",
             "`nodes.unreachable_after` must be `3 heartbeats` or a duration such as 15s, not `three`",

@@ -306,6 +306,16 @@ def test_an_earlier_session_that_answers_makes_the_newer_one_a_clone() -> None:
     assert (1, CLOSE_SUPERSEDED) not in bench.closed()
 
 
+def test_what_a_clone_had_sent_before_it_heard_of_it_counts_nothing() -> None:
+    bench = Bench()
+    bench.say(1, hello(1))
+    bench.say(2, hello(1, incarnation=2, nonce=2))
+    bench.say(1, Here(number=2))
+    assert bench.say(2, Report(number=1)) == []
+    assert 2 not in [conn for conn, _ in bench.closed()]
+    assert only(bench.say(2, hello(7, nonce=2)), Welcome)
+
+
 def test_the_end_of_an_earlier_session_does_not_remove_the_newer_one() -> None:
     """Rule I1: a session's end counts for its own incarnation only."""
     bench = Bench()

@@ -540,3 +540,19 @@ async def test_a_damaged_state_is_an_error_and_not_a_new_node(
     assert await node.ends() == 2
     assert "is damaged" in node.lines[-1]
     assert manager.heard == []
+
+
+async def test_a_hup_changes_nothing(manager: Manager, start_node: StartNode) -> None:
+    node = await start_node(f"seed: {manager.address}\n")
+    await node.line("Joined as")
+    node.signal(signal.SIGHUP)
+    await node.line("HUP has no meaning here")
+    assert node.process.returncode is None
+
+
+async def test_limits_may_be_written_into_a_state_directory_that_is_not_there_yet(
+    tmp_path: Path, manager: Manager, start_node: StartNode
+) -> None:
+    file = tmp_path / "state" / "default" / "limits.json"
+    await start_node(f"seed: {manager.address}\nlimits_file: {file}\n")
+    await eventually(lambda: file.exists() or None)

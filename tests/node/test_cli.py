@@ -37,6 +37,7 @@ def service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             "line 2: `name` must be 1 to 64 letters, digits, `.`, `_` or `-`, not `a/b`",
         ),
         ("seed: a\napi: nine\n", "line 2: `api` must name its port: `nine:PORT`"),
+        ("seed: [http://a:7000]\n", "`seed` must be an address without `http://`: write `a:7000`"),
         ("seed: a\ngateway: nginx\n", "line 2: `gateway` must be a map (`key: value`), not `nginx`"),
         ("seed: a\ngateway: {kind: nginx}\n", "`gateway` needs `config` with `kind: nginx`"),
         (

@@ -354,6 +354,17 @@ def test_without_a_session_for_three_heartbeats_the_last_limits_are_reused() -> 
     assert made.next_deadline() is None
 
 
+def test_a_manager_left_for_its_silence_leaves_a_heartbeat_for_another_before_anything_is_said() -> None:
+    made = joined(A, B)
+    lost = made.tick(15.0)
+    assert any(isinstance(effect, Close) for effect in lost)
+    said = [effect for at, effect in run_to(made, 19.9) if isinstance(effect, Log | ApplyLimits)]
+    assert said == []
+    [log, applied] = [effect for at, effect in run_to(made, 20.0) if isinstance(effect, Log | ApplyLimits)]
+    assert isinstance(log, Log)
+    assert applied == ApplyLimits(3, "reuse_last", PUBLIC)
+
+
 def test_saved_limits_are_reused_from_the_start() -> None:
     made = session(state=NodeState(key=b"k" * 32, limits_version=3, limits=PUBLIC))
     assert made.start(0.0) == [ApplyLimits(3, "reuse_last", PUBLIC), Connect(A)]
