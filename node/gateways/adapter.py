@@ -142,7 +142,7 @@ class Adapter:
         """By a copy beside the file, so that what it includes by relative names is found."""
         self._check_config()
         copy = self._config.with_name(f".{self._config.name}.check")
-        self._files.write(copy, configuration)
+        self._files.write(copy, configuration, like=self._config)
         try:
             await self._check(copy)
         finally:
@@ -155,7 +155,7 @@ class Adapter:
     async def _replace(self, path: Path, content: bytes) -> Applied:
         """Put `content` in place and into force, or nothing."""
         before = self._files.read(path)
-        self._files.write(path, content)
+        self._files.write(path, content, like=self._config)
         try:
             applied = await self._into_force()
         except GatewayError:

@@ -1,6 +1,5 @@
 """The files that an agent writes for its gateway, and the last contents with which the gateway ran well."""
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -32,13 +31,17 @@ class Files:
         return content
 
     @staticmethod
-    def write(path: Path, content: bytes | None) -> None:
-        """Replace it whole, so that no reader finds a part of it; None: no file. Raises `GatewayError`."""
+    def write(path: Path, content: bytes | None, like: Path | None = None) -> None:
+        """Replace it whole, so that no reader finds a part of it; None: no file. Raises `GatewayError`.
+
+        A new file may be read by those who may read `like`: what is copied from it may be secret.
+        """
         try:
             if content is None:
                 path.unlink(missing_ok=True)
             else:
-                mode = os.stat(path).st_mode & 0o777 if path.exists() else 0o644
+                model = path if path.exists() or like is None else like
+                mode = model.stat().st_mode & 0o777 if model.exists() else 0o644
                 write_atomically(path, content, mode)
         except OSError as error:
             raise GatewayError(f"{path} cannot be written: {error.strerror}") from None
@@ -61,7 +64,7 @@ class Files:
             good, now = self.read(self._copy(path)), self.read(path)
             if good is not None and good != now:
                 if now is not None:
-                    self.write(path.with_name(f"{path.name}.failed"), now)
+                    self.write(path.with_name(f"{path.name}.failed"), now, like=path)
                 self.write(path, good)
                 restored.append(path)
         return restored

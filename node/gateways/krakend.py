@@ -42,7 +42,7 @@ class KrakendGateway(Adapter):
     async def start(self) -> None:
         if self._files.read(self._rendered) is None:
             with contextlib.suppress(GatewayError):  # KrakenD itself says what is wrong with it
-                self._files.write(self._rendered, render(self._operators(), {}))
+                self._files.write(self._rendered, render(self._operators(), {}), like=self._config)
         await super().start()
 
     async def settle(self) -> None:
@@ -109,7 +109,7 @@ class KrakendGateway(Adapter):
         checked = self._rendered.with_name(f".{self._rendered.name}.check.json")
         parsed = json.loads(rendered)
         parsed["port"] = _free_port()
-        self._files.write(checked, json.dumps(parsed).encode())
+        self._files.write(checked, json.dumps(parsed).encode(), like=self._config)
         try:
             await ask_program((self._program, "check", "-tn", "-c", str(checked)))
         finally:

@@ -34,7 +34,8 @@ class Unit:
     async def run(self, on_loop: OnLoop) -> None:
         watch = asyncio.create_task(self._watch())
         try:
-            await self._start()
+            if not self._stop.is_set():
+                await self._start()
             await self._look_until_end(on_loop)
         finally:
             watch.cancel()

@@ -288,6 +288,7 @@ async def test_krakend_takes_limits_by_a_graceful_restart_after_its_check(tmp_pa
 
 async def test_krakend_is_out_of_rotation_while_it_drains(tmp_path: Path) -> None:
     gateway, _ = krakend(tmp_path, drain=0.3)
+    (tmp_path / "krakend.json").chmod(0o600)
     async with started(gateway):
         await eventually(lambda: gateway.state == "running")
         change = asyncio.create_task(gateway.apply_limits(TEN))
@@ -295,6 +296,8 @@ async def test_krakend_is_out_of_rotation_while_it_drains(tmp_path: Path) -> Non
         assert gateway.state == "running"
         assert await change == "restarted"
         assert not gateway.draining
+    rendered = tmp_path / "agent" / "krakend.json"
+    assert rendered.stat().st_mode & 0o777 == 0o600, "as secret as the operator's file"
 
 
 async def test_new_limits_wait_for_krakends_shortest_interval(tmp_path: Path) -> None:
