@@ -556,3 +556,28 @@ async def test_limits_may_be_written_into_a_state_directory_that_is_not_there_ye
     file = tmp_path / "state" / "default" / "limits.json"
     await start_node(f"seed: {manager.address}\nlimits_file: {file}\n")
     await eventually(lambda: file.exists() or None)
+
+
+async def test_limits_that_a_gateway_does_not_take_are_said_tried_again_and_confirmed_only_then(
+    tmp_path: Path, manager: Manager, start_node: StartNode
+) -> None:
+    config, port, api = tmp_path / "krakend.json", unused_port(), unused_port()
+    config.write_text("{")
+    program = Path(__file__).with_name("krakend.py")
+    node = await start_node(
+        f"seed: {manager.address}\napi: 127.0.0.1:{api}\n"
+        f"gateway: {{kind: krakend, program: {program}, config: {config}, min_interval: 0s}}\n"
+    )
+    await node.line("Limits 3 are not in force: KrakenD's configuration is not what it should be")
+    assert all(m.limits_version == 0 for m in manager.heard if isinstance(m, Report))
+    async with ClientSession() as client, client.get(f"http://127.0.0.1:{api}/v1/limits") as answer:
+        shown = await answer.json()
+    assert (shown["version"], shown["applied"]["version"]) == (3, 0)
+    assert "not what it should be" in shown["applied"]["error"]
+
+    endpoint = {"endpoint": "/a", "extra_config": {"cluster/limit": "public"}}
+    config.write_text(json.dumps({"version": 3, "port": port, "endpoints": [endpoint]}))
+    await eventually(
+        lambda: next((m for m in manager.heard if isinstance(m, Report) and m.limits_version == 3), None),
+        20.0,
+    )
