@@ -3,8 +3,10 @@
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from gossip.key_messages import Verb
 from gossip.ledger import Mark
 from gossip.messages import Address, Incarnation, Message, NodeName, State, StreamMessage
+from gossip.wire.seal import Keyring
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +37,39 @@ class Resolve:
     """Look up `peer` (`host:port`) afresh; report by `resolved(peer, addresses)`, empty where it failed."""
 
     peer: str
+
+
+@dataclass(frozen=True, slots=True)
+class SaveKeyring:
+    """Write `keyring` to disk, then seal and open by it.
+
+    Report by `keyring_saved(why)`: why it failed, or empty.
+    """
+
+    keyring: Keyring
+
+
+@dataclass(frozen=True, slots=True)
+class KeyringChanged:
+    """The keyring on disk and in force has another content, by the word of `by`."""
+
+    verb: Verb
+    fingerprint: str
+    by: NodeName
+
+
+@dataclass(frozen=True, slots=True)
+class KeysDone:
+    """What an operator wanted done with the keys of the group is over.
+
+    `problem`, empty where it is done, says what is not, and what to do. `found` is what each member has: the
+    fingerprints of its keys, the one in use first; `missing` says why that is not known of the others.
+    """
+
+    verb: Verb
+    problem: str
+    found: tuple[tuple[NodeName, tuple[str, ...]], ...]
+    missing: tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +146,7 @@ class Departed:
     """Our leave has been told; the shell may close its sockets."""
 
 
-Effect: TypeAlias = Send | OpenStream | Resolve
+Effect: TypeAlias = Send | OpenStream | Resolve | SaveKeyring
 Event: TypeAlias = (
     MemberChanged
     | NameConflict
@@ -122,5 +157,7 @@ Event: TypeAlias = (
     | PageChanged
     | FormerPage
     | Departed
+    | KeyringChanged
+    | KeysDone
 )
 Output: TypeAlias = Effect | Event

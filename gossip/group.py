@@ -14,6 +14,8 @@ from random import Random
 from gossip.config import LAN, GossipConfig
 from gossip.effects import Departed, MemberChanged, OpenStream, Output, Rejected, Send
 from gossip.errors import WireError
+from gossip.key_messages import Verb
+from gossip.keys import Keys
 from gossip.kinship import Kinship, start_number
 from gossip.ledger import Ledger, generation_at
 from gossip.members import Member
@@ -21,7 +23,8 @@ from gossip.messages import Address, Message, NodeName, PushPull, State, StreamM
 from gossip.reconcile import Reconciler
 from gossip.serf import Serf
 from gossip.swim import Swim
-from gossip.wire import encode_serf, encode_tags
+from gossip.wire import Keyring, encode_serf, encode_tags
+from gossip.wire.keys import KEYS_PREFIX
 from gossip.wire.ledger import PREFIX
 
 
@@ -40,8 +43,13 @@ class Group:
         random: Random,
         now: float,
         wall_offset: float,
+        keyring: Keyring | None = None,
+        keyring_kept: bool = False,
     ) -> None:
-        """`wall_offset`: what to add to `now` to get seconds since 1970; `adjust_clock` when that changes."""
+        """`wall_offset`: what to add to `now` to get seconds since 1970; `adjust_clock` when that changes.
+
+        `keyring` is what the shell seals by; `keyring_kept`, whether it can carry out `SaveKeyring`.
+        """
         self.name = name
         self.group_name = group_name
         self._wall_offset = wall_offset
@@ -75,7 +83,15 @@ class Group:
             wall=self.wall,
             now=now,
         )
-        self._serf = Serf(name, self.swim)
+        self.keys = Keys(
+            kinship=self._kinship,
+            members=self.swim.members,
+            unmet=self.swim.rejoin.unmet,
+            keyring=keyring,
+            kept=keyring_kept,
+            random=random,
+        )
+        self._serf = Serf(name, self.swim, self.keys)
         self._farewells: deque[tuple[float, Message | None]] = deque()
         """When to say what on the way out; None is the departure itself."""
         self._departs_at = inf
@@ -163,6 +179,8 @@ class Group:
         try:
             if payload.startswith(PREFIX):
                 return self._reconciler.received(payload, now)
+            if payload.startswith(KEYS_PREFIX):
+                return self.keys.received(payload, now)
             return self._serf.received(payload, now)
         except WireError as error:
             return [Rejected(error.reason)]
@@ -172,6 +190,7 @@ class Group:
     def next_deadline(self) -> float:
         """The latest time at which `tick` wants to be called."""
         deadlines = [self.swim.next_deadline(), self._reconciler.next_deadline(), self._departs_at]
+        deadlines.append(self.keys.next_deadline())
         if self._farewells:
             deadlines.append(self._farewells[0][0])
         return min(deadlines)
@@ -181,6 +200,7 @@ class Group:
         output = self._tick_leave(now)
         output += self.swim.tick(now)
         output += self._reconciler.tick(now)
+        output += self.keys.tick(now)
         return self._settle(output)
 
     def leave(self, now: float) -> list[Output]:
@@ -212,6 +232,16 @@ class Group:
             self._departs_at = inf
             output.append(Departed())
         return output
+
+    # Keys
+
+    def change_keys(self, verb: Verb, key: str, without: Iterable[str], now: float) -> list[Output]:
+        """As `Keys.begin`: `KeysDone` follows, or `KeysRefused` is raised."""
+        return self._settle(self.keys.begin(verb, key, without, now))
+
+    def keyring_saved(self, why: str, now: float) -> list[Output]:
+        """The outcome of `SaveKeyring`: why it failed, or empty where it is on disk and in force."""
+        return self._settle(self.keys.saved(why, now))
 
     # The ledger
 

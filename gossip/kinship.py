@@ -56,6 +56,13 @@ class Kinship:
         tags = self.tags(member.meta)
         return tags.get(TAG_SPEAKS) == LEDGER_PROTOCOL and tags.get(TAG_GROUP) == self.group_name
 
+    def process_of(self, member: Member) -> Sender:
+        """How the process that `member` is now signs."""
+        try:
+            return Sender(member.name, int(self.tags(member.meta).get(TAG_STARTED, ""), 16))
+        except ValueError:
+            return Sender(member.name, 0)
+
     def other_group(self, meta: bytes) -> str | None:
         """The group that `meta` names, if that is not ours; agents name none."""
         group = self.tags(meta).get(TAG_GROUP)

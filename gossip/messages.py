@@ -4,7 +4,7 @@ The names are memberlist's. `gossip.wire` turns them into bytes and back; the st
 handle nothing else. Names are text decoded with `surrogateescape`, since peers may use any bytes.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
 from ipaddress import IPv6Address, ip_address
 from typing import NamedTuple, TypeAlias
@@ -193,10 +193,48 @@ class SerfState:
 
 
 @dataclass(frozen=True, slots=True)
+class SerfQuery:
+    """A question to all members, or with `direct` to the receiver alone, who does not pass it on.
+
+    The answer goes to `source` by UDP. `filtered`: it is for some members only.
+    """
+
+    ltime: int
+    number: int
+    source: Address
+    name: str
+    payload: bytes = field(default=b"", repr=False)
+    """May hold a key."""
+    direct: bool = False
+    filtered: bool = False
+    source_name: NodeName = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SerfAnswer:
+    """What `sender` says to the query of that time and number."""
+
+    ltime: int
+    number: int
+    sender: NodeName
+    payload: bytes = field(default=b"", repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class SerfKeyAnswer:
+    """What an agent says to a query about keys: for `list`, those that it has, in base64."""
+
+    ok: bool
+    text: str = ""
+    keys: tuple[str, ...] = field(default=(), repr=False)
+    primary: str = field(default="", repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class SerfOther:
-    """Any other Serf message (event, query, answer, relay): known by its type, otherwise not ours to read."""
+    """Any other Serf message (event, acknowledgement, relay): known by its type, not ours to read."""
 
     kind: int
 
 
-SerfMessage: TypeAlias = LeaveIntent | JoinIntent | SerfState | SerfOther
+SerfMessage: TypeAlias = LeaveIntent | JoinIntent | SerfState | SerfQuery | SerfAnswer | SerfOther

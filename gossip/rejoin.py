@@ -100,6 +100,10 @@ class Rejoin:
         """Whether some configured peer is, or may turn out to be, somebody else."""
         return any(not state.tried or state.failures or state.met for state in self._peers.values())
 
+    def unmet(self) -> list[str]:
+        """Configured peers of which nothing is known, since nobody has answered there yet, or any more."""
+        return [peer for peer, state in self._peers.items() if not state.tried or state.failures]
+
     def due_lost(self, lost: Mapping[NodeName, Member], now: float) -> Member | None:
         """The lost member whose turn it is, if one is due."""
         if not lost or now < self._lost_at:

@@ -10,15 +10,25 @@ from hashlib import blake2b
 
 from gossip.effects import Output, Rejected
 from gossip.errors import WireError
-from gossip.messages import JoinIntent, LeaveIntent, NodeName, SerfOther, SerfState, State, User
+from gossip.keys import Keys
+from gossip.messages import (
+    JoinIntent,
+    LeaveIntent,
+    NodeName,
+    SerfAnswer,
+    SerfOther,
+    SerfQuery,
+    SerfState,
+    State,
+    User,
+)
 from gossip.swim import Swim
 from gossip.wire import decode_serf, encode_serf
 
 LTIME_AHEAD_MAX = 2**32
 """An intent further ahead of our clock is not witnessed: one forged packet would exhaust everyone's clock."""
 _SEEN_MAX = 1024
-_PASSED_ON = frozenset({3, 4})
-"""User events and queries."""
+_USER_EVENT = 3
 
 
 @dataclass(slots=True)
@@ -76,9 +86,10 @@ class Seen:
 class Serf:
     """What Serf's agents say, and what they must hear of us."""
 
-    def __init__(self, name: NodeName, swim: Swim) -> None:
+    def __init__(self, name: NodeName, swim: Swim, keys: Keys) -> None:
         self._name = name
         self._swim = swim
+        self._keys = keys
         self._clock = LamportClock()
         self._seen = Seen()
         self._state: bytes | None = None
@@ -96,7 +107,8 @@ class Serf:
             # Who was forgotten is forgotten here too.
             self._clock.status = {name: ltime for name, ltime in status.items() if ltime}
             left = tuple(member.name for member in members if member.state is State.LEFT)
-            self._state = encode_serf(SerfState(self._clock.time, tuple(status.items()), left))
+            times, queries = tuple(status.items()), self._keys.query_time
+            self._state = encode_serf(SerfState(self._clock.time, times, left, query_ltime=queries))
         return self._state
 
     def leave_intent(self) -> LeaveIntent:
@@ -109,13 +121,23 @@ class Serf:
         match message:
             case LeaveIntent() | JoinIntent():
                 return self._intent(message, payload, now)
-            case SerfOther(kind):
-                digest = self._seen.news(payload) if kind in _PASSED_ON else None
-                if digest is None or self._swim.pass_on(digest, User(payload)):
+            case SerfQuery():
+                self._keys.witness(message.ltime)
+                digest = self._seen.news(payload)
+                if digest is None:
                     return []
-                return [Rejected("too_many_to_pass_on")]
+                passed_on = [] if message.direct else self._pass_on(digest, payload)
+                return passed_on + self._keys.queried(message, now)
+            case SerfAnswer():
+                return self._keys.agent_answered(message, now)
+            case SerfOther(kind):
+                digest = self._seen.news(payload) if kind == _USER_EVENT else None
+                return [] if digest is None else self._pass_on(digest, payload)
             case SerfState():
                 return [Rejected("unexpected_message")]
+
+    def _pass_on(self, digest: str, payload: bytes) -> list[Output]:
+        return [] if self._swim.pass_on(digest, User(payload)) else [Rejected("too_many_to_pass_on")]
 
     def merge(self, user_state: bytes, now: float) -> list[Output]:
         """The other side's part of a push/pull, by which an intent that was lost comes after all."""
@@ -128,6 +150,7 @@ class Serf:
         if not isinstance(state, SerfState):
             return [Rejected("unexpected_message")]
         self._clock.merge(state)
+        self._keys.witness(max(0, state.query_ltime - 1))
         ltimes = dict(state.status_ltimes)
         output: list[Output] = []
         for name in state.left:

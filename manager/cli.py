@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 from urllib.parse import quote
 
+from manager import cli_keys
 from manager.client import HTTP_PORT, ClientError, NoManager, NotFound, base_url, request
 from manager.output import write
 from manager.tables import pairs, printable, table
@@ -78,6 +79,7 @@ def _parser() -> argparse.ArgumentParser:
     _verb(more, "show", "the cap, and how much of it is used", _subscription)
     set_ = _verb(more, "set", "change the cap, on all managers at once", _set_subscription)
     set_.add_argument("--max-nodes", type=_count, required=True, metavar="N", help="as many nodes may run")
+    cli_keys.add_verbs(verbs, _verb, _shown)
     return parser
 
 

@@ -39,14 +39,16 @@ def base_url(text: str) -> str:
     return f"{parts.scheme}://{netloc}{parts.path.rstrip('/')}"
 
 
-def request(manager: str, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+def request(
+    manager: str, method: str, path: str, body: dict[str, Any] | None = None, seconds: float = SECONDS_MAX
+) -> dict[str, Any]:
     """The JSON object that `manager` (a base URL) answers; raises `ClientError`."""
     data = None if body is None else json.dumps(body).encode()
     asked = urllib.request.Request(manager + path, data, {"Content-Type": "application/json"}, method=method)
     # A proxy from the environment would be asked for addresses that only we can reach.
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
-        with opener.open(asked, timeout=SECONDS_MAX) as answer:
+        with opener.open(asked, timeout=seconds) as answer:
             found = json.loads(answer.read())
     except urllib.error.HTTPError as error:
         with error:

@@ -11,6 +11,8 @@ from gossip.effects import (
     CannotRefute,
     Departed,
     FormerPage,
+    KeyringChanged,
+    KeysDone,
     MemberChanged,
     NameConflict,
     OpenStream,
@@ -20,9 +22,11 @@ from gossip.effects import (
     PeerFailed,
     Rejected,
     Resolve,
+    SaveKeyring,
     Send,
 )
 from gossip.group import Group
+from gossip.key_messages import Verb
 from gossip.ledger import VALUE_BYTES_MAX
 from gossip.messages import Address, Message, State, StreamMessage
 from manager.effects import Level, ManagerEffect, Stop
@@ -107,6 +111,11 @@ class Manager:
         self._outbox.log(Level.INFO, text)
         return self._turn(now)
 
+    def change_keys(self, verb: Verb, key: str, without: Iterable[str], now: float) -> list[ManagerEffect]:
+        """As `gossip.keys.Keys.begin`: `KeysDone` follows, or `KeysRefused` is raised."""
+        self._absorb(self.group.change_keys(verb, key, without, now), now)
+        return self._turn(now)
+
     def go(self, now: float, *, for_good: bool) -> list[ManagerEffect]:
         """Send the nodes to the other managers, then leave the group; `Departed` follows."""
         if self.going:
@@ -140,6 +149,11 @@ class Manager:
 
     def resolved(self, peer: str, addresses: list[Address], now: float) -> list[ManagerEffect]:
         self._absorb(self.group.resolved(peer, addresses, now), now)
+        return self._turn(now)
+
+    def keyring_saved(self, why: str, now: float) -> list[ManagerEffect]:
+        """The outcome of `SaveKeyring`: why it failed, or empty where it is on disk and in force."""
+        self._absorb(self.group.keyring_saved(why, now), now)
         return self._turn(now)
 
     # Nodes
@@ -209,8 +223,11 @@ class Manager:
     def _absorb(self, output: list[Output], now: float) -> None:
         for item in output:
             match item:
-                case Send() | OpenStream() | Resolve() | Departed():
+                case Send() | OpenStream() | Resolve() | Departed() | SaveKeyring() | KeysDone():
                     self._outbox.add(item)
+                case KeyringChanged(verb, fingerprint, by):
+                    text = f"gossip keys: {verb.value} {fingerprint}, by the word of {by}"
+                    self._outbox.log(Level.INFO, text)
                 case Rejected(reason):
                     self._outbox.count("gossip", reason)
                 case MemberChanged():

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import TypeAlias
 
-from gossip.effects import Departed, Effect
+from gossip.effects import Departed, Effect, KeysDone
 from node.protocol import ManagerMessage
 
 
@@ -59,4 +59,4 @@ class Stop:
     text: str
 
 
-ManagerEffect: TypeAlias = Effect | Departed | ToNode | CloseNode | Log | Count | Stop
+ManagerEffect: TypeAlias = Effect | Departed | KeysDone | ToNode | CloseNode | Log | Count | Stop

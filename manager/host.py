@@ -10,22 +10,24 @@ import logging
 import signal
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from random import SystemRandom
 
 from aiohttp import ClientSession, ClientTimeout, web
 
 from gossip.config import LAN
-from gossip.effects import Departed, OpenStream, Resolve, Send
+from gossip.effects import Departed, KeysDone, OpenStream, Resolve, SaveKeyring, Send
 from gossip.group import Group
 from gossip.host import GossipSockets
+from gossip.key_messages import Verb
 from gossip.messages import Address, Message, StreamMessage
-from gossip.wire import PLAIN, Layers
+from gossip.wire import PLAIN, Keyring, Layers
 from manager.config import ManagerFile, core_config
 from manager.core import TAG_HTTP_PORT, TAG_NODE_PORT, Manager
 from manager.doors import is_near
 from manager.effects import CloseNode, Count, Log, ManagerEffect, Stop, ToNode
+from manager.keys import write_keyring
 from manager.listeners import ListenError, explain, listen
 from manager.seed import SeedServer
 from manager.web.app import create_app
@@ -73,6 +75,8 @@ class ManagerHost:
         self._timer: asyncio.TimerHandle | None = None
         self._ended = asyncio.Event()
         self._exit_code = 0
+        self._keys_done: asyncio.Future[KeysDone] | None = None
+        self._saving: asyncio.Task[None] | None = None
         self._said: dict[tuple[str, str], float] = {}
         self._clock_offset = time.time() - self._loop.time()
         self._layers = layers
@@ -102,6 +106,14 @@ class ManagerHost:
 
     def set_max_nodes(self, max_nodes: int) -> None:
         self._perform(self.core.set_max_nodes(max_nodes, self.now()))
+
+    async def change_keys(self, verb: Verb, key: str, without: Iterable[str]) -> KeysDone:
+        """Do it on every member; takes some seconds where one does not answer. Raises `KeysRefused`."""
+        effects = self.core.change_keys(verb, key, without, self.now())
+        done: asyncio.Future[KeysDone] = self._loop.create_future()
+        self._keys_done = done
+        self._perform(effects)
+        return await done
 
     def leave(self, *, for_good: bool) -> None:
         """Move the nodes, leave the group, end the process."""
@@ -168,6 +180,8 @@ class ManagerHost:
             random=SystemRandom(),
             now=now,
             wall_offset=self._clock_offset,
+            keyring=self._layers.keyring,
+            keyring_kept=bool(self.file.gossip.keyring_file),
         )
         return Manager(group, core_config(self.file), now)
 
@@ -215,6 +229,11 @@ class ManagerHost:
                     self._gossip.ask(effect, self._answer_to(token, wanted=effect.answered))
                 case Resolve(peer):
                     self._gossip.look_up(peer, self._found(peer))
+                case SaveKeyring(keyring):
+                    self._saving = self._loop.create_task(self._save(keyring))
+                case KeysDone():
+                    if self._keys_done is not None and not self._keys_done.done():
+                        self._keys_done.set_result(effect)
                 case ToNode(conn, message):
                     self._seed.send(conn, message)
                 case CloseNode(conn, code, reason):
@@ -232,6 +251,17 @@ class ManagerHost:
         if self._timer is not None:
             self._timer.cancel()
         self._timer = self._loop.call_at(self.core.next_deadline(), self._ticked)
+
+    async def _save(self, keyring: Keyring) -> None:
+        """To disk first: a key that others are told of must outlive this process."""
+        why = ""
+        try:
+            await asyncio.to_thread(write_keyring, self.file.gossip.keyring_file, keyring)
+        except OSError as error:
+            why = error.strerror or type(error).__name__
+        else:
+            self._layers = self._gossip.layers = replace(self._layers, keyring=keyring)
+        self._perform(self.core.keyring_saved(why, self.now()))
 
     def _answer_to(self, token: int, *, wanted: bool) -> Callable[[StreamMessage | None], None]:
         def answered(answer: StreamMessage | None) -> None:

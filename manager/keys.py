@@ -1,11 +1,13 @@
 """A keyring as `serf` keeps it: a file with a JSON list of keys in base64, the first of which seals."""
 
+import contextlib
 import json
+import os
 import shlex
 import stat
 from pathlib import Path
 
-from gossip.wire import Keyring, read_key
+from gossip.wire import Keyring, key_text, read_key
 
 A_NEW_KEY = "openssl rand -base64 32"
 """What an operator types for one."""
@@ -38,6 +40,34 @@ def read_keyring(name: str) -> Keyring:
     if len(content) > _FILE_BYTES_MAX:
         raise ValueError(f"is {file}, which is larger than 64 KiB: is it the right file?")
     return _keyring(content, file)
+
+
+def write_keyring(name: str, keyring: Keyring) -> None:
+    """Put `keyring` in place of the file `name`, whole or not at all, on disk when it returns; mode 0600.
+
+    Raises `OSError`; the file then is as it was.
+    """
+    # Where the name is a link, what it leads to is replaced.
+    file = Path(name).resolve()
+    draft = file.with_name(f".{file.name}.{os.getpid()}")
+    content = json.dumps([key_text(key) for key in keyring.keys]).encode() + b"\n"
+    try:
+        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
+        with os.fdopen(descriptor, "wb") as stream:
+            os.fchmod(descriptor, 0o600)
+            stream.write(content)
+            stream.flush()
+            os.fsync(descriptor)
+        draft.replace(file)
+    except OSError:
+        with contextlib.suppress(OSError):
+            draft.unlink()
+        raise
+    folder = os.open(file.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
 
 
 def _keyring(content: bytes, file: Path) -> Keyring:

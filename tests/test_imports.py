@@ -16,6 +16,7 @@ SHELLS = (
     "gossip.host",
     "manager.agreement",
     "manager.cli",
+    "manager.cli_keys",
     "manager.client",
     "manager.config",
     "manager.host",

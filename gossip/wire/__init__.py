@@ -18,7 +18,7 @@ from gossip.wire.packet import (
     join_parts,
     part_cost,
 )
-from gossip.wire.seal import KEYS_MAX, Keyring, Nonces, read_key
+from gossip.wire.seal import KEYS_MAX, Keyring, Nonces, fingerprint, key_text, read_key
 from gossip.wire.serf import decode_serf, decode_tags, encode_serf, encode_tags
 from gossip.wire.stream import MEMBERS_MAX, STREAM_BYTES_MAX, StreamReader, encode_stream
 
@@ -46,7 +46,9 @@ __all__ = [
     "encode_serf",
     "encode_stream",
     "encode_tags",
+    "fingerprint",
     "join_parts",
+    "key_text",
     "part_cost",
     "read_key",
 ]

@@ -72,13 +72,15 @@ def decode_ledger(payload: bytes) -> LedgerMessage:
 
 
 def _message(unpacker: Any) -> LedgerMessage:
-    length, kind = unpacker.read_array_header(), _number(unpacker.unpack())
+    length, kind = unpacker.read_array_header(), read_number(unpacker.unpack())
     sender = _sender(unpacker.unpack(), unpacker.unpack())
     match kind, length:
         case 0, 8:
             owner, *marks = (unpacker.unpack() for _ in range(5))
-            generation, version, own_generation, own_version = map(_number, marks)
-            return Heard(sender, _name(owner), Mark(generation, version), Mark(own_generation, own_version))
+            generation, version, own_generation, own_version = map(read_number, marks)
+            return Heard(
+                sender, read_name(owner), Mark(generation, version), Mark(own_generation, own_version)
+            )
         case 1, 4:
             fingerprint = unpacker.unpack()
             if not isinstance(fingerprint, bytes) or len(fingerprint) != FINGERPRINT_BYTES:
@@ -102,17 +104,19 @@ def _flag(value: object) -> bool:
     return value
 
 
-def _number(value: object) -> int:
+def read_number(value: object) -> int:
+    """An unsigned 64-bit number. Raises `ValueError`."""
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 2**64:
         raise ValueError("not a whole number from 0 to 2^64 - 1")
     return value
 
 
 def _sender(name: object, start: object) -> Sender:
-    return Sender(_name(name), _number(start))
+    return Sender(read_name(name), read_number(start))
 
 
-def _name(value: object) -> str:
+def read_name(value: object) -> str:
+    """A member's name. Raises `ValueError`."""
     if not isinstance(value, str) or not 0 < len(value) <= NAME_BYTES_MAX:
         raise ValueError(f"not a name of 1 to {NAME_BYTES_MAX} characters")
     return value
@@ -121,10 +125,10 @@ def _name(value: object) -> str:
 def _digest(unpacker: Any) -> Digest:
     digest: Digest = {}
     for _ in range(_announced(unpacker.read_map_header(), DIGEST_MAX, "owners")):
-        owner = _name(unpacker.unpack())
+        owner = read_name(unpacker.unpack())
         match unpacker.unpack():
             case [generation, version]:
-                digest[owner] = Mark(_number(generation), _number(version))
+                digest[owner] = Mark(read_number(generation), read_number(version))
             case _:
                 raise ValueError("a digest maps owners to [generation, version]")
     return digest
@@ -149,8 +153,8 @@ def _pieces(unpacker: Any) -> tuple[Piece, ...]:
 def _piece(unpacker: Any, room: int) -> Piece:
     if unpacker.read_array_header() != 7:
         raise ValueError("not a piece of a page")
-    owner = _name(unpacker.unpack())
-    generation, after, upto, floor = (_number(unpacker.unpack()) for _ in range(4))
+    owner = read_name(unpacker.unpack())
+    generation, after, upto, floor = (read_number(unpacker.unpack()) for _ in range(4))
     reset = _flag(unpacker.unpack())
     count = _announced(unpacker.read_array_header(), room, "entries")
     entries = tuple(_entry(unpacker.unpack()) for _ in range(count))
@@ -171,6 +175,6 @@ def _entry(fields: object) -> Entry:
         case [str(key), version, None | bytes() as value] if len(key) <= KEY_CHARS_MAX:
             if value is not None and len(value) > VALUE_BYTES_MAX:
                 raise ValueError(f"a value exceeds {VALUE_BYTES_MAX} bytes")
-            return Entry(key, _number(version), value)
+            return Entry(key, read_number(version), value)
         case _:
             raise ValueError("not an entry of a page")

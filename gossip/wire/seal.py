@@ -7,9 +7,10 @@ as well. The version stands outside of what the tag covers, so whoever is betwee
 and padding is believed only when all of it is right.
 """
 
-from base64 import b64decode
+from base64 import b64decode, b64encode
 from binascii import Error as Base64Error
 from collections.abc import Iterable
+from hashlib import blake2b
 from typing import Final
 
 from cryptography.exceptions import InvalidTag
@@ -39,6 +40,16 @@ def read_key(text: str) -> bytes:
         raise ValueError("is not base64") from None
     check_key(key)
     return key
+
+
+def key_text(key: bytes) -> str:
+    """`key` as people write it: not for logs or errors."""
+    return b64encode(key).decode("ascii")
+
+
+def fingerprint(key: bytes) -> str:
+    """16 hexadecimal digits by which people and members name `key` without telling it."""
+    return blake2b(key, digest_size=8, person=b"kcm keyring").hexdigest()
 
 
 def check_key(key: bytes) -> None:

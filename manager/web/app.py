@@ -10,9 +10,11 @@ import aiohttp
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
+from gossip.key_messages import Verb
 from manager import views
 from manager.doors import is_near, may_change
 from manager.version import installed_version
+from manager.web import keys
 from manager.web.metrics import exposition
 from manager.web.operations import Operations
 from manager.web.problems import Handler, of_http_error, problem
@@ -201,6 +203,26 @@ async def leave(request: web.Request) -> web.Response:
         return problem(409, "this manager is already leaving the group")
     operations.leave(for_good=for_good)
     return web.json_response({"status": "leaving", "for_good": for_good}, status=202)
+
+
+@routes.get("/api/v1/keys")
+async def list_keys(request: web.Request) -> web.Response:
+    return await keys.listed(request.app[_OPERATIONS], request)
+
+
+@routes.post("/api/v1/keys")
+async def install_key(request: web.Request) -> web.Response:
+    return await keys.changed(request.app[_OPERATIONS], Verb.INSTALL, await _json(request, keys.FIELDS))
+
+
+@routes.put("/api/v1/keys")
+async def use_key(request: web.Request) -> web.Response:
+    return await keys.changed(request.app[_OPERATIONS], Verb.USE, await _json(request, keys.FIELDS))
+
+
+@routes.delete("/api/v1/keys")
+async def remove_key(request: web.Request) -> web.Response:
+    return await keys.changed(request.app[_OPERATIONS], Verb.REMOVE, await _json(request, keys.FIELDS))
 
 
 @routes.get("/api/v1/stats")

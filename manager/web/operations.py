@@ -1,10 +1,12 @@
 """What the HTTP handlers need of the process that they run in."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Protocol
 
 from aiohttp import ClientSession
 
+from gossip.effects import KeysDone
+from gossip.key_messages import Verb
 from manager.core import Manager
 
 
@@ -31,6 +33,9 @@ class Operations(Protocol):
 
     def set_max_nodes(self, max_nodes: int) -> None:
         """The operator sets the cap."""
+
+    async def change_keys(self, verb: Verb, key: str, without: Iterable[str]) -> KeysDone:
+        """The operator changes or lists the keys of the group. Raises `gossip.keys.KeysRefused`."""
 
     def leave(self, *, for_good: bool) -> None:
         """The operator ends this manager; the answer is sent first."""

@@ -5,6 +5,8 @@ from random import Random
 
 from gossip.config import LAN
 from gossip.effects import MemberChanged, Rejected
+from gossip.keys import Keys
+from gossip.kinship import Kinship
 from gossip.messages import Address, Alive, Dead, JoinIntent, LeaveIntent, Message, SerfState, State, User
 from gossip.serf import LTIME_AHEAD_MAX, Serf
 from gossip.swim import Swim
@@ -35,7 +37,15 @@ class Agent:
             address = Address(f"10.0.0.{number}", 7946)
             self.swim.receive(Alive(f"s{number}", 1, address), address, 0.0)
         self.swim.receive(Dead("s3", 1, "s2"), Address("10.0.0.2", 7946), 0.0)
-        self.serf = Serf("m1", self.swim)
+        keys = Keys(
+            kinship=Kinship("m1", "blue", 1),
+            members=self.swim.members,
+            unmet=list,
+            keyring=None,
+            kept=False,
+            random=Random(1),
+        )
+        self.serf = Serf("m1", self.swim, keys)
         self.told()
 
     def told(self) -> list[Message]:

@@ -24,7 +24,10 @@ from gossip.messages import (
     Nack,
     Ping,
     PushPull,
+    SerfAnswer,
+    SerfKeyAnswer,
     SerfOther,
+    SerfQuery,
     SerfState,
     State,
     StreamError,
@@ -64,6 +67,7 @@ from gossip.wire.reasons import (
     TRUNCATED,
     UNDECRYPTABLE,
 )
+from gossip.wire.serf import decode_key_answer, decode_key_request, encode_key_request
 
 Vector: TypeAlias = dict[str, Any]
 
@@ -282,8 +286,37 @@ def check_serf(actual: bytes, stated: Vector) -> None:
                 body["EventLTime"],
                 body["QueryLTime"],
             )
+        case "serf-query":
+            query = decode_serf(actual)
+            assert isinstance(query, SerfQuery)
+            assert (query.ltime, query.number, query.name) == (body["LTime"], body["ID"], body["Name"])
+            assert query.source == Address(body["Addr"], body["Port"])
+            assert query.direct == bool(body["Flags"] & 2)
+            check_key_payload(query.payload, stated)
+        case "serf-query-response" if not body["Flags"] & 1:
+            answer = decode_serf(actual)
+            assert isinstance(answer, SerfAnswer)
+            assert (answer.ltime, answer.number, answer.sender) == (body["LTime"], body["ID"], body["From"])
+            check_key_payload(answer.payload, stated)
         case _:
             assert decode_serf(actual) == SerfOther(stated["type"])
+
+
+def check_key_payload(actual: bytes, stated: Vector) -> None:
+    """What queries about keys, and their answers, hold inside: read, and written as agents write it."""
+    inner = stated.get("notes", {}).get("payload", {})
+    body = inner.get("body", {})
+    match inner.get("name"):
+        case "serf-key-request":
+            key = octets(body["Key"])
+            assert (decode_key_request(actual), encode_key_request(key)) == (key, actual)
+        case "serf-key-response":
+            said = SerfKeyAnswer(
+                body["Result"], body["Message"], tuple(body["Keys"] or ()), body.get("PrimaryKey", "")
+            )
+            assert decode_key_answer(actual) == said
+        case _:
+            pass
 
 
 def check_message(actual: object, stated: object) -> None:

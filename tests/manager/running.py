@@ -1,15 +1,17 @@
 """A manager's core with nodes and members, and the operations that the API needs around it."""
 
 from collections import Counter
+from collections.abc import Iterable
 from random import Random
 
 from aiohttp import ClientSession
 
-from gossip.effects import Resolve
+from gossip.effects import KeysDone, Resolve
 from gossip.group import Group
+from gossip.key_messages import Verb
 from gossip.kinship import LEDGER_PROTOCOL, TAG_GROUP, TAG_SPEAKS
 from gossip.messages import OUR_VERSIONS, Address, Alive, Dead, Message
-from gossip.wire import encode_tags
+from gossip.wire import Keyring, encode_tags
 from manager.core import TAG_HTTP_PORT, TAG_NODE_PORT, Manager
 from manager.identity import Identity
 from manager.terms import ManagerConfig
@@ -32,6 +34,7 @@ class Running:
         *,
         peers: tuple[str, ...] = (),
         http: ClientSession | None = None,
+        keyring: Keyring | None = None,
     ) -> None:
         group = Group(
             name="m1",
@@ -42,6 +45,7 @@ class Running:
             random=Random(1),
             now=0.0,
             wall_offset=WALL,
+            keyring=keyring,
         )
         self.core = Manager(group, config or ManagerConfig(), 0.0)
         self.counts: Counter[tuple[str, str]] = Counter()
@@ -69,6 +73,14 @@ class Running:
 
     def set_max_nodes(self, max_nodes: int) -> None:
         self.core.set_max_nodes(max_nodes, self._now)
+
+    async def change_keys(self, verb: Verb, key: str, without: Iterable[str]) -> KeysDone:
+        [done] = [
+            effect
+            for effect in self.core.change_keys(verb, key, without, self._now)
+            if isinstance(effect, KeysDone)
+        ]
+        return done
 
     def leave(self, *, for_good: bool) -> None:
         self.left.append(for_good)

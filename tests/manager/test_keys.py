@@ -1,6 +1,7 @@
 """The keys of the gossip: where they come from, what a mistake looks like, and that nothing tells them."""
 
 import json
+import os
 from base64 import b64encode
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 from gossip.wire import PLAIN, Keyring, Layers
 from manager import process
 from manager.config import ManagerFile, gossip_layers
-from manager.keys import read_keyring
+from manager.keys import read_keyring, write_keyring
 from node.settings import SettingsError, dump, load
 
 KEY = bytes(range(32, 64))
@@ -158,3 +159,23 @@ def test_the_name_of_a_keyring_file_is_printed_and_its_keys_are_not(
     printed = capsys.readouterr().out
     assert f"keyring_file: {file}\n" in printed
     assert TEXT not in printed
+
+
+def test_a_written_keyring_reads_as_it_was_and_is_for_its_owner_alone(tmp_path: Path) -> None:
+    file = tmp_path / "keyring"
+    file.write_text("[]")
+    file.chmod(0o644)
+    keyring = Keyring([bytes(16), bytes(32)])
+    write_keyring(str(file), keyring)
+    assert read_keyring(str(file)) == keyring
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert list(tmp_path.iterdir()) == [file]
+
+
+def test_where_a_keyring_cannot_be_written_the_old_one_stays(tmp_path: Path) -> None:
+    file = tmp_path / "keyring"
+    write_keyring(str(file), Keyring([bytes(16)]))
+    (tmp_path / f".keyring.{os.getpid()}").mkdir()
+    with pytest.raises(OSError, match="directory"):
+        write_keyring(str(file), Keyring([bytes(32)]))
+    assert read_keyring(str(file)) == Keyring([bytes(16)])

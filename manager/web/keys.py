@@ -1,0 +1,60 @@
+"""The keys of the group over HTTP. They are named by fingerprints: no answer and no error tells a key."""
+
+from typing import Any
+
+from aiohttp import web
+
+from gossip.effects import KeysDone
+from gossip.key_messages import Verb
+from gossip.keys import KeysRefused
+from manager.doors import may_change
+from manager.web.operations import Operations
+from manager.web.problems import problem
+
+FIELDS = {"key", "without"}
+_KEY_CHARS_MAX = 100
+_NAMES_MAX = 1000
+
+
+async def listed(operations: Operations, request: web.Request) -> web.Response:
+    """What each member has. Only for this host: it says by which keys people could be tempted."""
+    if (reason := may_change(request.remote or "", request.headers)) is not None:
+        operations.count("http", "change_refused")
+        return problem(403, reason)
+    return await _done(operations, Verb.LIST, "", [])
+
+
+async def changed(operations: Operations, verb: Verb, body: dict[str, Any]) -> web.Response:
+    """`{"key": KEY, "without": [NAME]}`: KEY in base64, or the fingerprint of one that this manager has."""
+    key, without = body.get("key"), body.get("without", [])
+    if not isinstance(key, str) or not 0 < len(key) <= _KEY_CHARS_MAX:
+        return problem(400, "key must be a key in base64 or a fingerprint")
+    if not (isinstance(without, list) and all(isinstance(name, str) for name in without)):
+        return problem(400, "without must be a list of names")
+    return await _done(operations, verb, key, without[:_NAMES_MAX])
+
+
+async def _done(operations: Operations, verb: Verb, key: str, without: list[str]) -> web.Response:
+    try:
+        done = await operations.change_keys(verb, key, without)
+    except KeysRefused as error:
+        return problem(409, str(error))
+    return problem(409, done.problem) if done.problem else web.json_response(view(done))
+
+
+def view(done: KeysDone) -> dict[str, Any]:
+    """Key by key, those in use first: who has it, who seals with it; and who did not say what it has."""
+    fingerprints = sorted({key for _, held in done.found for key in held})
+    keys = [
+        {
+            "fingerprint": key,
+            "in_use": [name for name, held in done.found if held[:1] == (key,)],
+            "installed": [name for name, held in done.found if key in held],
+        }
+        for key in fingerprints
+    ]
+    return {
+        "keys": sorted(keys, key=lambda key: not key["in_use"]),
+        "members": len(done.found),
+        "missing": [{"name": name, "why": why} for name, why in done.missing],
+    }
