@@ -154,12 +154,22 @@ class Conduct:
         named = [other for other in self._managers if other.name == name]
         if len(named) != 1 or not named[0].alive or named[0].set_back or named[0].core.going:
             return
-        other, accuser_well = named[0], self._is_well(manager.host)
-        if state is State.SUSPECT and not accuser_well:
+        other = named[0]
+        if state is State.SUSPECT and not self._accusers_are_well(manager, name):
             return
         current = incarnation >= other.core.group.swim.members.me.incarnation
         if current and not other.loop.busy and self._is_well(other.host):
             self._fail(f"{manager.name} holds {name} for {state.name.lower()}, which is well")
+
+    def _accusers_are_well(self, manager: SimManager, name: str) -> bool:
+        """Whether `manager`, and all who it knows to accuse `name`, have been well for a while."""
+        member = manager.core.group.swim.members.get(name)
+        if member is None or member.suspicion is None:
+            return False
+        accusers = {manager.name, *member.suspicion.accusers}
+        return all(
+            other.alive and self._is_well(other.host) for other in self._managers if other.name in accusers
+        )
 
     def _helpers_are_asked(self, manager: SimManager, seen: _Seen) -> None:
         """As many others as there are, three at most, are asked before anybody is suspected."""
