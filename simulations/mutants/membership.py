@@ -263,7 +263,7 @@ def first_news_first(patch: Patch) -> None:
     """What was queued first is told first, and the rest starves (tarantool#4253)."""
     right = Broadcasts.take
 
-    def take(self: Broadcasts, room: int, overhead: int, limit: int, parts: int) -> list[Any]:
-        return right(self, room, overhead, limit * 1000, 1)
+    def take(self: Broadcasts, room: int, overhead: int, limit: int, parts: int, **how: Any) -> list[Any]:
+        return right(self, room, overhead, limit * 1000, 1, **how)
 
     patch(Broadcasts, "take", take)
