@@ -132,12 +132,13 @@ class PageChanged:
 
 @dataclass(frozen=True, slots=True)
 class FormerPage:
-    """What we had written before our last start, up to `mark`, as a member kept it: key → value.
+    """What we had written before our last start, as our disk or a member kept it: key → value.
 
-    Once it is taken over, say so by `ledger.note_succession(mark)`.
+    `marks`: how far it is, and how far those earlier ones are that it had taken over. Once it is taken over
+    itself, say so by `ledger.note_succession(marks)`.
     """
 
-    mark: Mark
+    marks: tuple[Mark, ...]
     entries: tuple[tuple[str, bytes], ...]
 
 

@@ -17,10 +17,11 @@ from gossip.errors import WireError
 from gossip.key_messages import Verb
 from gossip.keys import Keys
 from gossip.kinship import Kinship, start_number
-from gossip.ledger import Ledger, generation_at
+from gossip.ledger import GENERATION_SHIFT, Ledger, Piece, generation_above, generation_at
 from gossip.members import Member
+from gossip.memory import NO_MEMORY, Memory
 from gossip.messages import Address, Message, NodeName, PushPull, State, StreamMessage, User
-from gossip.reconcile import Reconciler
+from gossip.reconcile import Reconciler, former_page
 from gossip.serf import Serf
 from gossip.swim import Swim
 from gossip.wire import Keyring, encode_serf, encode_tags
@@ -45,6 +46,7 @@ class Group:
         wall_offset: float,
         keyring: Keyring | None = None,
         keyring_kept: bool = False,
+        memory: Memory = NO_MEMORY,
     ) -> None:
         """`wall_offset`: what to add to `now` to get seconds since 1970; `adjust_clock` when that changes.
 
@@ -62,17 +64,21 @@ class Group:
             address=address,
             meta=encode_tags({**tags, **self._kinship.own_tags()}),
             # From the clock: a restarted member is believed at once, and old accusations stay old.
-            incarnation=max(1, int(wall)),
+            incarnation=max(1, int(wall), memory.incarnation + 1),
             came_later=self._came_later,
             group_of=self._kinship.other_group,
             tokens=tokens,
             wall=self.wall,
             peers=peers,
+            remembered=tuple(map(str, memory.members)),
             config=config,
             random=random,
             now=now,
         )
-        self.ledger = Ledger(name, generation_at(wall, random.getrandbits(32)), config.tombstones_max)
+        self.before = None if memory.own is None else former_page(memory.own)
+        """What stood on our page when we last ran, as far as we kept it ourselves."""
+        self.ledger = Ledger(name, _generation(memory.own, wall, random), config.tombstones_max)
+        self.ledger.recall(memory.copies, memory.former)
         self._reconciler = Reconciler(
             ledger=self.ledger,
             members=self.swim.members,
@@ -278,3 +284,11 @@ class Group:
     def _takes_crc(self, address: Address) -> bool:
         member = self.swim.members.at(address)
         return member is not None and member.versions.protocol_max >= 5
+
+
+def _generation(before: Piece | None, wall: float, random: Random) -> int:
+    """That of this start: above the one of our last, also where the clock was set back since."""
+    drawn = generation_at(wall, random.getrandbits(32))
+    if before is None or drawn > before.generation:
+        return drawn
+    return generation_above(before.generation, random.getrandbits(GENERATION_SHIFT))

@@ -5,7 +5,7 @@ A thin shell: nothing is decided here but what is dropped unread.
 
 import asyncio
 import socket
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, cast
 
 from gossip.effects import OpenStream, Send
@@ -41,7 +41,7 @@ class GossipSockets(asyncio.DatagramProtocol):
         self,
         *,
         packet: Callable[[tuple[Message, ...], Address], None],
-        stream: Callable[[StreamMessage], StreamMessage | None],
+        stream: Callable[[StreamMessage], Awaitable[StreamMessage | None]],
         rejected: Callable[[str, str], None],
         near: Callable[[str], bool],
         layers: Layers = PLAIN,
@@ -178,7 +178,7 @@ class GossipSockets(asyncio.DatagramProtocol):
         except WireError as error:
             self._rejected(error.reason, host)
             return StreamError(error.detail) if error.reason in _EXPLAINED else None
-        return None if request is None else self._stream(request)
+        return None if request is None else await self._stream(request)
 
     async def _read(
         self, reader: asyncio.StreamReader, host: str, *, answer: bool = False

@@ -37,10 +37,13 @@ GENERATION_AHEAD_MAX = (366 * 86400) << GENERATION_SHIFT
 """A generation starts with seconds since 1970; one that is a year ahead of our clock is not taken."""
 
 SUCCEEDS = "succeeds"
-"""Key on a page: the owner took over what stood on its earlier ones up to this mark.
+"""Key on a page: the owner took over what stood on its earlier ones, under each generation up to a mark.
 
-Generation, then version, 8 bytes each, big-endian. Whoever kept a newer copy still has something for it.
+For each generation then version, 8 bytes each, big-endian, ascending. Whoever kept a newer copy, or one of a
+generation that is not among them, still has something for the owner.
 """
+SUCCEEDED_MAX = 32
+"""Generations in that note; of a lower one the owner takes over again what somebody still kept."""
 
 
 class PageFull(GossipError):
@@ -137,6 +140,11 @@ class Page:
                 del self.values[entry.key]
                 self._count(entry, -1)
 
+    def whole(self) -> Piece:
+        """All of it."""
+        entries = tuple(self.values.values())
+        return Piece(self.owner, self.generation, 0, self.version, self.floor, entries, True)
+
     def since(self, version: int) -> list[Entry]:
         """The entries above `version`, ascending."""
         newer = list(takewhile(lambda entry: entry.version > version, reversed(self.values.values())))
@@ -149,10 +157,16 @@ class Page:
             self.tombstones += sign
 
 
-def _succession(page: Page) -> Mark:
-    """Up to where `page` takes over its owner's earlier ones."""
-    note = page.get(SUCCEEDS) or b""
-    return Mark(int.from_bytes(note[:8]), int.from_bytes(note[8:16]))
+def read_succession(note: bytes | None) -> dict[int, int]:
+    """Generation → version up to which a page takes over its owner's earlier ones."""
+    note = note or b""
+    words = [int.from_bytes(note[at : at + 8]) for at in range(0, len(note) - len(note) % 16, 8)]
+    return dict(zip(words[::2], words[1::2], strict=True))
+
+
+def _succeeds(page: Page, mark: Mark) -> bool:
+    """Whether `page` has taken over an earlier one of its owner up to `mark`."""
+    return read_succession(page.get(SUCCEEDS)).get(mark.generation, -1) >= mark.version
 
 
 def entry_bytes(entry: Entry) -> int:
@@ -196,16 +210,26 @@ class Ledger:
         self._fingerprint = None
         return self.own.version
 
-    @property
-    def succession(self) -> Mark:
-        """Up to where we have taken over what stood on our earlier pages."""
-        return _succession(self.own)
+    def succeeds(self, mark: Mark) -> bool:
+        """Whether we have taken over an earlier page of ours up to `mark`."""
+        return _succeeds(self.own, mark)
 
-    def note_succession(self, mark: Mark) -> None:
-        """We have taken over what stood on our earlier pages up to `mark`."""
-        if mark > self.succession:
-            value = mark.generation.to_bytes(8) + mark.version.to_bytes(8)
+    def note_succession(self, marks: Iterable[Mark]) -> None:
+        """We have taken over what stood on our earlier pages up to these marks."""
+        known = read_succession(self.own.get(SUCCEEDS))
+        news = [mark for mark in marks if known.get(mark.generation, -1) < mark.version]
+        if news:
+            known.update(sorted(news))
+            kept = sorted(known.items())[-SUCCEEDED_MAX:]
+            value = b"".join(number.to_bytes(8) for mark in kept for number in mark)
             self.put(SUCCEEDS, value, ends_something=True)
+
+    def recall(self, copies: Iterable[Piece], former: Iterable[Piece]) -> None:
+        """Take over what our disk holds of others' pages, each whole, before anything else is done."""
+        for piece in former:
+            self.former[piece.owner] = page_of(piece)
+        for piece in copies:
+            self._replace(None, piece)
 
     def delete(self, key: str) -> None:
         """Leave a tombstone for `key`, if it is there."""
@@ -253,9 +277,7 @@ class Ledger:
         if page is None or known >= page.mark:
             return None
         if known.generation != page.generation or known.version < page.floor:
-            return Piece(
-                owner, page.generation, 0, page.version, page.floor, tuple(page.values.values()), True
-            )
+            return page.whole()
         entries = tuple(page.since(known.version))
         return Piece(owner, page.generation, known.version, page.version, page.floor, entries)
 
@@ -264,8 +286,7 @@ class Ledger:
         pieces = [self.piece(owner, digest.get(owner, NOTHING)) for owner in self._pages if owner != reader]
         former = self.former.get(reader) or self._pages.get(reader)
         if former is not None and former.generation < digest.get(reader, NOTHING).generation:
-            entries = tuple(former.values.values())
-            pieces.append(Piece(reader, former.generation, 0, former.version, former.floor, entries, True))
+            pieces.append(former.whole())
         return [piece for piece in pieces if piece is not None]
 
     def behind(self, digest: Digest) -> bool:
@@ -322,10 +343,7 @@ class Ledger:
             raise ValueError("a page larger than its writer may make it")
 
     def _replace(self, old: Page | None, piece: Piece) -> tuple[str, ...]:
-        page = Page(piece.owner, piece.generation)
-        for entry in piece.entries:
-            page.store(entry)
-        page.version, page.floor = piece.upto, piece.floor
+        page = page_of(piece)
         changed = [*page.values]
         if old is not None:
             changed += old.values
@@ -352,9 +370,18 @@ class Ledger:
     def _drop_former(self, page: Page) -> list[str]:
         """Forget the former page once its owner has taken it over; gives the keys that it had."""
         former = self.former.get(page.owner)
-        if former is None or _succession(page) < former.mark:
+        if former is None or not _succeeds(page, former.mark):
             return []
         return list(self.former.pop(page.owner).values)
+
+
+def page_of(piece: Piece) -> Page:
+    """The whole page that `piece` is."""
+    page = Page(piece.owner, piece.generation)
+    for entry in piece.entries:
+        page.store(entry)
+    page.version, page.floor = piece.upto, piece.floor
+    return page
 
 
 def split(piece: Piece, room: int) -> list[Piece]:

@@ -16,12 +16,14 @@ from gossip.ledger import (
     GENERATION_SHIFT,
     MESSAGE_ENTRIES_MAX,
     NOTHING,
+    SUCCEEDS,
     Digest,
     Ledger,
     Mark,
     Piece,
     entry_bytes,
     generation_above,
+    read_succession,
     split,
 )
 from gossip.ledger_messages import DigestIs, Heard, LedgerMessage, Pieces, Push, Sender, Summary, Sync
@@ -335,10 +337,17 @@ class Reconciler:
         if piece.generation > self._ledger.own.generation:
             self._renew(piece.generation)
         mark = Mark(piece.generation, piece.upto)
-        if piece.generation == self._ledger.own.generation or mark <= self._ledger.succession:
+        if piece.generation == self._ledger.own.generation or self._ledger.succeeds(mark):
             return []
-        entries = tuple((entry.key, entry.value) for entry in piece.entries if entry.value is not None)
-        return [FormerPage(mark, entries)]
+        return [former_page(piece)]
+
+
+def former_page(piece: Piece) -> FormerPage:
+    """`piece`, which is a whole page of ours from before our last start, as our caller takes it over."""
+    entries = {entry.key: entry.value for entry in piece.entries if entry.value is not None}
+    earlier = read_succession(entries.pop(SUCCEEDS, None))
+    marks = (*map(Mark, earlier.keys(), earlier.values()), Mark(piece.generation, piece.upto))
+    return FormerPage(marks, tuple(entries.items()))
 
 
 def _within(pieces: list[Piece]) -> tuple[tuple[Piece, ...], bool]:

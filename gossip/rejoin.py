@@ -34,15 +34,27 @@ class _Peer:
     said: bool = False
     """Whether its failure has been reported since it last answered."""
     why: str = ""
+    forget_at: float = inf
+    """When to give up one that was only remembered."""
 
 
 class Rejoin:
     """Decides when to try whom; the caller carries it out and reports back."""
 
-    def __init__(self, peers: tuple[str, ...], config: GossipConfig, random: Random, now: float) -> None:
+    def __init__(
+        self,
+        peers: tuple[str, ...],
+        config: GossipConfig,
+        random: Random,
+        now: float,
+        remembered: tuple[str, ...] = (),
+    ) -> None:
+        """`remembered`: where members were before we started; each is tried until it answers, for a day."""
         self._config = config
         self._random = random
-        self._peers = {peer: _Peer(next_at=now) for peer in peers}
+        forget_at = now + config.gone_kept
+        self._peers = {peer: _Peer(next_at=now, forget_at=forget_at) for peer in remembered}
+        self._peers |= {peer: _Peer(next_at=now) for peer in peers}
         self._lost_at = now
         self._turn = 0
 
@@ -59,7 +71,7 @@ class Rejoin:
         state.awaited = set(strangers)
         state.met = False
         if not strangers:
-            self._over(state, ok=found, why="its name does not resolve", now=now)
+            self._over(peer, state, ok=found, why="its name does not resolve", now=now)
 
     def answered(self, peer: str, address: Address, ok: bool, why: str, now: float) -> str | None:
         """The outcome at one address. Gives the reason worth telling the operator, if there is one now."""
@@ -67,18 +79,22 @@ class Rejoin:
         state.awaited.discard(address)
         state.met = state.met or ok
         if not state.awaited:
-            self._over(state, ok=state.met, why=why, now=now)
+            self._over(peer, state, ok=state.met, why=why, now=now)
         return self.complaint(peer)
 
     def complaint(self, peer: str) -> str | None:
-        """Why `peer` cannot be joined, once until it can."""
-        state = self._peers[peer]
-        if state.failures < _COMPLAIN_AFTER or state.said:
+        """Why `peer`, which an operator named, cannot be joined; once until it can."""
+        state = self._peers.get(peer)
+        if state is None or state.forget_at < inf or state.failures < _COMPLAIN_AFTER or state.said:
             return None
         state.said = True
         return state.why
 
-    def _over(self, state: _Peer, *, ok: bool, why: str, now: float) -> None:
+    def _over(self, peer: str, state: _Peer, *, ok: bool, why: str, now: float) -> None:
+        if state.forget_at < inf and (ok or state.forget_at <= now):
+            # It is a member now, which is looked for as one when it is lost; or it never came.
+            del self._peers[peer]
+            return
         state.tried = True
         if ok:
             state.failures = 0

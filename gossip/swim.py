@@ -97,8 +97,11 @@ class Swim:
         config: GossipConfig,
         random: Random,
         now: float,
+        remembered: tuple[str, ...] = (),
     ) -> None:
-        """`came_later(meta)`: whether we started after the process of our own name with that `meta`.
+        """`remembered`: addresses of members from before we started.
+
+        `came_later(meta)`: whether we started after the process of our own name with that `meta`.
 
         `group_of(meta)`: the other group that a member with that `meta` belongs to; None for one of ours, and
         for an agent, which belongs to none. `wall(now)` gives seconds since 1970.
@@ -106,7 +109,7 @@ class Swim:
         me = Member(name, address, meta, OUR_VERSIONS, incarnation, State.ALIVE, now)
         self.name = name
         self.members = Members(me, random)
-        self.rejoin = Rejoin(peers, config, random, now)
+        self.rejoin = Rejoin(peers, config, random, now, remembered)
         self.broadcasts = Broadcasts()
         self.leaving = False
         self._me = me

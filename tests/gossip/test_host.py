@@ -34,7 +34,7 @@ class Member:
             self.address = Address("127.0.0.1", free.getsockname()[1])
 
     @staticmethod
-    def _answer(message: StreamMessage) -> StreamMessage | None:
+    async def _answer(message: StreamMessage) -> StreamMessage | None:
         return Ack(message.number) if isinstance(message, Ping) else None
 
     async def ask(self, to: "Member", patience: float = 5.0) -> StreamMessage | None:

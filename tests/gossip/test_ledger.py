@@ -178,7 +178,7 @@ def test_a_former_page_is_forgotten_once_its_owner_has_taken_it_over() -> None:
     reconcile(copy, first)
     second.put("y", b"2")
     reconcile(copy, second)
-    second.note_succession(Mark(GENERATION, 1))
+    second.note_succession([Mark(GENERATION, 1)])
     piece = second.piece("a", copy.pages["a"].mark)
     assert piece is not None
     assert set(copy.apply(piece, NOW) or ()) == {SUCCEEDS, "x"}

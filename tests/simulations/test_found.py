@@ -56,10 +56,10 @@ def test_who_has_more_of_a_former_page_than_its_owner_took_over_keeps_it() -> No
     first.put("x", b"1")
     first.put("x", b"2")
     follow(copy, first)
-    second.note_succession(Mark(OLD, 1))
+    second.note_succession([Mark(OLD, 1)])
     follow(copy, second)
     assert dict(copy.former["a"].items()) == {"x": b"2"}
-    second.note_succession(Mark(OLD, 2))
+    second.note_succession([Mark(OLD, 2)])
     follow(copy, second)
     assert copy.former == {}
 
