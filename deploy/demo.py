@@ -130,8 +130,10 @@ def take_empty(folder: Path) -> None:
 def write_manager_config(path: Path, manager: Manager, managers: Sequence[Manager]) -> None:
     # All list all, so one list serves every host; a manager knows itself among its peers.
     peers = "".join(f"  - {peer.host}:{peer.gossip_port}\n" for peer in managers)
+    state = json.dumps(str(path.parent / "state"))  # quoted as YAML quotes, whatever the path holds
     path.write_text(
         f"name: {manager.name}\n"
+        f"state_dir: {state}\n"
         f"bind: {manager.host}\n"
         f"node_port: {manager.node_port}\n"
         f"gossip_port: {manager.gossip_port}\n"
@@ -142,7 +144,7 @@ def write_manager_config(path: Path, manager: Manager, managers: Sequence[Manage
 
 def write_node_config(path: Path, name: str, managers: Sequence[Manager]) -> None:
     seeds = "".join(f"  - {manager.host}:{manager.node_port}\n" for manager in managers)
-    state = json.dumps(str(path.parent / "state"))  # quoted as YAML quotes, whatever the path holds
+    state = json.dumps(str(path.parent / "state"))
     path.write_text(f'name: {name}\nseed:\n{seeds}state_dir: {state}\napi: ""\n')
 
 

@@ -281,6 +281,13 @@ class ManagerFile(Settings):
         COMMAS,
         Field(description="gossip addresses HOST:PORT of other managers; this one among them is ignored"),
     ] = ()
+    state_dir: Annotated[
+        str,
+        Field(
+            description="a folder for what a restart may not lose, under this manager's name; "
+            "default: /var/lib/krakend-cluster-manager where that exists, else nothing is kept"
+        ),
+    ] = ""
     group: GroupSettings = GroupSettings()
     gossip: Annotated[GossipSettings, BeforeValidator(_as_gossip)] = GossipSettings()
     subscription: SubscriptionSettings = SubscriptionSettings()

@@ -27,13 +27,15 @@ from gossip.effects import (
 )
 from gossip.group import Group
 from gossip.key_messages import Verb
-from gossip.ledger import VALUE_BYTES_MAX
+from gossip.ledger import VALUE_BYTES_MAX, Page
 from gossip.messages import Address, Message, State, StreamMessage
-from manager.effects import Level, ManagerEffect, Stop
+from manager.effects import Level, ManagerEffect, Persist, Stop
+from manager.keeper import Keeper
 from manager.outbox import Outbox
 from manager.page import NodePage
 from manager.records import CLONE, GONE, SEES, CloneNote, pack_names, unpack_names
 from manager.registry import Registry
+from manager.saved import Saved
 from manager.sessions import Sessions
 from manager.settings import Settings
 from manager.stats import StatsWindow
@@ -43,6 +45,10 @@ from node.protocol import Limits, NodeMessage
 TAG_NODE_PORT = "kcm_node"
 TAG_HTTP_PORT = "kcm_http"
 
+WENT_BACK = (
+    "the others know more of this manager than its state directory does: that was set back, or restored from "
+    "an old copy. What they know is taken over; what only this manager knew since that copy is lost"
+)
 _SWEEP_EVERY = 0.5
 _LAG_TOLERATED = 1.0
 _FRESH_SECONDS = 5.0
@@ -52,7 +58,8 @@ _GOING_SECONDS_MAX = 3.0
 class Manager:
     """A manager's core. Call `tick` no later than `next_deadline()`."""
 
-    def __init__(self, group: Group, config: ManagerConfig, now: float) -> None:
+    def __init__(self, group: Group, config: ManagerConfig, now: float, saved: Saved | None = None) -> None:
+        """`saved`: what is on disk, whose `memory` the group has; None where nothing is kept."""
         self.group = group
         self.name = group.name
         self.registry = Registry(group.ledger, config.grace, config.rejoin_window, group.wall(now) - now)
@@ -60,11 +67,28 @@ class Manager:
         self._started = now
         self._outbox = Outbox()
         self._terms = Terms(group.ledger, config)
+        before = () if group.before is None else group.before.entries
+        for line in self._terms.start(before, {} if saved is None else saved.facts):
+            self._outbox.log(Level.INFO, line)
         self._page = NodePage(group, self.registry, config, self._outbox)
         self._sessions = Sessions(group, self.registry, self._page, self._terms, self._outbox)
         self._sweep_at = now + _SWEEP_EVERY
         self._going_ends = inf
+        self._keeper: Keeper | None = None
+        if saved is not None:
+            self._recall(saved, now)
+            self._keeper = Keeper(group, self.stats, saved, self._terms.facts(), now)
         self._see_members(now)
+
+    def _recall(self, saved: Saved, now: float) -> None:
+        """Go on from where we ended, as our disk has it."""
+        ledger = self.group.ledger
+        for owner, page in saved.pages.items():
+            if owner != self.name:
+                self.registry.page_changed(owner, (*page.values, *_keys(ledger.former.get(owner))), now)
+        if self.group.before is not None:
+            self._page.adopt(self.group.before, now)
+        self.stats.recall(saved.steps, self.group.wall(now))
 
     # What there is to see
 
@@ -178,6 +202,7 @@ class Manager:
     def next_deadline(self) -> float:
         """The latest time at which `tick` wants to be called."""
         return min(
+            inf if self._keeper is None else self._keeper.next_deadline(),
             self.group.next_deadline(),
             self.registry.next_deadline(),
             self._sessions.next_deadline(),
@@ -216,7 +241,15 @@ class Manager:
         self._sessions.admit_newcomers(now)
         self._sessions.check_limits(now)
         self._absorb(self.group.flush(now), now)
-        return self._outbox.take()
+        return [*self._kept(now), *self._outbox.take()]
+
+    def _kept(self, now: float, *, everything: bool = False) -> list[Persist]:
+        changes = None if self._keeper is None else self._keeper.unsaved(now, everything=everything)
+        return [] if changes is None else [Persist(changes)]
+
+    def end(self, now: float) -> list[Persist]:
+        """What is still to be kept when the process ends in good order."""
+        return self._kept(now, everything=True)
 
     # What comes from the group
 
@@ -235,6 +268,8 @@ class Manager:
                 case PageChanged(owner, keys):
                     self._page_changed(owner, keys, now)
                 case FormerPage():
+                    if self.group.before is not None:
+                        self._outbox.log(Level.WARNING, WENT_BACK)
                     self._page.adopt(item, now)
                 case PeerFailed(peer, why):
                     text = f"cannot join {peer}: {why}; trying on (peers are gossip addresses)"
@@ -326,3 +361,7 @@ class Manager:
         except ValueError:
             self._outbox.count("ledger", "bad_names")
             return set()
+
+
+def _keys(page: Page | None) -> tuple[str, ...]:
+    return () if page is None else tuple(page.values)

@@ -5,6 +5,7 @@ from enum import IntEnum
 from typing import TypeAlias
 
 from gossip.effects import Departed, Effect, KeysDone
+from manager.saved import Changes
 from node.protocol import ManagerMessage
 
 
@@ -16,6 +17,13 @@ class Level(IntEnum):
     WARNING = 30
     ERROR = 40
     CRITICAL = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Persist:
+    """Write `changes` to disk, whole or not at all, before any effect that follows is carried out (L4)."""
+
+    changes: Changes
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,4 +67,4 @@ class Stop:
     text: str
 
 
-ManagerEffect: TypeAlias = Effect | Departed | KeysDone | ToNode | CloseNode | Log | Count | Stop
+ManagerEffect: TypeAlias = Persist | Effect | Departed | KeysDone | ToNode | CloseNode | Log | Count | Stop

@@ -11,8 +11,9 @@ import signal
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from random import SystemRandom
+from typing import Any, TypeAlias
 
 from aiohttp import ClientSession, ClientTimeout, web
 
@@ -21,15 +22,19 @@ from gossip.effects import Departed, KeysDone, OpenStream, Resolve, SaveKeyring,
 from gossip.group import Group
 from gossip.host import GossipSockets
 from gossip.key_messages import Verb
+from gossip.memory import NO_MEMORY
 from gossip.messages import Address, Message, StreamMessage
 from gossip.wire import PLAIN, Keyring, Layers
+from manager.commits import waits_for_nothing
 from manager.config import ManagerFile, core_config
 from manager.core import TAG_HTTP_PORT, TAG_NODE_PORT, Manager
 from manager.doors import is_near
-from manager.effects import CloseNode, Count, Log, ManagerEffect, Stop, ToNode
+from manager.effects import CloseNode, Count, Log, ManagerEffect, Persist, Stop, ToNode
+from manager.journal import Journal
 from manager.keys import write_keyring
 from manager.listeners import ListenError, explain, listen
 from manager.seed import SeedServer
+from manager.store import Store, StoreError
 from manager.web.app import create_app
 from node.protocol import NodeMessage
 
@@ -59,11 +64,27 @@ _WRONG_KEY = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """Somebody waits for `value`, and may have it once all that came before is carried out."""
+
+    future: asyncio.Future[Any]
+    value: object
+
+
+_Item: TypeAlias = ManagerEffect | _Answer
+
+
 class ManagerHost:
     """One running manager. `run` returns its exit code."""
 
     def __init__(
-        self, file: ManagerFile, advertise: str, notices: Sequence[str], layers: Layers = PLAIN
+        self,
+        file: ManagerFile,
+        advertise: str,
+        notices: Sequence[str],
+        layers: Layers = PLAIN,
+        store: Store | None = None,
     ) -> None:
         self.counts: Counter[tuple[str, str]] = Counter()
         self.file = file
@@ -80,6 +101,15 @@ class ManagerHost:
         self._said: dict[tuple[str, str], float] = {}
         self._clock_offset = time.time() - self._loop.time()
         self._layers = layers
+        self._store = store
+        self._journal: Journal[_Item] | None = None
+        if store is not None:
+            self._journal = Journal(
+                store,
+                independent=lambda item: waits_for_nothing(item, file.name),
+                carry_out=self._carry_out,
+                failed=self._cannot_keep,
+            )
         self._gossip = GossipSockets(
             packet=self._packet,
             stream=self._stream,
@@ -104,8 +134,15 @@ class ManagerHost:
         """One more under `rejected{where, reason}`."""
         self.counts[where, reason] += 1
 
-    def set_max_nodes(self, max_nodes: int) -> None:
-        self._perform(self.core.set_max_nodes(max_nodes, self.now()))
+    async def set_max_nodes(self, max_nodes: int) -> None:
+        """Returns when it is kept."""
+        kept = self._loop.create_future()
+        self._perform(self.core.set_max_nodes(max_nodes, self.now()), _Answer(kept, None))
+        await kept
+
+    async def snapshot(self) -> bytes | None:
+        """The state as a file; None where nothing is kept. Raises `StoreError`."""
+        return None if self._journal is None else await self._journal.snapshot()
 
     async def change_keys(self, verb: Verb, key: str, without: Iterable[str]) -> KeysDone:
         """Do it on every member; takes some seconds where one does not answer. Raises `KeysRefused`."""
@@ -133,6 +170,8 @@ class ManagerHost:
             await self._ended.wait()
             if self._timer is not None:
                 self._timer.cancel()
+            if self._journal is not None:
+                await self._journal.close(self.core.end(self.now()))
         return self._exit_code
 
     async def _open(self, stack: contextlib.AsyncExitStack) -> None:
@@ -170,6 +209,7 @@ class ManagerHost:
 
     def _make_core(self) -> Manager:
         now = self.now()
+        saved = None if self._store is None else self._store.saved
         group = Group(
             name=self.file.name,
             address=Address.of(self._advertise, self.file.gossip_port),
@@ -182,8 +222,9 @@ class ManagerHost:
             wall_offset=self._clock_offset,
             keyring=self._layers.keyring,
             keyring_kept=bool(self.file.gossip.keyring_file),
+            memory=NO_MEMORY if saved is None else saved.memory(self.file.name),
         )
-        return Manager(group, core_config(self.file), now)
+        return Manager(group, core_config(self.file), now, saved)
 
     def _signalled(self) -> None:
         if self.core.going:
@@ -204,10 +245,11 @@ class ManagerHost:
     def _packet(self, messages: tuple[Message, ...], sender: Address) -> None:
         self._perform(self.core.packet_received(messages, sender, self.now()))
 
-    def _stream(self, message: StreamMessage) -> StreamMessage | None:
+    async def _stream(self, message: StreamMessage) -> StreamMessage | None:
         answer, effects = self.core.stream_received(message, self.now())
-        self._perform(effects)
-        return answer
+        kept: asyncio.Future[StreamMessage | None] = self._loop.create_future()
+        self._perform(effects, _Answer(kept, answer))
+        return await kept
 
     def _node_message(self, conn: int, message: NodeMessage, peer: str) -> None:
         self._perform(self.core.node_message(conn, message, peer, self.now()))
@@ -220,8 +262,22 @@ class ManagerHost:
 
     # Effects
 
-    def _perform(self, effects: list[ManagerEffect]) -> None:
-        for effect in effects:
+    def _perform(self, effects: list[ManagerEffect], *answers: "_Answer") -> None:
+        """Carry out what a turn asks for, and answer, once what it wrote is on disk."""
+        if self._journal is None:
+            self._carry_out([*effects, *answers])
+        else:
+            self._journal.put([*effects, *answers])
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self._loop.call_at(self.core.next_deadline(), self._ticked)
+
+    def _cannot_keep(self, error: StoreError) -> None:
+        # Nobody may be told what is not kept, so there is nothing left to do.
+        self._carry_out([Stop(error.exit_code, f"{error}; this manager ends, its nodes go to another")])
+
+    def _carry_out(self, items: Sequence["_Item"]) -> None:
+        for effect in items:
             match effect:
                 case Send():
                     self._gossip.send(effect)
@@ -238,6 +294,8 @@ class ManagerHost:
                     self._seed.send(conn, message)
                 case CloseNode(conn, code, reason):
                     self._seed.end(conn, code, reason)
+                case Persist():
+                    pass  # the journal's
                 case Log(level, text):
                     log.log(level, text)
                 case Count(where, reason):
@@ -248,9 +306,9 @@ class ManagerHost:
                     log.critical(text)
                     self._exit_code = exit_code
                     self._ended.set()
-        if self._timer is not None:
-            self._timer.cancel()
-        self._timer = self._loop.call_at(self.core.next_deadline(), self._ticked)
+                case _Answer(future, value):
+                    if not future.done():
+                        future.set_result(value)
 
     async def _save(self, keyring: Keyring) -> None:
         """To disk first: a key that others are told of must outlive this process."""
@@ -298,14 +356,18 @@ class ManagerHost:
 
 
 async def run_manager(
-    file: ManagerFile, advertise: str, notices: Sequence[str], layers: Layers = PLAIN
+    file: ManagerFile,
+    advertise: str,
+    notices: Sequence[str],
+    layers: Layers = PLAIN,
+    store: Store | None = None,
 ) -> int:
     """Run one manager until it is stopped; gives its exit code.
 
     `advertise` is the IP that others reach; `notices` are warnings for the operator of a manager that runs;
-    `layers` are the key and the label of its gossip.
+    `layers` are the key and the label of its gossip; `store` is closed by the caller.
     """
-    host = ManagerHost(file, advertise, notices, layers)
+    host = ManagerHost(file, advertise, notices, layers, store)
     try:
         return await host.run()
     except ListenError as error:

@@ -92,7 +92,7 @@ class NodePage:
         for key, value in former.entries:
             if key.startswith(NODE):
                 taken += self._adopt(key[len(NODE) :], value, now)
-        self._group.ledger.note_succession(former.mark)
+        self._group.ledger.note_succession(former.marks)
         if taken:
             self._outbox.log(Level.INFO, f"took over {taken} nodes from before this manager's start")
 

@@ -16,6 +16,7 @@ from manager.doors import is_near
 from manager.host import run_manager
 from manager.keys import A_NEW_KEY
 from manager.output import write
+from manager.store import SYSTEM_DIRECTORY, Store, StoreError, state_directory
 from manager.version import installed_version
 from node import logs, loop, settings
 from node.settings import Loaded, SettingsError, add_arguments, load, options_given
@@ -31,6 +32,10 @@ OPEN = (
 OPEN_BUT_GOSSIP = (
     "gossip is encrypted, nodes and HTTP have no keys yet: they are taken from any loopback or private "
     "address, changes over HTTP from this host only"
+)
+NOTHING_KEPT = (
+    "state is in memory only: when all managers stop at once, their nodes' list, what was set live and "
+    f"statistics are gone; make {SYSTEM_DIRECTORY} for it (mode 0700), or name another folder (--state-dir)"
 )
 KEY_IN_SIGHT = (
     "everybody on this host can read --gossip-key: set the variable KCM_GOSSIP_KEY, or gossip.keyring_file"
@@ -58,12 +63,30 @@ def run(arguments: Sequence[str] | None, program: str) -> int:
         print(f"{program}: {error}", file=sys.stderr)
         return 2
     logs.configure("CM", file.log.format, file.log.level)
-    notices = [*loaded.warnings, OPEN if layers.keyring is None else OPEN_BUT_GOSSIP]
+    try:
+        store = open_store(file)
+    except StoreError as error:
+        print(f"{program}: {error}", file=sys.stderr)
+        return error.exit_code
+    kept = [NOTHING_KEPT] if store is None else store.notices
+    notices = [*loaded.warnings, *kept, OPEN if layers.keyring is None else OPEN_BUT_GOSSIP]
     if "gossip.key" in options_given(options):
         notices.append(KEY_IN_SIGHT)
     if advertise == "127.0.0.1" and not file.advertise and file.bind != advertise:
         notices.append(FROM_HERE_ONLY)
-    return loop.run(run_manager(file, advertise, notices, layers))
+    try:
+        return loop.run(run_manager(file, advertise, notices, layers, store))
+    finally:
+        if store is not None:
+            store.close()
+
+
+def open_store(file: ManagerFile) -> Store | None:
+    """The state of the manager that `file` describes; None where it keeps none. Raises `StoreError`."""
+    directory = state_directory(file.state_dir, file.name)
+    if directory is None:
+        return None
+    return Store(directory, file.name, file.group.name, file.group.secret.get_secret_value())
 
 
 def _layers(file: ManagerFile) -> Layers:

@@ -4,6 +4,8 @@ Each manager's YAML value stands on its own page with serial 0. A value set live
 highest serial seen, and every manager copies the winner to its own page, so that it outlives its writer.
 """
 
+from collections.abc import Iterable
+
 from gossip.ledger import Ledger
 from manager.records import SETTING, Setting
 
@@ -20,9 +22,36 @@ class Settings:
         """The setting that prevails."""
         return self._winners.get(name)
 
-    def put_yaml(self, name: str, value: object) -> None:
-        """Our own YAML file's value."""
-        self._write(name, Setting(0, self._ledger.own.owner, value))
+    def recall(self, before: Iterable[tuple[str, bytes]]) -> None:
+        """What an operator had set stands on our page again; `before` stood there when we last ran."""
+        for key, value in before:
+            if key.startswith(SETTING):
+                try:
+                    setting = Setting.unpack(value)
+                except ValueError:
+                    continue
+                if setting.serial > 0:
+                    self._write(key[len(SETTING) :], setting)
+
+    def file_says(self, name: str, value: object, before: object) -> str:
+        """Our own file's value at this start, None for none; `before`: what it was at the last, if we know.
+
+        It holds while nobody has set one, and where it is new since the last start. Gives a line for the
+        operator in that case, else an empty one.
+        """
+        self._settle(name)
+        winner = self._winners.get(name)
+        if value is None:
+            return ""
+        if winner is None or winner.serial == 0:
+            self._write(name, Setting(0, self._ledger.own.owner, value))
+            return ""
+        if before is None or value in (before, winner.value):
+            return ""
+        serial = self.set(name, value).serial
+        return (
+            f"{name}: the file has changed since this manager's last start, and holds now (serial {serial})"
+        )
 
     def set(self, name: str, value: object) -> Setting:
         """An operator's value, above all that we have seen."""

@@ -5,10 +5,20 @@ the window outlives the node: what it reported stays until the window has passed
 """
 
 from collections import OrderedDict, deque
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 SERIES_MAX = 20_000
 """Nodes whose window is kept; the one that has been silent longest goes first."""
+
+
+class Reported(NamedTuple):
+    """What process `nonce` of `node` reported last in one step."""
+
+    node: str
+    nonce: int
+    counters: dict[str, float]
 
 
 @dataclass(slots=True)
@@ -52,6 +62,23 @@ class StatsWindow:
             if series.steps[-1].at >= at - self.window:
                 return
             del self._series[node]
+
+    def since(self, at: float) -> dict[float, list[Reported]]:
+        """The steps that start at `at` or later, by their start."""
+        steps: dict[float, list[Reported]] = {}
+        for node, series in self._series.items():
+            for step in reversed(series.steps):
+                if step.at < at:
+                    break
+                steps.setdefault(step.at, []).append(Reported(node, step.nonce, step.counters))
+        return steps
+
+    def recall(self, steps: Mapping[float, list[Reported]], at: float) -> None:
+        """Take over what stood in the window when we last ran."""
+        for start in sorted(steps):
+            if at - self.window <= start <= at:
+                for node, nonce, counters in steps[start]:
+                    self.add(node, nonce, counters, start)
 
     def view(self, at: float) -> dict[str, list[dict[str, object]]]:
         """Per node its steps within the window, oldest first: `{"at", "nonce", "counters"}`."""

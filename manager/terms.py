@@ -1,9 +1,13 @@
 """What holds for this manager: its configuration, and what the operator set for the whole group."""
 
+import json
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from gossip.ledger import Ledger
 from manager.limits import shares
+from manager.saved import FILE
 from manager.settings import Settings
 from node.protocol import Limit, Limits
 
@@ -37,11 +41,29 @@ class Terms:
     def __init__(self, ledger: Ledger, config: ManagerConfig) -> None:
         self.config = config
         self.settings = Settings(ledger)
-        if config.max_nodes is not None:
-            self.settings.put_yaml(SUBSCRIPTION, config.max_nodes)
-        if config.limits:
-            plain = {name: [limit.max_rate, limit.every] for name, limit in config.limits.items()}
-            self.settings.put_yaml(LIMITS, plain)
+
+    def start(self, before: Iterable[tuple[str, bytes]], facts: Mapping[str, str]) -> list[str]:
+        """Go on with what an operator had set, then with what our file says (rule L7).
+
+        `before` stood on our page, and `facts` on our disk, when we ended. Gives lines for the operator.
+        """
+        self.settings.recall(before)
+        lines = []
+        for name, value in self._file().items():
+            text = facts.get(FILE + name)
+            line = self.settings.file_says(name, value, None if text is None else json.loads(text))
+            if line:
+                lines.append(line)
+        return lines
+
+    def facts(self) -> dict[str, str]:
+        """What the next start shall know of our file."""
+        return {FILE + name: json.dumps(value, sort_keys=True) for name, value in self._file().items()}
+
+    def _file(self) -> dict[str, Any]:
+        limits = self.config.limits
+        plain = {name: [limit.max_rate, limit.every] for name, limit in limits.items()}
+        return {SUBSCRIPTION: self.config.max_nodes, LIMITS: plain or None}
 
     @property
     def max_nodes(self) -> int | None:

@@ -5,7 +5,6 @@ the gateway under supervision. It is written aside, synced, renamed into place, 
 synced, before anyone acts on it. `lock` beside it is held for as long as the agent lives.
 """
 
-import fcntl
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from node.effects import NodeState
+from node.folder import InUse, LockedFolder
 from node.protocol import Limit
 
 SYSTEM_DIRECTORY = Path("/var/lib/krakend-cluster")
@@ -68,17 +68,20 @@ class StateFile:
         """What was last saved; None before a node's first start."""
         self.gateway: ProcessId | None = None
         try:
-            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._lock = os.open(directory / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+            self._folder = LockedFolder(directory)
+        except InUse as holder:
+            raise StateError(
+                f"{directory} is in use by another agent, pid {holder}:"
+                " stop it, or give this node another `name:`"
+            ) from None
         except OSError as error:
             raise StateError(
                 f"{directory} cannot hold the node's state ({_why(error)}): name another `state_dir:`"
             ) from None
         try:
-            self._take_lock(directory)
             self._read()
         except BaseException:
-            os.close(self._lock)
+            self._folder.close()
             raise
 
     def save(self, state: NodeState) -> None:
@@ -95,19 +98,7 @@ class StateFile:
 
     def close(self) -> None:
         """Let another agent have the state."""
-        os.close(self._lock)
-
-    def _take_lock(self, directory: Path) -> None:
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            holder = os.pread(self._lock, 20, 0).decode("ascii", "replace").strip() or "unknown"
-            raise StateError(
-                f"{directory} is in use by another agent, pid {holder}:"
-                " stop it, or give this node another `name:`"
-            ) from None
-        os.ftruncate(self._lock, 0)
-        os.pwrite(self._lock, f"{os.getpid()}\n".encode(), 0)
+        self._folder.close()
 
     def _read(self) -> None:
         try:

@@ -11,6 +11,7 @@ from random import Random
 from gossip.config import LAN
 from manager.terms import ManagerConfig
 from node.protocol import Limit
+from simulations.disk import ManagerDisk
 from simulations.network import Carrier, Links, Network
 from simulations.processes import GOSSIP_PORT, NODE_PORT, Disk, SimManager, SimNode
 from simulations.watch import Watch
@@ -46,6 +47,9 @@ KINDS = (
     "new_node",
     "set_cap",
 )
+
+DISK_KINDS = ("full_disk", "slow_disk", "old_store")
+"""More, where managers have disks."""
 
 NODES_MAX = 20
 
@@ -89,10 +93,12 @@ class Plan:
     """Whether a member of another group is in this one's gossip."""
     tombstones: int
     """The owner of a page collects when it has more."""
+    disks: bool
+    """Whether managers keep their state, or start anew each time."""
 
     @classmethod
-    def draw(cls, seed: int) -> "Plan":
-        """The plan of `seed`."""
+    def draw(cls, seed: int, *, disks: bool = False) -> "Plan":
+        """The plan of `seed`, for managers with `disks` or without."""
         random = Random(f"{seed}/plan")
         share = random.choice((0.1, 0.25, 0.5, 1.0))
         kinds = tuple(kind for kind in KINDS if random.random() < share)
@@ -111,6 +117,10 @@ class Plan:
             limits={"public": Limit(1000.0), "scarce": Limit(2.0)},
         )
         slow = random.choice((0.002, 0.002, 0.05, 0.2))
+        if disks:
+            # By a chance of its own: all else is as without disks.
+            disk_random = Random(f"{seed}/plan of disks")
+            kinds += tuple(kind for kind in DISK_KINDS if disk_random.random() < share)
         return cls(
             seed=seed,
             managers=random.choice((1, 2, 2, 3, 3, 3, 3, 4, 4, 5)),
@@ -131,12 +141,14 @@ class Plan:
             stranger=random.random() < 0.2,
             tombstones=random.choice((1, 2, 2, 4096)),
             calm=random.choice((0.0, 15.0, 30.0)),
+            disks=disks,
         )
 
     def text(self) -> str:
         """A line for people."""
         return (
-            f"{self.managers} managers, {self.nodes} nodes, cap {self.config.max_nodes}, "
+            f"{self.managers} managers{' with disks' if self.disks else ''}, {self.nodes} nodes, "
+            f"cap {self.config.max_nodes}, "
             f"{self.fire:.0f} s of {', '.join(self.kinds)}"
         )
 
@@ -167,7 +179,9 @@ class Fire:
         self._twins = 0
         self._moves = 0
         self._ends = plan.calm + plan.fire
-        self._faults: dict[str, Callable[[], str]] = {kind: getattr(self, f"_{kind}") for kind in KINDS}
+        self._faults: dict[str, Callable[[], str]] = {
+            kind: getattr(self, f"_{kind}") for kind in (*KINDS, *DISK_KINDS)
+        }
 
     def burn(self) -> None:
         """Let things break for as long as the plan says."""
@@ -202,6 +216,8 @@ class Fire:
             loop.hurry()
             loop.resume()
         for manager in self.managers:
+            if manager.disk is not None:
+                manager.disk.full, manager.disk.slow = False, 0.01
             named = any(m.alive and m.name == manager.name for m in self.managers)
             if not manager.alive and not named and not manager.conflicting and not self._stays_away(manager):
                 manager.restart()
@@ -231,6 +247,7 @@ class Fire:
             rate=1.0 + self.random.uniform(-drift, drift),
             skew=self.random.uniform(-skew, skew),
             observer=self.watch,
+            disk=ManagerDisk(self.world, f"{host}/{name}") if self.plan.disks else None,
         )
         self.managers.append(manager)
 
@@ -482,6 +499,42 @@ class Fire:
         cap = self.random.choice((1, 2, 3, 5, 8, 12))
         manager.set_max_nodes(cap)
         return f"{cap} at {manager.name}"
+
+    # Their disks
+
+    def _full_disk(self) -> str:
+        manager = self._manager()
+        disk = manager.disk
+        if disk is None or disk.full:
+            return ""
+        disk.full = True
+
+        def free() -> None:
+            disk.full = False
+            self._start_again(manager)
+
+        return f"{manager.name} for {self._for_a_while(free):.1f} s"
+
+    def _slow_disk(self) -> str:
+        manager = self._manager()
+        disk = manager.disk
+        if disk is None:
+            return ""
+        disk.slow = self.random.uniform(0.05, 3.0)
+
+        def fast() -> None:
+            disk.slow = 0.01
+
+        return f"{manager.name} for {self._for_a_while(fast):.1f} s"
+
+    def _old_store(self) -> str:
+        manager = self._manager()
+        if manager.conflicting or manager.disk is None or manager.disk.full:
+            return ""
+        manager.kill()
+        went_back = manager.disk.go_back()
+        manager.restart()
+        return f"{manager.name}, restarted {'with an earlier state' if went_back else ''}"
 
     # Nodes
 

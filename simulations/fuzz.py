@@ -54,9 +54,12 @@ def patience(plan: Plan) -> float:
     return (60.0 + waits) * slowest
 
 
-def run(seed: int, mutant: str = "") -> Outcome:
-    """Play `seed`, with the bug `mutant` put in. Whatever the cores raise is a finding too."""
-    plan = Plan.draw(seed)
+def run(seed: int, mutant: str = "", *, disks: bool = False) -> Outcome:
+    """Play `seed`, with the bug `mutant` put in, managers with `disks` or without.
+
+    Whatever the cores raise is a finding too.
+    """
+    plan = Plan.draw(seed, disks=disks)
     with applied(MUTANTS[mutant]) if mutant else nullcontext():
         return _play(Fire(plan), plan)
 

@@ -1,6 +1,6 @@
 """The shells of the simulation: thin, as the real ones are, around the very same cores and codecs."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 from typing import Literal, Protocol, TypeAlias
@@ -9,10 +9,12 @@ from gossip.config import LAN, GossipConfig
 from gossip.effects import Departed, KeysDone, OpenStream, Resolve, SaveKeyring, Send
 from gossip.errors import WireError
 from gossip.group import Group
+from gossip.memory import NO_MEMORY
 from gossip.messages import Address, StreamMessage
 from gossip.wire import StreamReader, decode_packet, encode_packet, encode_stream
+from manager.commits import Commits, waits_for_nothing
 from manager.core import TAG_HTTP_PORT, TAG_NODE_PORT, Manager
-from manager.effects import CloseNode, Count, Log, ManagerEffect, Stop, ToNode
+from manager.effects import CloseNode, Count, Log, ManagerEffect, Persist, Stop, ToNode
 from manager.records import Setting
 from manager.terms import SUBSCRIPTION, ManagerConfig
 from node.effects import ApplyLimits, Close, Connect, NodeState, Save
@@ -21,6 +23,7 @@ from node.effects import Log as NodeLog
 from node.effects import Send as SendToManager
 from node.protocol import CLOSE_GOING, Limits, ProtocolError, decode, encode
 from node.session import Joined, Session
+from simulations.disk import ManagerDisk
 from simulations.loop import CLOCK_JUMP, CLOCK_WATCHED_EVERY, Loop
 from simulations.network import Connection, Network
 from simulations.world import World
@@ -42,7 +45,7 @@ class Observer(Protocol):
     def turned(self, manager: "SimManager") -> None:
         """`manager` has handled an input, and its effects are carried out."""
 
-    def sent(self, manager: "SimManager", effect: Send | OpenStream) -> None:
+    def sent(self, manager: "SimManager", effect: Send | OpenStream | ToNode) -> None:
         """`manager` sends it."""
 
     def answered(self, manager: "SimManager", answer: StreamMessage) -> None:
@@ -63,6 +66,17 @@ def read_stream(data: bytes) -> StreamMessage | None:
         return None
 
 
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """`reply` with it, once what the turn wrote is on disk."""
+
+    reply: Callable[[bytes | None], None]
+    message: StreamMessage | None
+
+
+_Item: TypeAlias = ManagerEffect | _Answer
+
+
 class SimManager:
     """One manager process on a host of its own, whose name is its IP address."""
 
@@ -79,8 +93,9 @@ class SimManager:
         rate: float = 1.0,
         skew: float = 0.0,
         observer: Observer | None = None,
+        disk: ManagerDisk | None = None,
     ) -> None:
-        """`rate` and `skew` are those of the host's clocks."""
+        """`rate` and `skew` are those of the host's clocks; without a `disk` it keeps nothing."""
         self.name = name
         self.host = host
         self.peers = peers
@@ -100,12 +115,14 @@ class SimManager:
         self.gossip = gossip
         self._rate = rate
         self._observer = observer
+        self.disk = disk
         self.core: Manager = self._start()
 
     def restart(self) -> None:
-        """A new process of the same name and address, without any state."""
+        """A new process of the same name and address, with what is on its disk, if it has one."""
         self.kill()
-        self.core = self._start()
+        if self.disk is None or not self.disk.full:
+            self.core = self._start()
 
     def move(self, host: str) -> None:
         """The host is replaced by another: a new process of the same name, at another address."""
@@ -123,6 +140,7 @@ class SimManager:
         if self.alive:
             self._gone("killed")
             self.loop.end()
+            self._crash_disk()
             self._network.vanish(self.host, dark=True)
             for connection in self._connections.values():
                 connection.drop(1)
@@ -174,8 +192,11 @@ class SimManager:
             random=self._world.random(f"{self.host}/{self.name}/{self.starts}"),
             now=self.loop.now,
             wall_offset=self._clock_offset,
+            memory=NO_MEMORY if self.disk is None else self.disk.saved.memory(self.name),
         )
-        core = Manager(group, self._config, self.loop.now)
+        saved = None if self.disk is None else self.disk.saved
+        core = Manager(group, self._config, self.loop.now, saved)
+        self._commits: Commits[_Item] = Commits(lambda item: waits_for_nothing(item, self.name))
         self._network.listen(self.host, GOSSIP_PORT, self._datagram, self._stream)
         self._network.serve(self.host, NODE_PORT, self._accept)
         self.core = core
@@ -186,6 +207,10 @@ class SimManager:
         self._perform(core.tick(self.loop.now))
         return core
 
+    def _crash_disk(self) -> None:
+        if self.disk is not None:
+            self.disk.crash()
+
     def _gone(self, how: Ending) -> None:
         self.alive = False
         if self._observer is not None:
@@ -194,6 +219,7 @@ class SimManager:
     def _end(self, code: int | None, how: Ending) -> None:
         self._gone(how)
         self.loop.end()
+        self._crash_disk()
         self._network.vanish(self.host)
         for connection in list(self._connections.values()):
             connection.close(1, code)
@@ -224,10 +250,7 @@ class SimManager:
             if message is None:
                 raise AssertionError("a member sent by TCP what no member can read")
             answer, effects = self.core.stream_received(message, self.loop.now)
-            if self._observer is not None and answer is not None:
-                self._observer.answered(self, answer)
-            self._perform(effects)
-            reply(None if answer is None else encode_stream(answer))
+            self._perform(effects, _Answer(reply, answer))
 
         self.loop.submit(handle)
 
@@ -255,8 +278,33 @@ class SimManager:
         )
         loop.submit(opened)
 
-    def _perform(self, effects: list[ManagerEffect]) -> None:
-        for effect in effects:
+    def _perform(self, effects: list[ManagerEffect], *answers: "_Answer") -> None:
+        if self.disk is None:
+            self._carry_out([*effects, *answers])
+        else:
+            self._carry_out(self._commits.put([*effects, *answers]))
+            self._commit()
+        if self.alive:
+            if self._observer is not None:
+                self._observer.turned(self)
+            self.loop.arm(self.core.next_deadline(), self._ring)
+
+    def _commit(self) -> None:
+        if self.alive and self.disk is not None and self._commits.due:
+            loop = self.loop
+            # What the disk says waits for a process that is stopped or busy, as all else.
+            self.disk.write(
+                self._commits.begin(),
+                lambda: loop.submit(self._committed),
+                lambda: loop.submit(lambda: self._end(None, "killed")),
+            )
+
+    def _committed(self) -> None:
+        self._carry_out(self._commits.done())
+        self._commit()
+
+    def _carry_out(self, items: "Sequence[_Item]") -> None:
+        for effect in items:
             match effect:
                 case Send(address, messages, crc):
                     if self._observer is not None:
@@ -272,6 +320,8 @@ class SimManager:
                     self._resolve(peer)
                 case ToNode(conn, message):
                     if conn in self._connections:
+                        if self._observer is not None:
+                            self._observer.sent(self, effect)
                         self._connections[conn].send(1, encode(message))
                 case CloseNode(conn, code):
                     connection = self._connections.pop(conn, None)
@@ -285,11 +335,12 @@ class SimManager:
                     self.conflicting = isinstance(effect, Stop)
                     self._end(CLOSE_GOING, "conflict" if self.conflicting else "departed")
                     return
-                case Count():
+                case Count() | Persist():
                     pass
-        if self._observer is not None:
-            self._observer.turned(self)
-        self.loop.arm(self.core.next_deadline(), self._ring)
+                case _Answer(reply, answer):
+                    if self._observer is not None and answer is not None:
+                        self._observer.answered(self, answer)
+                    reply(None if answer is None else encode_stream(answer))
 
     def _ring(self) -> None:
         self._perform(self.core.tick(self.loop.now))

@@ -15,8 +15,10 @@ from gossip.ledger import Entry, Page, Piece
 from gossip.ledger_messages import Pieces, Push
 from gossip.messages import IndirectPing, Ping, State, StreamMessage, User
 from gossip.wire.ledger import PREFIX, decode_ledger
+from manager.effects import ToNode
 from manager.records import NODE, SEES, NodeState, Setting, pack_names, unpack_names
 from simulations.conduct import Conduct
+from simulations.kept import Kept
 from simulations.processes import Ending, SimManager, SimNode
 from simulations.world import World
 
@@ -86,6 +88,7 @@ class Watch:
         self._whole = whole
         self._written: dict[tuple[str, int], _Written] = {}
         self._seen: dict[tuple[str, int], _Seen] = {}
+        self._kept = Kept(self._fail)
         self._calm_since = 0.0
         self._capped = False
         self.looked = 0
@@ -99,6 +102,7 @@ class Watch:
         """Called before the first input of each process."""
         self._note(manager.core.group.ledger.own)
         self._conduct.started(manager)
+        self._kept.started(manager)
 
     def turned(self, manager: SimManager) -> None:
         """Called after each input of each manager."""
@@ -113,9 +117,13 @@ class Watch:
         if own.version != written.version or own.floor != written.floor:
             written.note(own)
 
-    def sent(self, manager: SimManager, effect: Send | OpenStream) -> None:
+    def sent(self, manager: SimManager, effect: Send | OpenStream | ToNode) -> None:
+        if isinstance(effect, ToNode):
+            self._kept.said(manager, effect.message)
+            return
         messages = effect.messages if isinstance(effect, Send) else (effect.message,)
         for message in messages:
+            self._kept.told(manager, message)
             if isinstance(message, User) and message.payload.startswith(PREFIX):
                 self._to_kin_alone(manager, effect.address.host)
                 self._note_sent(manager, message)
@@ -124,6 +132,7 @@ class Watch:
 
     def answered(self, manager: SimManager, answer: StreamMessage) -> None:
         """Called for each answer by TCP."""
+        self._kept.told(manager, answer)
         if isinstance(answer, User) and answer.payload.startswith(PREFIX):
             self._note_sent(manager, answer)
 

@@ -187,7 +187,7 @@ async def set_subscription(request: web.Request) -> web.Response:
     max_nodes = body.get("max_nodes")
     if not isinstance(max_nodes, int) or isinstance(max_nodes, bool) or not 0 <= max_nodes <= MAX_NODES_MAX:
         return problem(400, f"max_nodes must be a whole number from 0 to {MAX_NODES_MAX}")
-    operations.set_max_nodes(max_nodes)
+    await operations.set_max_nodes(max_nodes)
     return web.json_response(views.subscription_view(operations.core))
 
 

@@ -31,8 +31,11 @@ class Operations(Protocol):
     def count(self, where: str, reason: str) -> None:
         """One more of `counts`."""
 
-    def set_max_nodes(self, max_nodes: int) -> None:
-        """The operator sets the cap."""
+    async def set_max_nodes(self, max_nodes: int) -> None:
+        """The operator sets the cap; returns when that is kept."""
+
+    async def snapshot(self) -> bytes | None:
+        """This manager's state as a file; None where it keeps none. Raises `StoreError`."""
 
     async def change_keys(self, verb: Verb, key: str, without: Iterable[str]) -> KeysDone:
         """The operator changes or lists the keys of the group. Raises `gossip.keys.KeysRefused`."""

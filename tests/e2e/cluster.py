@@ -155,7 +155,8 @@ class Cluster:
         listed = [f"--peer={self.address(peer)}" for peer in (["m1", "m2", "m3"] if peers is None else peers)]
         program = str(self.program("krakend-cluster-manager"))
         bind = f"--bind={self.address(name)}"
-        command = (program, f"--config={file}", f"--name={name}", bind, *listed, *options)
+        kept = f"--state-dir={self.folder}/state"
+        command = (program, f"--config={file}", f"--name={name}", bind, kept, *listed, *options)
         process = self.run(name, *command, env=env)
         self.managers[name] = process
         return process

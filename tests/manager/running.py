@@ -51,6 +51,8 @@ class Running:
         self.counts: Counter[tuple[str, str]] = Counter()
         self.left: list[bool] = []
         """For good or not, each time it was told to leave."""
+        self.kept: bytes | None = None
+        """What a snapshot of it is."""
         self._http = http
         self._now = 0.0
         self._tick()
@@ -71,7 +73,7 @@ class Running:
     def count(self, where: str, reason: str) -> None:
         self.counts[where, reason] += 1
 
-    def set_max_nodes(self, max_nodes: int) -> None:
+    async def set_max_nodes(self, max_nodes: int) -> None:
         self.core.set_max_nodes(max_nodes, self._now)
 
     async def change_keys(self, verb: Verb, key: str, without: Iterable[str]) -> KeysDone:
@@ -81,6 +83,9 @@ class Running:
             if isinstance(effect, KeysDone)
         ]
         return done
+
+    async def snapshot(self) -> bytes | None:
+        return self.kept
 
     def leave(self, *, for_good: bool) -> None:
         self.left.append(for_good)

@@ -12,7 +12,8 @@ import pytest
 from gossip.wire import PLAIN, Keyring, Layers
 from manager import process
 from manager.config import ManagerFile
-from manager.process import FROM_HERE_ONLY, KEY_IN_SIGHT, OPEN, OPEN_BUT_GOSSIP, own_addresses
+from manager.process import FROM_HERE_ONLY, KEY_IN_SIGHT, NOTHING_KEPT, OPEN, OPEN_BUT_GOSSIP, own_addresses
+from manager.store import Store
 
 
 @dataclass
@@ -30,7 +31,9 @@ def started(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Started
     """Nothing starts: `process.run` comes as far as that. This host has no address but loopback."""
     started = Started()
 
-    async def note(file: ManagerFile, advertise: str, notices: Sequence[str], layers: Layers) -> int:
+    async def note(
+        file: ManagerFile, advertise: str, notices: Sequence[str], layers: Layers, store: Store | None
+    ) -> int:
         started.file, started.advertise, started.notices = file, advertise, list(notices)
         started.layers = layers
         return 7
@@ -38,6 +41,7 @@ def started(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Started
     monkeypatch.setattr(process, "run_manager", note)
     monkeypatch.setattr(process, "own_addresses", lambda: ["127.0.0.1"])
     monkeypatch.setattr(process, "CONFIG_FILE", tmp_path / "cluster-manager.yml")
+    monkeypatch.setenv("KCM_STATE_DIR", str(tmp_path / "state"))
     root = logging.getLogger()
     handlers, level = list(root.handlers), root.level
     yield started
@@ -52,6 +56,34 @@ def test_the_exit_code_is_the_managers(started: Started) -> None:
 def test_that_nothing_is_locked_yet_is_said_at_each_start(started: Started) -> None:
     process.run(["--bind=127.0.0.1"], "kcm run")
     assert started.notices == [OPEN]
+
+
+def test_a_manager_without_a_place_for_its_state_runs_and_says_what_to_do(
+    started: Started, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("manager.store.SYSTEM_DIRECTORY", tmp_path / "not there")
+    monkeypatch.delenv("KCM_STATE_DIR")
+    assert process.run(["--bind=127.0.0.1"], "kcm run") == 7
+    assert started.notices == [NOTHING_KEPT, OPEN]
+
+
+def test_the_systems_folder_is_used_where_it_exists(
+    started: Started, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("manager.store.SYSTEM_DIRECTORY", tmp_path)
+    monkeypatch.delenv("KCM_STATE_DIR")
+    assert process.run(["--bind=127.0.0.1", "--name=m1"], "kcm run") == 7
+    assert (started.notices, (tmp_path / "m1" / "state.db").exists()) == ([OPEN], True)
+
+
+def test_a_state_that_cannot_be_had_is_one_line_and_an_exit_code(
+    started: Started, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").touch()
+    assert process.run([f"--state-dir={tmp_path}/file"], "kcm run") == 2
+    [line] = capsys.readouterr().err.splitlines()
+    assert "cannot hold this manager's state (not a directory)" in line
+    assert "--state-dir" in line
 
 
 def test_a_guess_that_only_this_host_can_reach_is_warned_about(started: Started) -> None:

@@ -103,7 +103,7 @@ def test_the_subscription_says_where_the_cap_comes_from_and_what_is_left() -> No
     shown = views.subscription_view(running.core)
     assert (shown["max_nodes"], shown["used"], shown["free"], shown["refused"]) == (2, 2, 0, 1)
     assert (shown["source"], shown["serial"]) == ("yaml", 0)
-    running.set_max_nodes(5)
+    running.core.set_max_nodes(5, running.now())
     shown = views.subscription_view(running.core)
     assert (shown["max_nodes"], shown["free"], shown["source"], shown["serial"]) == (5, 3, "set", 1)
 
@@ -113,7 +113,7 @@ def test_a_cap_below_what_runs_leaves_nothing_free_rather_than_less() -> None:
     running.wait(10.0)
     running.node(1)
     running.node(2)
-    running.set_max_nodes(0)
+    running.core.set_max_nodes(0, running.now())
     running.wait(1.0)
     shown = views.subscription_view(running.core)
     assert (shown["free"], shown["over_limit"]) == (0, 2)

@@ -1,0 +1,83 @@
+"""What of a manager is not on disk yet. Rules are named as in `STATE.md` § What is kept.
+
+The disk is one more reader of every page, with a digest of its own. Our own page and incarnation are due in
+the turn that changed them, since what follows tells others; the rest is due at intervals.
+"""
+
+from gossip.group import Group
+from gossip.ledger import NOTHING, Digest, Mark, Piece
+from gossip.messages import Address, State
+from manager.saved import INCARNATION, MEMBERS, Changes, Saved
+from manager.stats import StatsWindow
+
+LAZY_EVERY = 1.0
+"""Copies of others' pages, and where the others are, are written at most so often."""
+MEMBERS_MAX = 64
+"""Members whose addresses are remembered: any of them leads to all."""
+
+
+class Keeper:
+    """Compares what there is with `saved`, which is on disk. `facts` are to be written beside it at once."""
+
+    def __init__(
+        self, group: Group, stats: StatsWindow, saved: Saved, facts: dict[str, str], now: float
+    ) -> None:
+        self._group = group
+        self._stats = stats
+        self._facts = dict(saved.facts)
+        self._news = facts
+        own = group.name
+        # Of our own page the disk has one of an earlier generation: the present one goes there whole.
+        self._marks: Digest = {owner: page.mark for owner, page in saved.pages.items() if owner != own}
+        self._former: dict[str, Mark] = {owner: page.mark for owner, page in saved.former.items()}
+        self._lazy_at = now
+        self._steps_at = now + stats.step
+        self._steps_since = group.wall(now)
+
+    def next_deadline(self) -> float:
+        return min(self._lazy_at, self._steps_at)
+
+    def unsaved(self, now: float, *, everything: bool = False) -> Changes | None:
+        """What is due to be written, and is taken as written from here on; None for nothing.
+
+        `everything`: also what is not due yet, for a process that ends in good order.
+        """
+        ledger = self._group.ledger
+        owners = [self._group.name]
+        former = {}
+        incarnation = self._group.swim.members.me.incarnation
+        facts, self._news = self._news | {INCARNATION: str(incarnation)}, {}
+        if everything or self._lazy_at <= now:
+            self._lazy_at = now + LAZY_EVERY
+            owners = list(ledger.pages)
+            former = self._changed_former()
+            facts[MEMBERS] = "\n".join(map(str, self._members()))
+        facts = {name: fact for name, fact in facts.items() if self._facts.get(name) != fact}
+        self._facts |= facts
+        found = [ledger.piece(owner, self._marks.get(owner, NOTHING)) for owner in owners]
+        pieces = tuple(piece for piece in found if piece is not None)
+        self._marks |= {piece.owner: Mark(piece.generation, piece.upto) for piece in pieces}
+        steps, steps_from = {}, 0.0
+        if everything or self._steps_at <= now:
+            self._steps_at = now + self._stats.step
+            wall = self._group.wall(now)
+            steps = self._stats.since(self._steps_since - self._stats.step)
+            steps_from, self._steps_since = wall - self._stats.window, wall
+        if not (pieces or former or facts or steps):
+            return None
+        return Changes(pages=pieces, former=former, facts=facts, steps=steps, steps_from=steps_from)
+
+    def _changed_former(self) -> dict[str, Piece | None]:
+        held = self._group.ledger.former
+        changed: dict[str, Piece | None] = {owner: None for owner in self._former if owner not in held}
+        for owner, page in held.items():
+            if self._former.get(owner) != page.mark:
+                changed[owner] = page.whole()
+        self._former = {owner: page.mark for owner, page in held.items()}
+        return changed
+
+    def _members(self) -> list[Address]:
+        """Where to look for the others after a restart: first those that run."""
+        others = [m for m in self._group.swim.members.others() if m.state is not State.LEFT]
+        others.sort(key=lambda member: (not member.present, member.name))
+        return [member.address for member in others[:MEMBERS_MAX]]

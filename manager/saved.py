@@ -1,0 +1,82 @@
+"""What a manager keeps over a restart, and what changes of it: plain values, without a disk.
+
+`manager/store.py` writes `Changes` into a file and reads `Saved` from it; the simulator keeps `Saved` itself.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from gossip.ledger import Page, Piece, page_of
+from gossip.memory import Memory
+from gossip.messages import Address, NodeName
+from manager.stats import Reported
+
+INCARNATION = "incarnation"
+"""Fact: the highest incarnation that this manager claimed."""
+MEMBERS = "members"
+"""Fact: where the other members were, as `Address` in text, one a line."""
+FILE = "file/"
+"""Facts by name of a setting: what the YAML file said at the last start, as JSON."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Changes:
+    """What one commit writes, whole or not at all."""
+
+    pages: tuple[Piece, ...] = ()
+    """Each continues the page that is there, or replaces it."""
+    former: Mapping[NodeName, Piece | None] = field(default_factory=dict)
+    """Pages from before their owners' last starts; None: taken over, no longer kept."""
+    facts: Mapping[str, str] = field(default_factory=dict)
+    steps: Mapping[float, list[Reported]] = field(default_factory=dict)
+    """What nodes reported, by the start of the step: each replaces what is there."""
+    steps_from: float = 0.0
+    """Older steps are dropped."""
+
+
+@dataclass(slots=True)
+class Saved:
+    """All that was written, as the next start finds it."""
+
+    pages: dict[NodeName, Page] = field(default_factory=dict)
+    former: dict[NodeName, Page] = field(default_factory=dict)
+    facts: dict[str, str] = field(default_factory=dict)
+    steps: dict[float, list[Reported]] = field(default_factory=dict)
+
+    def apply(self, changes: Changes) -> None:
+        """What a commit does."""
+        for piece in changes.pages:
+            if piece.reset:
+                self.pages[piece.owner] = page_of(piece)
+                continue
+            page = self.pages[piece.owner]
+            for entry in piece.entries:
+                page.store(entry)
+            page.version = piece.upto
+            page.collect(piece.floor)
+        for owner, former in changes.former.items():
+            if former is None:
+                self.former.pop(owner, None)
+            else:
+                self.former[owner] = page_of(former)
+        self.facts |= changes.facts
+        self.steps |= changes.steps
+        for at in [at for at in self.steps if at < changes.steps_from]:
+            del self.steps[at]
+
+    def memory(self, name: NodeName) -> Memory:
+        """What of it is the group's, for the member `name`."""
+        own = self.pages.get(name)
+        incarnation = self.facts.get(INCARNATION, "0")
+        return Memory(
+            own=None if own is None else own.whole(),
+            copies=tuple(page.whole() for owner, page in self.pages.items() if owner != name),
+            former=tuple(page.whole() for page in self.former.values()),
+            incarnation=int(incarnation),
+            members=tuple(map(_address, self.facts.get(MEMBERS, "").split())),
+        )
+
+
+def _address(text: str) -> Address:
+    host, _, port = text.rpartition(":")
+    return Address.of(host.strip("[]"), int(port))

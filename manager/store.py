@@ -1,0 +1,323 @@
+"""One SQLite file that holds what a restart may not lose: `STATE_DIR/NAME/state.db`, 0600.
+
+WAL with `synchronous=FULL`: a commit is on disk when `write` returns, whole; one that was cut short by a kill
+or a power cut is not there at all. `lock` beside it is held for as long as the manager lives.
+"""
+
+import contextlib
+import errno
+import os
+import sqlite3
+import zlib
+from collections.abc import Iterator, Sequence
+from hashlib import blake2b
+from pathlib import Path
+
+import msgpack
+
+from gossip.ledger import Entry, Page, Piece, page_of
+from manager.saved import Changes, Saved
+from manager.stats import Reported
+from node.folder import InUse, LockedFolder
+
+SYSTEM_DIRECTORY = Path("/var/lib/krakend-cluster-manager")
+FILE_NAME = "state.db"
+APPLICATION_ID = 0x6B636D73  # "kcms": what `file` and we know such a file by
+
+_SCHEMAS = (
+    """
+    CREATE TABLE fact (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+    CREATE TABLE page (
+        owner BLOB NOT NULL, former INTEGER NOT NULL,
+        generation INTEGER NOT NULL, version INTEGER NOT NULL, floor INTEGER NOT NULL,
+        PRIMARY KEY (owner, former)
+    ) WITHOUT ROWID;
+    CREATE TABLE entry (
+        owner BLOB NOT NULL, former INTEGER NOT NULL, key BLOB NOT NULL,
+        version INTEGER NOT NULL, value BLOB,
+        PRIMARY KEY (owner, former, key)
+    ) WITHOUT ROWID;
+    CREATE TABLE step (at REAL PRIMARY KEY, reported BLOB NOT NULL);
+    """,
+)
+"""Script n makes schema n + 1 from schema n: a file of an older version is brought up step by step."""
+
+_NAME, _GROUP, _SECRET = "name", "group", "secret"
+_OTHER_SECRET = (
+    "group.secret is not the one of this manager's last start: every known node will be refused, "
+    "until it is put back or the nodes' state is removed"
+)
+
+
+class StoreError(Exception):
+    """The state cannot be had or kept; the text says why and what to do.
+
+    `exit_code` 1: a later start may find it mended, 2: it will not. `full`: the disk is full, and a second
+    try may find room.
+    """
+
+    def __init__(self, text: str, exit_code: int = 2, *, full: bool = False) -> None:
+        super().__init__(text)
+        self.exit_code = exit_code
+        self.full = full
+
+
+def state_directory(configured: str, name: str) -> Path | None:
+    """Where manager `name` keeps its state; None where there is no place for it."""
+    if configured:
+        return Path(configured).expanduser() / name
+    if SYSTEM_DIRECTORY.is_dir() and os.access(SYSTEM_DIRECTORY, os.W_OK | os.X_OK):
+        return SYSTEM_DIRECTORY / name
+    return None
+
+
+class Store:
+    """The open file. `saved` is what was in it; `notices` are for the operator."""
+
+    def __init__(self, directory: Path, name: str, group: str, secret: str = "") -> None:
+        """Make, lock, check and read `directory` for manager `name` of `group`. Raises `StoreError`."""
+        self.path = directory / FILE_NAME
+        self._folder = locked_folder(directory)
+        try:
+            with explained(self.path):
+                self._database = open_file(self.path)
+                self.saved = load(self._database)
+                check_owner(self.path, self.saved, name, group)
+                mark = _secret_mark(group, secret)
+                self.notices = [_OTHER_SECRET] if self.saved.facts.get(_SECRET, mark) != mark else []
+                # Written at each start: a disk that takes nothing is found out now.
+                self.write([Changes(facts={_NAME: name, _GROUP: group, _SECRET: mark})])
+        except BaseException:
+            self.close()
+            raise
+
+    def write(self, batch: Sequence[Changes]) -> None:
+        """`batch` is on disk when this returns; after a `StoreError` nothing of it is."""
+        with explained(self.path):
+            self._database.execute("BEGIN IMMEDIATE")
+            try:
+                for changes in batch:
+                    self._apply(changes)
+                self._database.execute("COMMIT")
+            except BaseException:
+                if self._database.in_transaction:
+                    self._database.execute("ROLLBACK")
+                raise
+
+    def snapshot(self) -> bytes:
+        """The whole file, as it stands between two commits."""
+        with explained(self.path), contextlib.closing(sqlite3.connect(":memory:")) as copy:
+            self._database.backup(copy)
+            return copy.serialize()
+
+    def close(self) -> None:
+        """Let another process have it."""
+        if hasattr(self, "_database"):
+            self._database.close()
+        self._folder.close()
+
+    def _apply(self, changes: Changes) -> None:
+        database = self._database
+        for piece in changes.pages:
+            _write_page(database, piece, former=False)
+        for owner, former in changes.former.items():
+            if former is None:
+                _drop_page(database, _encode(owner), former=True)
+            else:
+                _write_page(database, former, former=True)
+        database.executemany("INSERT OR REPLACE INTO fact VALUES (?, ?)", changes.facts.items())
+        packed = [(at, _pack_step(reported)) for at, reported in changes.steps.items()]
+        database.executemany("INSERT OR REPLACE INTO step VALUES (?, ?)", packed)
+        if changes.steps_from:
+            database.execute("DELETE FROM step WHERE at < ?", (changes.steps_from,))
+
+
+def locked_folder(directory: Path) -> LockedFolder:
+    """`directory` for this process alone. Raises `StoreError`."""
+    try:
+        return LockedFolder(directory)
+    except InUse as holder:
+        raise StoreError(
+            f"{directory} is in use by another manager, pid {holder}: stop it, or give this one another "
+            "name (--name) or place (--state-dir)"
+        ) from None
+    except OSError as error:
+        raise _explain_system(directory, error) from None
+
+
+# The file
+
+
+def open_file(path: Path) -> sqlite3.Connection:
+    """The file at `path`, made where there is none, of the newest schema. Use it within `explained`."""
+    # Made here, not by SQLite: nobody else may read it, from the first moment on.
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    os.fchmod(descriptor, 0o600)
+    os.close(descriptor)
+    database = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    try:
+        # Exclusive: the log needs no memory mapped beside it, which a full disk would break by SIGBUS.
+        database.execute("PRAGMA locking_mode=EXCLUSIVE")
+        database.execute("PRAGMA journal_mode=WAL")
+        database.execute("PRAGMA synchronous=FULL")
+        [[verdict]] = database.execute("PRAGMA quick_check(1)").fetchall()
+        if verdict != "ok":
+            raise _damaged(path, verdict.splitlines()[-1])
+        _migrate(path, database)
+    except BaseException:
+        database.close()
+        raise
+    return database
+
+
+def _migrate(path: Path, database: sqlite3.Connection) -> None:
+    [[version]] = database.execute("PRAGMA user_version").fetchall()
+    [[application]] = database.execute("PRAGMA application_id").fetchall()
+    if version > len(_SCHEMAS):
+        raise StoreError(
+            f"{path} was written by a newer version (schema {version}, this one knows {len(_SCHEMAS)}): "
+            "upgrade this manager, or restore a snapshot from before"
+        )
+    if version and application != APPLICATION_ID:
+        raise StoreError(f"{path} is no manager's state, but another program's: name another --state-dir")
+    for number, script in enumerate(_SCHEMAS[version:], start=version + 1):
+        database.executescript(
+            f"BEGIN IMMEDIATE; {script} PRAGMA user_version={number};"
+            f" PRAGMA application_id={APPLICATION_ID}; COMMIT;"
+        )
+
+
+def load(database: sqlite3.Connection) -> Saved:
+    saved = Saved(facts=dict(database.execute("SELECT name, value FROM fact")))
+    for owner, former, generation, version, floor in database.execute("SELECT * FROM page"):
+        page = _load_page(database, owner, former, generation, version, floor)
+        (saved.former if former else saved.pages)[page.owner] = page
+    for at, reported in database.execute("SELECT at, reported FROM step"):
+        saved.steps[at] = _unpack_step(reported)
+    return saved
+
+
+def _load_page(
+    database: sqlite3.Connection, owner: bytes, former: int, generation: int, version: int, floor: int
+) -> Page:
+    rows = database.execute(
+        "SELECT key, version, value FROM entry WHERE owner = ? AND former = ? ORDER BY version",
+        (owner, former),
+    )
+    entries = tuple(Entry(_decode(key), at, value) for key, at, value in rows)
+    return page_of(Piece(_decode(owner), generation, 0, version, floor, entries, True))
+
+
+def _write_page(database: sqlite3.Connection, piece: Piece, *, former: bool) -> None:
+    owner = _encode(piece.owner)
+    if piece.reset:
+        _drop_page(database, owner, former=former)
+    before = database.execute(
+        "SELECT floor FROM page WHERE owner = ? AND former = ?", (owner, former)
+    ).fetchall()
+    database.execute(
+        "INSERT OR REPLACE INTO page VALUES (?, ?, ?, ?, ?)",
+        (owner, former, piece.generation, piece.upto, piece.floor),
+    )
+    database.executemany(
+        "INSERT OR REPLACE INTO entry VALUES (?, ?, ?, ?, ?)",
+        [(owner, former, _encode(entry.key), entry.version, entry.value) for entry in piece.entries],
+    )
+    [[floor]] = before or [[piece.floor]]
+    if not piece.reset and floor < piece.floor:
+        database.execute(
+            "DELETE FROM entry WHERE owner = ? AND former = ? AND version <= ? AND value IS NULL",
+            (owner, former, piece.floor),
+        )
+
+
+def _drop_page(database: sqlite3.Connection, owner: bytes, *, former: bool) -> None:
+    database.execute("DELETE FROM entry WHERE owner = ? AND former = ?", (owner, former))
+    database.execute("DELETE FROM page WHERE owner = ? AND former = ?", (owner, former))
+
+
+def check_owner(path: Path, saved: Saved, name: str, group: str) -> None:
+    """Raise `StoreError` where the file is another manager's."""
+    for what, ours, key in (("manager", name, _NAME), ("group", group, _GROUP)):
+        theirs = saved.facts.get(key, ours)
+        if theirs != ours:
+            raise StoreError(
+                f"{path} is the state of {what} {theirs}, this is {ours}: name another --state-dir"
+            )
+
+
+def _secret_mark(group: str, secret: str) -> str:
+    """Tells two secrets apart, and not what they are."""
+    return blake2b(secret.encode(), key=group.encode(), digest_size=16, person=b"kcm secret mark").hexdigest()
+
+
+@contextlib.contextmanager
+def explained(path: Path) -> Iterator[None]:
+    """Turn what SQLite and the system say of `path` into a `StoreError`."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise _explain(path, error) from None
+    except OSError as error:
+        raise _explain_system(path, error) from None
+    except (ValueError, msgpack.UnpackException, zlib.error) as error:
+        raise _damaged(path, str(error)) from None
+
+
+def _explain_system(path: Path, error: OSError) -> StoreError:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return _full(path)
+    why = (error.strerror or str(error)).lower()
+    return StoreError(
+        f"{path} cannot hold this manager's state ({why}): make it writable, or name another place "
+        "(--state-dir)"
+    )
+
+
+def _full(path: Path) -> StoreError:
+    return StoreError(f"{path} cannot be written, the disk is full: free some space", 1, full=True)
+
+
+def _explain(path: Path, error: sqlite3.Error) -> StoreError:
+    match getattr(error, "sqlite_errorcode", 0) & 0xFF:
+        case sqlite3.SQLITE_FULL:
+            return _full(path)
+        case sqlite3.SQLITE_CORRUPT | sqlite3.SQLITE_NOTADB:
+            return _damaged(path, str(error))
+        case sqlite3.SQLITE_READONLY | sqlite3.SQLITE_CANTOPEN | sqlite3.SQLITE_PERM:
+            return StoreError(
+                f"{path} cannot be written ({error}): make it writable, or name another --state-dir"
+            )
+        case _:
+            return StoreError(f"{path} cannot be read or written ({error}): look at the disk", 1)
+
+
+def _damaged(path: Path, why: str) -> StoreError:
+    return StoreError(
+        f"{path} is damaged ({why}): put a snapshot in its place by `kcm snapshot restore FILE`, or move it "
+        "away: then this manager starts without it and learns from the others what they know"
+    )
+
+
+# Values
+
+
+def _encode(text: str) -> bytes:
+    return text.encode("utf-8", "surrogateescape")
+
+
+def _decode(data: bytes) -> str:
+    return data.decode("utf-8", "surrogateescape")
+
+
+def _pack_step(reported: list[Reported]) -> bytes:
+    return zlib.compress(msgpack.packb(reported, unicode_errors="surrogateescape"), 1)
+
+
+def _unpack_step(packed: bytes) -> list[Reported]:
+    return [
+        Reported(node, nonce, counters)
+        for node, nonce, counters in msgpack.unpackb(
+            zlib.decompress(packed), unicode_errors="surrogateescape"
+        )
+    ]
