@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 from urllib.parse import quote
 
 from manager import cli_keys
-from manager.client import HTTP_PORT, ClientError, NoManager, NotFound, base_url, request
+from manager.client import HTTP_PORT, ClientError, NoManager, NotFound, base_url, fetch, request
 from manager.output import write
 from manager.tables import pairs, printable, table
 
@@ -28,6 +28,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         main_manager(given[1:], program="kcm run")
     if given[:1] == ["sim"]:
         _simulate(given[1:])
+    if given[:2] == ["snapshot", "restore"]:
+        # Loaded only here, as what `run` needs.
+        from manager.snapshot import run
+
+        sys.exit(run(given[2:], "kcm snapshot restore"))
     parser = _parser()
     options = parser.parse_args(given)
     if options.action is None:
@@ -74,6 +79,13 @@ def _parser() -> argparse.ArgumentParser:
     nodes.add_argument("id", nargs="?", help="only this node")
     _verb(verbs, "info", "what this manager is and sees", _info)
     _verb(verbs, "leave", "end this manager for good: its nodes move, and it is not expected back", _leave)
+    snapshot = verbs.add_parser("snapshot", help="save what this manager keeps on disk, or restore it")
+    which = snapshot.add_subparsers(dest="what", metavar="save|restore", required=True)
+    save = _verb(which, "save", "write this manager's state into a file, while it runs", _save_snapshot)
+    save.add_argument("file", metavar="FILE", help="must not exist yet; it can be read by its owner alone")
+    which.add_parser(
+        "restore", help="put it in the place of a stopped manager's state (see --help)", add_help=False
+    )
     subscription = verbs.add_parser("subscription", help="how many nodes may run")
     more = subscription.add_subparsers(dest="what", metavar="show|set", required=True)
     _verb(more, "show", "the cap, and how much of it is used", _subscription)
@@ -181,6 +193,22 @@ def _info(options: argparse.Namespace) -> str:
 def _leave(options: argparse.Namespace) -> str:
     answer = request(options.manager, "POST", "/api/v1/leave", {"for_good": True})
     return _shown(options, answer, lambda: f"{options.manager} leaves the group for good; its nodes move")
+
+
+def _save_snapshot(options: argparse.Namespace) -> str:
+    content = fetch(options.manager, "POST", "/api/v1/snapshot", {})
+    try:
+        with open(os.open(options.file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as stream:
+            stream.write(content)
+            os.fsync(stream.fileno())
+    except OSError as error:
+        raise ClientError(
+            f"{options.file} cannot be written: {(error.strerror or str(error)).lower()}"
+        ) from None
+    answer = {"file": options.file, "bytes": len(content)}
+    return _shown(
+        options, answer, lambda: f"{options.file}: {len(content)} bytes, the state of {options.manager}"
+    )
 
 
 def _subscription(options: argparse.Namespace) -> str:

@@ -43,24 +43,33 @@ def request(
     manager: str, method: str, path: str, body: dict[str, Any] | None = None, seconds: float = SECONDS_MAX
 ) -> dict[str, Any]:
     """The JSON object that `manager` (a base URL) answers; raises `ClientError`."""
+    try:
+        found = json.loads(fetch(manager, method, path, body, seconds))
+    except (ValueError, RecursionError):
+        found = None
+    if not found or not isinstance(found, dict):
+        raise NoManager(f"what answers at {manager} is no manager: {_REMEDY}")
+    return found
+
+
+def fetch(
+    manager: str, method: str, path: str, body: dict[str, Any] | None = None, seconds: float = SECONDS_MAX
+) -> bytes:
+    """The bytes that `manager` (a base URL) answers; raises `ClientError`."""
     data = None if body is None else json.dumps(body).encode()
     asked = urllib.request.Request(manager + path, data, {"Content-Type": "application/json"}, method=method)
     # A proxy from the environment would be asked for addresses that only we can reach.
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
         with opener.open(asked, timeout=seconds) as answer:
-            found = json.loads(answer.read())
+            found: bytes = answer.read()
+            return found
     except urllib.error.HTTPError as error:
         with error:
             raise _refusal(error, manager) from None
     except (OSError, HTTPException) as error:
         reason = error.reason if isinstance(error, urllib.error.URLError) else error
         raise NoManager(f"no manager answers at {manager} ({reason}): {_REMEDY}") from None
-    except (ValueError, RecursionError):
-        found = None
-    if not found or not isinstance(found, dict):
-        raise NoManager(f"what answers at {manager} is no manager: {_REMEDY}")
-    return found
 
 
 def _refusal(error: urllib.error.HTTPError, manager: str) -> ClientError:

@@ -46,7 +46,7 @@ def run(arguments: Sequence[str] | None, program: str) -> int:
     """Do what the command line says; gives the exit code."""
     options = _parser(program).parse_args(arguments)
     try:
-        loaded = _load(options)
+        loaded = load_file(options)
         file = loaded.settings
         if options.print_config:
             # As UTF-8 whatever the locale: so it is read when it is fed back.
@@ -136,7 +136,8 @@ def _parser(program: str) -> argparse.ArgumentParser:
     return parser
 
 
-def _load(options: argparse.Namespace) -> Loaded[ManagerFile]:
+def load_file(options: argparse.Namespace) -> Loaded[ManagerFile]:
+    """The configuration that a manager would have with these options. Raises `SettingsError`."""
     return load(
         ManagerFile,
         prefix="KCM_",

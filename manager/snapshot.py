@@ -1,10 +1,55 @@
-"""Putting a snapshot of a manager's state in the place of what it has; the manager does not run meanwhile."""
+"""`kcm snapshot restore`: a snapshot in the place of a manager's state, while that manager does not run."""
 
+import argparse
 import contextlib
 import os
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 
-from manager.store import FILE_NAME, StoreError, check_owner, explained, load, locked_folder, open_file
+from manager.config import CONFIG_FILE, ManagerFile
+from manager.process import load_file
+from manager.store import (
+    FILE_NAME,
+    StoreError,
+    check_owner,
+    explained,
+    load,
+    locked_folder,
+    open_file,
+    state_directory,
+)
+from node.settings import SettingsError, add_arguments
+
+
+def run(arguments: Sequence[str], program: str) -> int:
+    """Do what the command line says; gives the exit code."""
+    parser = argparse.ArgumentParser(
+        prog=program,
+        description="Put a snapshot in the place of the state of a manager that does not run.",
+        epilog="Give it the options, variables and file that the manager is started with: they say whose"
+        " state it is, and where that is kept.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("snapshot", type=Path, metavar="FILE", help="what `kcm snapshot save` wrote")
+    parser.add_argument("--config", type=Path, metavar="FILE", help=f"in place of {CONFIG_FILE}")
+    add_arguments(parser, ManagerFile, aliases={"peers": ("--peer",)})
+    options = parser.parse_args(arguments)
+    try:
+        file = load_file(options).settings
+        directory = state_directory(file.state_dir, file.name)
+        if directory is None:
+            raise SettingsError("state_dir: there is no place for the state; name a folder with --state-dir")
+        former = restore(options.snapshot, directory, file.name, file.group.name)
+    except SettingsError as error:
+        print(f"{program}: {error}", file=sys.stderr)
+        return 2
+    except StoreError as error:
+        print(f"{program}: {error}", file=sys.stderr)
+        return error.exit_code
+    kept = "" if former is None else f"; the former one is {former}"
+    print(f"{directory / FILE_NAME} is that of the snapshot{kept}. Start manager {file.name} now")
+    return 0
 
 
 def restore(source: Path, directory: Path, name: str, group: str) -> Path | None:

@@ -361,7 +361,7 @@ def network(folder: Path) -> Iterator[Hosts]:
     programs, etc, lib = folder / "bin", folder / "etc", folder / "lib"
     subprocess.run(["cp", "-a", "/etc", etc], check=True)
     shutil.rmtree(etc / "krakend", ignore_errors=True)
-    for made in (programs, etc / "krakend", lib):
+    for made in (programs, etc / "krakend", lib, lib / "krakend-cluster-manager"):
         made.mkdir()
     krakend = programs / "krakend"
     krakend.write_text(f"#!{sys.executable}\n{KRAKEND}")

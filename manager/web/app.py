@@ -13,6 +13,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 from gossip.key_messages import Verb
 from manager import views
 from manager.doors import is_near, may_change
+from manager.store import StoreError
 from manager.version import installed_version
 from manager.web import keys
 from manager.web.metrics import exposition
@@ -223,6 +224,20 @@ async def use_key(request: web.Request) -> web.Response:
 @routes.delete("/api/v1/keys")
 async def remove_key(request: web.Request) -> web.Response:
     return await keys.changed(request.app[_OPERATIONS], Verb.REMOVE, await _json(request, keys.FIELDS))
+
+
+@routes.post("/api/v1/snapshot")
+async def snapshot(request: web.Request) -> web.Response:
+    """This manager's state as a file, which `kcm snapshot restore` takes."""
+    operations = request.app[_OPERATIONS]
+    await _json(request, set())
+    try:
+        content = await operations.snapshot()
+    except StoreError as error:
+        return problem(503, str(error))
+    if content is None:
+        return problem(409, "this manager keeps nothing on disk: start it with --state-dir")
+    return web.Response(body=content, content_type="application/octet-stream")
 
 
 @routes.get("/api/v1/stats")

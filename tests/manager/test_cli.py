@@ -15,6 +15,7 @@ from aiohttp.test_utils import TestServer
 
 from manager import cli
 from manager.client import base_url
+from manager.store import Store
 from manager.tables import pairs, table
 from manager.terms import ManagerConfig
 from manager.web.app import create_app
@@ -235,6 +236,35 @@ async def test_the_cap_is_set(kcm: Kcm, running: Running) -> None:
     assert code == 0
     assert running.core.max_nodes == 4
     assert dict(line.split(maxsplit=1) for line in out.splitlines())["serial"] == "1"
+
+
+async def test_a_snapshot_is_saved_for_its_owner_alone_and_over_no_other_file(
+    kcm: Kcm, running: Running, tmp_path: Path
+) -> None:
+    file = tmp_path / "snapshot"
+    code, _, error = await kcm("snapshot", "save", str(file))
+    assert (code, file.exists()) == (1, False)
+    assert "keeps nothing on disk: start it with --state-dir" in error
+    running.kept = b"SQLite format 3"
+    code, out, _ = await kcm("snapshot", "save", str(file))
+    assert (code, file.read_bytes(), file.stat().st_mode & 0o777) == (0, b"SQLite format 3", 0o600)
+    assert "15 bytes" in out
+    code, _, error = await kcm("snapshot", "save", str(file))
+    assert (code, "file exists" in error) == (1, True)
+
+
+def test_a_snapshot_is_restored_for_the_manager_that_the_options_describe(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = Store(tmp_path / "here" / "m1", "m1", "krakend")
+    (tmp_path / "snapshot").write_bytes(store.snapshot())
+    store.close()
+    given = ("snapshot", "restore", str(tmp_path / "snapshot"), f"--state-dir={tmp_path}/there")
+    assert ends(cli.main, *given, "--name=m2") == 2
+    assert "is the state of manager m1, this is m2" in capsys.readouterr().err
+    assert ends(cli.main, *given, "--name=m1") == 0
+    assert "Start manager m1 now" in capsys.readouterr().out
+    assert (tmp_path / "there" / "m1" / "state.db").exists()
 
 
 async def test_leave_says_that_it_is_for_good(kcm: Kcm, running: Running) -> None:

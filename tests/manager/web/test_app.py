@@ -527,3 +527,23 @@ def test_every_element_that_the_script_looks_for_is_on_the_page() -> None:
     assert wanted <= set(page.ids)
     assert len(page.ids) == len(set(page.ids))
     assert "innerHTML" not in (static / "page.js").read_text()
+
+
+async def test_a_snapshot_is_the_file_that_the_manager_keeps(serve: Serve, running: Running) -> None:
+    client = await serve(running)
+    running.kept = b"SQLite format 3"
+    answer = await client.post("/api/v1/snapshot", json={})
+    assert (answer.status, await answer.read()) == (200, b"SQLite format 3")
+    assert answer.headers["Content-Type"] == "application/octet-stream"
+
+
+async def test_of_a_manager_that_keeps_nothing_there_is_no_snapshot(serve: Serve, running: Running) -> None:
+    client = await serve(running)
+    assert "--state-dir" in await problem(await client.post("/api/v1/snapshot", json={}), 409)
+
+
+async def test_a_snapshot_is_given_to_this_host_alone(serve: Serve, running: Running) -> None:
+    client = await serve(running)
+    running.kept = b"SQLite format 3"
+    answer = await client.post("/api/v1/snapshot", json={}, headers={"X-Forwarded-For": "10.0.0.1"})
+    await problem(answer, 403)
