@@ -207,6 +207,11 @@ class SimManager:
         self._perform(core.tick(self.loop.now))
         return core
 
+    @property
+    def waits_for_disk(self) -> bool:
+        """Whether it holds something back until its disk has it."""
+        return self._commits._under_way is not None
+
     def _crash_disk(self) -> None:
         if self.disk is not None:
             self.disk.crash()
