@@ -176,6 +176,18 @@ async def test_far_addresses_are_not_read(members: tuple[Member, Member]) -> Non
     assert right.packets == []
 
 
+async def test_what_the_network_refuses_to_send_is_lost_and_nothing_else(
+    members: tuple[Member, Member],
+) -> None:
+    """Row B6: the core waits for an answer as if it had been sent, and judges by that."""
+    left, right = members
+    for host in ("255.255.255.255", "240.0.0.1", "0.0.0.0"):
+        left.sockets.send(Send(Address(host, 7946), (Ping(1, "m2"),)))
+    left.sockets.send(Send(right.address, (Ping(2, "m2"),)))
+    await right.until_heard()
+    assert await left.ask(right) == Ack(9)
+
+
 async def test_a_name_is_looked_up_and_an_unknown_one_gives_nothing(members: tuple[Member, Member]) -> None:
     left, _ = members
     found: list[list[Address]] = []

@@ -206,6 +206,7 @@ def test_decoding_tags_undoes_encoding_them(tags: dict[str, str]) -> None:
 @given(noise | spoilt(PACKETS))
 @settings(max_examples=1500)
 def test_any_packet_decodes_or_is_refused(data: bytes) -> None:
+    """Row B40."""
     try:
         packet = decode_packet(data)
     except WireError:
