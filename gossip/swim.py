@@ -550,7 +550,8 @@ class Swim:
             return []
         output: list[Output] = [Resolve(peer) for peer in self.rejoin.due_peers(now)]
         member = self.rejoin.due_lost(self.members.lost, now)
-        if member is not None:
+        if member is not None and self.members.at(member.address) is None:
+            # Where another runs now, it may be we ourselves, there is nobody to look for.
             output.append(self._exchange(member.address, None, join=True))
         gone = self.members.longest_gone()
         while gone is not None and now - gone.changed > self._config.gone_kept:

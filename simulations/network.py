@@ -156,6 +156,8 @@ class Network:
         self.oversized: Counter[str] = Counter()
         """Datagrams above the MTU, by host."""
         self._by_link: dict[tuple[str, str], Links] = {}
+        self.streams: Counter[str] = Counter()
+        """Streams begun, by host."""
         self._random: Random = world.random("network")
         self._datagrams: dict[tuple[str, int], Callable[[bytes, tuple[str, int]], None]] = {}
         self._streams: dict[tuple[str, int], Callable[[bytes, Callable[[bytes | None], None]], None]] = {}
@@ -329,6 +331,7 @@ class Network:
         A request that was sent arrives even where whoever asked has given up.
         """
         outcome = _once(answered)
+        self.streams[source] += 1
         self.world.after(timeout, lambda: outcome(None))
 
         def arrive() -> None:

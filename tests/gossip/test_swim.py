@@ -187,6 +187,7 @@ def test_a_relayed_ack_clears_the_target() -> None:
 
 
 def test_an_ack_by_tcp_clears_the_target() -> None:
+    """Row B43: a helper that is down does not count against the target."""
     core = swim("m2", "m3")
     now, ping, _ = next_probe(core, 0.0)
     output = run(core, now, now + 0.6)
@@ -510,6 +511,23 @@ def test_a_table_that_holds_us_for_dead_is_refuted_in_the_very_answer() -> None:
     table = PushPull(True, (MemberState("m1", ME, b"", 10, State.DEAD),))
     answer, _ = core.table_received(table, 1.0)
     assert answer.members[0].incarnation == 11
+
+
+def test_whoever_is_asked_for_its_table_learns_who_asked() -> None:
+    """Row B41: A knows B, B does not know A."""
+    core = swim()
+    core.table_received(PushPull(False, (MemberState("m2", address(2), b"", 1, State.ALIVE),)), 1.0)
+    assert state_of(core, "m2") is State.ALIVE
+
+
+def test_among_a_hundred_joins_a_death_is_told_within_a_second() -> None:
+    """Row B45: news of one kind do not starve those of another."""
+    core = swim("m2", "m3")
+    for number in range(100):
+        core.receive(Alive(f"x{number}", 1, Address("10.9.9.9", 1 + number)), address(2), 0.0)
+    core.receive(Dead("m3", 1, "m2"), address(2), 0.0)
+    output = run(core, 0.0, 1.0)
+    assert any(Dead("m3", 1, "m2") in messages for _, messages in sent(output))
 
 
 def test_who_holds_us_for_dead_is_told_directly_that_we_live() -> None:

@@ -50,7 +50,7 @@ def agree(cluster: Cluster, within: float = HEALED_WITHIN) -> float:
 
 
 def split(cluster: Cluster, shape: str) -> None:
-    """Cut the group: `halves`, the last member `alone`, a `bridge` that all still see, or `one-way`."""
+    """Cut the group: `halves`, the last member `alone`, or `one-way`."""
     network, hosts = cluster.network, [manager.host for manager in cluster.managers]
     half = len(hosts) // 2
     match shape:
@@ -58,8 +58,6 @@ def split(cluster: Cluster, shape: str) -> None:
             network.partition(hosts[:half], hosts[half:])
         case "alone":
             network.partition(hosts[:-1], hosts[-1:])
-        case "bridge":
-            network.partition(hosts[1 : half + 1], hosts[half + 1 :])
         case "one-way":
             for host in hosts[:-1]:
                 network.cut(hosts[-1], host, one_way=True)
@@ -67,40 +65,21 @@ def split(cluster: Cluster, shape: str) -> None:
             raise ValueError(shape)
 
 
-def move(cluster: Cluster, at: int) -> None:
-    """The manager starts anew under its name on another host."""
-    old = cluster.managers[at]
-    old.power_off()
-    host = f"10.0.9.{at + 1}"
-    network = cluster.network
-    for other in cluster.managers:
-        for way in ((old.host, other.host), (other.host, old.host)):
-            for carrier in ("udp", "tcp"):
-                if network.is_cut(*way, carrier):
-                    new = tuple(host if end == old.host else end for end in way)
-                    network.cut(*new, one_way=True, carriers=(carrier,))
-    cluster.managers[at] = SimManager(network, old.name, host, old.peers, DEFAULT)
-
-
 def state(manager: SimManager, name: str) -> State | None:
     member = manager.core.group.swim.members.get(name)
     return None if member is None else member.state
 
 
-@pytest.mark.parametrize("moved", [False, True], ids=["", "moved"])
 @pytest.mark.parametrize("seconds", [10, 45, 600])
-@pytest.mark.parametrize("shape", ["halves", "alone", "bridge", "one-way"])
+@pytest.mark.parametrize("shape", ["halves", "alone", "one-way"])
 @pytest.mark.parametrize("managers", [3, 5, 9])
 def test_after_a_split_of_any_length_and_shape_all_agree_within_five_seconds(
-    managers: int, shape: str, seconds: float, moved: bool
+    managers: int, shape: str, seconds: float
 ) -> None:
     """Rows B14 and B41: both sides look for whom they lost as long as they live, and exchange both ways."""
     cluster = formed(managers)
     split(cluster, shape)
-    cluster.world.run_for(seconds / 2)
-    if moved:
-        move(cluster, managers - 1)
-    cluster.world.run_for(seconds / 2)
+    cluster.world.run_for(seconds)
     cluster.network.heal()
     agree(cluster)
 
