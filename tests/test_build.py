@@ -99,7 +99,9 @@ def installed(tree: Path, stand_ins: str) -> Path:
 
 
 def test_ctrl_c_in_a_terminal_reaches_make_and_the_demo_and_both_end(installed: Path) -> None:
-    with demo(command=("make", "-C", str(installed), "demo")) as running:
+    # Tests that run in the background of a shell inherit that SIGINT is ignored.
+    make = ("env", "--default-signal=INT", "make")
+    with demo(command=(*make, "-C", str(installed), "demo")) as running:
         running.read_until(ALL_IN)
         os.killpg(running.process.pid, signal.SIGINT)
         code, rest = running.end()
