@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 from urllib.parse import quote
 
-from manager import cli_keys
+from manager import cli_keys, cli_subscription
 from manager.client import HTTP_PORT, ClientError, NoManager, NotFound, base_url, fetch, request
 from manager.output import write
 from manager.tables import pairs, printable, table
@@ -86,13 +86,24 @@ def _parser() -> argparse.ArgumentParser:
     which.add_parser(
         "restore", help="put it in the place of a stopped manager's state (see --help)", add_help=False
     )
-    subscription = verbs.add_parser("subscription", help="how many nodes may run")
-    more = subscription.add_subparsers(dest="what", metavar="show|set", required=True)
-    _verb(more, "show", "the cap, and how much of it is used", _subscription)
-    set_ = _verb(more, "set", "change the cap, on all managers at once", _set_subscription)
-    set_.add_argument("--max-nodes", type=_count, required=True, metavar="N", help="as many nodes may run")
+    _add_subscription(verbs)
     cli_keys.add_verbs(verbs, _verb, _shown)
     return parser
+
+
+def _add_subscription(verbs: Any) -> None:
+    parser = verbs.add_parser("subscription", help="how many nodes may run")
+    more = parser.add_subparsers(dest="what", metavar="VERB", required=True)
+
+    def verb(name: str, text: str, action: cli_subscription.Action) -> argparse.ArgumentParser:
+        def shown(options: argparse.Namespace) -> str:
+            answer, for_people = action(options)
+            return _shown(options, answer, for_people)
+
+        added: argparse.ArgumentParser = _verb(more, name, text, shown)
+        return added
+
+    cli_subscription.add_verbs(verb)
 
 
 class _Version(argparse.Action):
@@ -126,12 +137,6 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
         default=argparse.SUPPRESS,
         help="form of the answer; default: table",
     )
-
-
-def _count(text: str) -> int:
-    if text.isdecimal() and len(text) < 10:
-        return int(text)
-    raise argparse.ArgumentTypeError(f"must be a whole number from 0, not {text!r}")
 
 
 def _carry_out(options: argparse.Namespace) -> int:
@@ -209,13 +214,3 @@ def _save_snapshot(options: argparse.Namespace) -> str:
     return _shown(
         options, answer, lambda: f"{options.file}: {len(content)} bytes, the state of {options.manager}"
     )
-
-
-def _subscription(options: argparse.Namespace) -> str:
-    answer = request(options.manager, "GET", "/api/v1/subscription")
-    return _shown(options, answer, lambda: pairs(answer))
-
-
-def _set_subscription(options: argparse.Namespace) -> str:
-    answer = request(options.manager, "PATCH", "/api/v1/subscription", {"max_nodes": options.max_nodes})
-    return _shown(options, answer, lambda: pairs(answer))

@@ -20,8 +20,10 @@ from pydantic import (
 
 from gossip.ledger import VALUE_BYTES_MAX
 from gossip.wire import LABEL_BYTES_MAX, PLAIN, Keyring, Layers, read_key
+from manager.documents import MAX_NODES_MAX, read_public_key
 from manager.doors import is_near
 from manager.keys import A_NEW_KEY, read_keyring
+from manager.licence import LICENCE_FILE
 from manager.records import Setting
 from manager.terms import ManagerConfig
 from node.logs import LogSettings
@@ -188,11 +190,44 @@ def _is_key(text: str) -> bool:
         return False
 
 
+def _as_issuer(text: str) -> str:
+    read_public_key(text)
+    return text
+
+
+def _as_url(url: str) -> str:
+    if url and not re.fullmatch(r"https?://[^\s@]+", url):
+        raise ValueError(f"must be a URL such as https://licences.example.com/ours, not `{url}`")
+    return url
+
+
 class SubscriptionSettings(Settings):
     """How many nodes may run."""
 
-    max_nodes: Annotated[int | None, Field(ge=0, le=1_000_000, description="unset: no cap")] = None
+    max_nodes: Annotated[int | None, Field(ge=0, le=MAX_NODES_MAX, description="unset: no cap")] = None
     free_limits: Limited = Field(default_factory=dict)
+    issuers: Annotated[
+        tuple[Annotated[str, AfterValidator(_as_issuer)], ...],
+        COMMAS,
+        Field(description="public keys, in base64, whose signed subscriptions hold in place of max_nodes"),
+    ] = ()
+    file: Annotated[str, Field(description="the signed subscription, read with issuers only")] = str(
+        LICENCE_FILE
+    )
+    url: Annotated[
+        str, AfterValidator(_as_url), Field(description="where the issuer is asked for it once a day")
+    ] = ""
+    tolerance: Annotated[Duration, Field(ge=0, description="the url may be silent for so long")] = 7 * 86400.0
+    margin: Annotated[
+        Duration, Field(ge=0, description="expired, or over the limit, for so long: the free limits hold")
+    ] = 7 * 86400.0
+
+    @field_validator("url")
+    @classmethod
+    def _is_trusted(cls, url: str, info: ValidationInfo) -> str:
+        if url and not info.data.get("issuers"):
+            raise ValueError("needs `subscription.issuers`: the public key of who signs what it answers")
+        return url
 
 
 class NodesSettings(Settings):
@@ -345,6 +380,10 @@ def core_config(file: ManagerFile) -> ManagerConfig:
         retry_after=file.nodes.retry_after,
         forget_after=file.nodes.forget_after,
         max_nodes=file.subscription.max_nodes,
+        issuers=tuple(read_public_key(key) for key in file.subscription.issuers),
+        issuer_url=file.subscription.url,
+        tolerance=file.subscription.tolerance,
+        margin=file.subscription.margin,
         free_limits=_limits(file.subscription.free_limits),
         limits=_limits(file.limits),
         stats_window=file.stats.window,

@@ -29,7 +29,8 @@ from gossip.group import Group
 from gossip.key_messages import Verb
 from gossip.ledger import VALUE_BYTES_MAX, Page
 from gossip.messages import Address, Message, State, StreamMessage
-from manager.effects import Level, ManagerEffect, Persist, Stop
+from manager.documents import DocumentError
+from manager.effects import AskIssuer, Level, ManagerEffect, Persist, Stop
 from manager.keeper import Keeper
 from manager.outbox import Outbox
 from manager.page import NodePage
@@ -39,6 +40,7 @@ from manager.saved import Saved
 from manager.sessions import Sessions
 from manager.settings import Settings
 from manager.stats import StatsWindow
+from manager.subscription import Stage, Subscription
 from manager.terms import SUBSCRIPTION, ManagerConfig, Terms
 from node.protocol import Limits, NodeMessage
 
@@ -66,7 +68,7 @@ class Manager:
         self.config = config
         self._started = now
         self._outbox = Outbox()
-        self._terms = Terms(group.ledger, config)
+        self._terms = Terms(group.ledger, group.group_name, config)
         before = () if group.before is None else group.before.entries
         for line in self._terms.start(before, {} if saved is None else saved.facts):
             self._outbox.log(Level.INFO, line)
@@ -74,6 +76,7 @@ class Manager:
         self._sessions = Sessions(group, self.registry, self._page, self._terms, self._outbox)
         self._sweep_at = now + _SWEEP_EVERY
         self._going_ends = inf
+        self._stage = Stage.NONE
         self._keeper: Keeper | None = None
         if saved is not None:
             self._recall(saved, now)
@@ -94,8 +97,18 @@ class Manager:
 
     @property
     def max_nodes(self) -> int | None:
-        """The cap in force; None for none."""
+        """The cap as it was granted, or set; None for none."""
         return self._terms.max_nodes
+
+    @property
+    def cap(self) -> int | None:
+        """How many nodes may hold a seat, overage included; None for any number."""
+        return self._terms.cap
+
+    @property
+    def subscription(self) -> Subscription:
+        """The signed documents. To be read."""
+        return self._terms.subscription
 
     @property
     def limits(self) -> Limits:
@@ -129,7 +142,15 @@ class Manager:
     # What an operator does
 
     def set_max_nodes(self, max_nodes: int, now: float) -> list[ManagerEffect]:
-        """An operator's word, which wins over every YAML file and reaches all managers."""
+        """An operator's word, which wins over every YAML file and reaches all managers.
+
+        Raises `DocumentError` where a signed document holds.
+        """
+        if (document := self.subscription.document) is not None:
+            raise DocumentError(
+                f"the signed subscription with serial {document.serial} says how many nodes may run: "
+                "install a newer one by `kcm subscription install FILE`"
+            )
         setting = self.settings.set(SUBSCRIPTION, max_nodes)
         text = f"subscription: max_nodes is {max_nodes} from now on (serial {setting.serial})"
         self._outbox.log(Level.INFO, text)
@@ -139,6 +160,32 @@ class Manager:
         """As `gossip.keys.Keys.begin`: `KeysDone` follows, or `KeysRefused` is raised."""
         self._absorb(self.group.change_keys(verb, key, without, now), now)
         return self._turn(now)
+
+    def install(self, text: str, source: str, now: float) -> list[ManagerEffect]:
+        """Put a signed document from `source` into force, everywhere. Raises `DocumentError`."""
+        before = self.subscription.document
+        document = self.subscription.install(text, self.group.wall(now))
+        if document is not before:
+            self._subscription_changed(f"from {source}", now)
+        return self._turn(now)
+
+    def ask_issuer(self, now: float) -> list[ManagerEffect]:
+        """Ask the issuer's URL now, whoever's turn it is. Raises `DocumentError` where there is none."""
+        if not self.config.issuer_url:
+            raise DocumentError("subscription.url is not set: there is no issuer to ask")
+        self._ask_issuer(now)
+        return self._outbox.take()
+
+    def issuer_answered(self, text: str, now: float) -> list[ManagerEffect]:
+        """The issuer's URL gave `text`; no call where it gave nothing."""
+        try:
+            effects = self.install(text, self.config.issuer_url, now)
+        except DocumentError as error:
+            self._outbox.count("subscription", "bad_document")
+            self._outbox.log(Level.WARNING, f"subscription: {self.config.issuer_url}: {error}")
+            return self._turn(now)
+        self.subscription.answered(self.group.wall(now))
+        return effects + self._turn(now)
 
     def go(self, now: float, *, for_good: bool) -> list[ManagerEffect]:
         """Send the nodes to the other managers, then leave the group; `Departed` follows."""
@@ -231,8 +278,38 @@ class Manager:
         for id_ in self._page.sweep(now):
             self._sessions.is_down(id_, now)
         self._sessions.sweep(now)
-        for id_, over in self._page.mark_surplus(self.max_nodes, now).items():
-            self._sessions.send_limits(id_, over)
+        for id_ in self._page.mark_surplus(self.cap, now):
+            if (record := self._page.record(id_)) is not None:
+                self._sessions.send_limits(id_, record, now)
+        self._look_at_subscription(now)
+
+    def _look_at_subscription(self, now: float) -> None:
+        wall = self.group.wall(now)
+        stands = self.subscription.standing(wall)
+        self._terms.free_only = stands.free_only
+        if stands.stage is not self._stage:
+            level = Level.INFO if stands.stage in (Stage.NONE, Stage.VALID) else Level.WARNING
+            self._outbox.log(level, f"subscription: {stands.stage.value}: {stands.why}")
+            self._stage = stands.stage
+        names = sorted([self.name, *(member.name for member in self.group.kin())])
+        if (
+            not self.fresh
+            and not self.going
+            and self.subscription.asks_at(names.index(self.name), wall) <= wall
+        ):
+            self._ask_issuer(now)
+
+    def _ask_issuer(self, now: float) -> None:
+        self.subscription.asked(self.group.wall(now))
+        self._outbox.add(AskIssuer(self.config.issuer_url))
+
+    def _subscription_changed(self, source: str, now: float) -> None:
+        document = self.subscription.document
+        assert document is not None
+        cap = "any number of" if document.max_nodes is None else f"up to {document.max_nodes}"
+        text = f"subscription: serial {document.serial} {source} allows {cap} nodes"
+        self._outbox.log(Level.INFO, text)
+        self._look_at_subscription(now)
 
     def _turn(self, now: float) -> list[ManagerEffect]:
         """What every input ends with: decide what can now be decided, tell what was written."""
@@ -314,7 +391,9 @@ class Manager:
         changed, warnings = self.settings.page_changed(keys)
         for warning in warnings:
             self._outbox.log(Level.WARNING, warning)
-        if SUBSCRIPTION in changed:
+        if self.subscription.page_changed(keys):
+            self._subscription_changed(f"by manager {owner}", now)
+        if SUBSCRIPTION in changed and self.subscription.document is None:
             self._outbox.log(Level.INFO, f"subscription: max_nodes is {self.max_nodes} by {owner}'s word")
         if GONE in keys:
             self._outbox.log(Level.INFO, f"manager {owner} leaves for good")

@@ -60,6 +60,13 @@ class Count:
 
 
 @dataclass(frozen=True, slots=True)
+class AskIssuer:
+    """Get the signed subscription at `url`; report by `issuer_answered(text)` what came, if anything did."""
+
+    url: str
+
+
+@dataclass(frozen=True, slots=True)
 class Stop:
     """The process must end with `exit_code`; `text` says why and what to do."""
 
@@ -67,4 +74,6 @@ class Stop:
     text: str
 
 
-ManagerEffect: TypeAlias = Persist | Effect | Departed | KeysDone | ToNode | CloseNode | Log | Count | Stop
+ManagerEffect: TypeAlias = (
+    Persist | Effect | Departed | KeysDone | ToNode | CloseNode | Log | Count | AskIssuer | Stop
+)

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from random import SystemRandom
 from typing import Any, TypeAlias
 
-from aiohttp import ClientSession, ClientTimeout, web
+from aiohttp import ClientError, ClientSession, ClientTimeout, web
 
 from gossip.config import LAN
 from gossip.effects import Departed, KeysDone, OpenStream, Resolve, SaveKeyring, Send
@@ -28,10 +28,12 @@ from gossip.wire import PLAIN, Keyring, Layers
 from manager.commits import waits_for_nothing
 from manager.config import ManagerFile, core_config
 from manager.core import TAG_HTTP_PORT, TAG_NODE_PORT, Manager
+from manager.documents import DOCUMENT_BYTES_MAX, DocumentError
 from manager.doors import is_near
-from manager.effects import CloseNode, Count, Log, ManagerEffect, Persist, Stop, ToNode
+from manager.effects import AskIssuer, CloseNode, Count, Log, ManagerEffect, Persist, Stop, ToNode
 from manager.journal import Journal
 from manager.keys import write_keyring
+from manager.licence import Licence
 from manager.listeners import ListenError, explain, listen
 from manager.seed import SeedServer
 from manager.store import Store, StoreError
@@ -44,6 +46,8 @@ STOP_SECONDS_MAX = 9.0
 """After a signal the process has ended by then, whatever its peers do."""
 _CLOCK_EVERY = 1.0
 _CLOCK_JUMP = 0.5
+_LICENCE_EVERY = 15.0
+_ISSUER_TIMEOUT = ClientTimeout(total=10)
 _SAID_EVERY = 60.0
 _KEYS_SAID_EVERY = 3600.0
 _SAID_MAX = 1024
@@ -110,6 +114,7 @@ class ManagerHost:
                 carry_out=self._carry_out,
                 failed=self._cannot_keep,
             )
+        self._licence = Licence(file.subscription.file if file.subscription.issuers else "")
         self._gossip = GossipSockets(
             packet=self._packet,
             stream=self._stream,
@@ -166,6 +171,7 @@ class ManagerHost:
             for number in (signal.SIGTERM, signal.SIGINT):
                 self._loop.add_signal_handler(number, self._signalled)
             self._watch_clock()
+            self._watch_licence()
             self._perform(self.core.tick(self.now()))
             await self._ended.wait()
             if self._timer is not None:
@@ -240,6 +246,42 @@ class ManagerHost:
             self.core.adjust_clock(offset)
         self._loop.call_later(_CLOCK_EVERY, self._watch_clock)
 
+    # The subscription's sources
+
+    async def install(self, text: str, source: str) -> None:
+        """Put a signed subscription into force; returns when it is kept. Raises `DocumentError`."""
+        kept = self._loop.create_future()
+        self._perform(self.core.install(text, source, self.now()), _Answer(kept, None))
+        await kept
+
+    def ask_issuer(self) -> None:
+        """Ask the issuer's URL at once; raises `DocumentError` where none is set."""
+        self._perform(self.core.ask_issuer(self.now()))
+
+    def _watch_licence(self) -> None:
+        """Take the file's document at the start, and again whenever the file has changed."""
+        found = self._licence.read()
+        if found is not None:
+            text, source = found
+            try:
+                self._perform(self.core.install(text, source, self.now()))
+            except DocumentError as error:
+                self.count("subscription", "bad_document")
+                log.error("subscription: %s: %s", source, error)
+        self._loop.call_later(_LICENCE_EVERY, self._watch_licence)
+
+    async def _ask_issuer(self, url: str) -> None:
+        try:
+            async with self.http.get(url, raise_for_status=True, timeout=_ISSUER_TIMEOUT) as answer:
+                body = await answer.content.read(DOCUMENT_BYTES_MAX + 1)
+        except (ClientError, TimeoutError, ValueError) as error:
+            self.count("subscription", "issuer_unreachable")
+            log.warning(
+                "subscription: %s does not answer (%s); it is asked again", url, error or "no answer in time"
+            )
+            return
+        self._perform(self.core.issuer_answered(body.decode("utf-8", errors="replace"), self.now()))
+
     # Inputs
 
     def _packet(self, messages: tuple[Message, ...], sender: Address) -> None:
@@ -300,6 +342,8 @@ class ManagerHost:
                     log.log(level, text)
                 case Count(where, reason):
                     self.count(where, reason)
+                case AskIssuer(url):
+                    self._loop.create_task(self._ask_issuer(url))
                 case Departed():
                     self._ended.set()
                 case Stop(exit_code, text):

@@ -14,6 +14,8 @@ from manager.records import NODE, NodeRecord, NodeState
 from manager.registry import Registry
 from manager.terms import ManagerConfig
 
+WITHIN_SECONDS = 3600.0
+"""A node must have been within the limit for so long before its margin starts afresh (rule A3)."""
 _RUNNING = (NodeState.ACTIVE, NodeState.UNREACHABLE)
 _NEVER_IN = (NodeState.REFUSED, NodeState.CLAIMED)
 
@@ -30,6 +32,8 @@ class NodePage:
         """When a running node of ours last gave a sign of life."""
         self._aging: dict[str, tuple[float, float]] = {}
         """`since` of a record of ours, and when that was by the clock that nobody sets."""
+        self._within: dict[str, float] = {}
+        """Since when a node of ours that was over the limit has been within it."""
 
     def record(self, id_: str) -> NodeRecord | None:
         """What stands here about `id_`."""
@@ -54,6 +58,7 @@ class NodePage:
     def erase(self, id_: str, now: float) -> None:
         """Forget it."""
         self._aging.pop(id_, None)
+        self._within.pop(id_, None)
         self._group.ledger.delete(NODE + id_)
         self._registry.page_changed(self._group.name, (NODE + id_,), now)
 
@@ -148,6 +153,10 @@ class NodePage:
                     self.erase(id_, now)
             case NodeState.REFUSED if age > 3 * self._config.retry_after:
                 self.erase(id_, now)
+            case NodeState.ACTIVE | NodeState.UNREACHABLE if record.over_since and not record.over_limit:
+                if now - self._within.setdefault(id_, now) > WITHIN_SECONDS:
+                    del self._within[id_]
+                    self.write(id_, replace(record, over_since=0.0), now)
             case NodeState.MOVED if (view := self._registry.view(id_)) is not None:
                 if view.manager == self._group.name:
                     self.erase(id_, now)
@@ -165,18 +174,29 @@ class NodePage:
             self._aging[id_] = record.since, at
         return now - at
 
-    def mark_surplus(self, cap: int | None, now: float) -> dict[str, bool]:
+    def over_since(self, known: NodeRecord | None, *, over: bool, now: float) -> float:
+        """Since when a node counts as over the limit: a margin that is known goes on (rule A3)."""
+        before = 0.0 if known is None else known.over_since
+        return before or (self._group.wall(now) if over else 0.0)
+
+    def margin_over(self, record: NodeRecord, now: float) -> bool:
+        """Whether a node has been over the limit for so long that it falls to the free limits."""
+        return record.over_limit and record.over_since + self._config.margin <= self._group.wall(now)
+
+    def mark_surplus(self, cap: int | None, now: float) -> list[str]:
         """Mark our nodes beyond the cap, and unmark those within it (rule A3); gives whom that changed."""
         if not self._registry.over and (cap is None or self._registry.used <= cap):
-            return {}
+            return []
         surplus = set() if cap is None else self._registry.surplus(cap)
-        changed: dict[str, bool] = {}
+        changed = []
         for id_, record in self._registry.own_records():
             view, over = self._registry.view(id_), id_ in surplus
             newest = view is not None and view.record == record
             if record.state in _RUNNING and newest and record.over_limit != over:
                 level, where = (Level.WARNING, "over") if over else (Level.INFO, "within")
                 self._outbox.log(level, f"{id_} is {where} the limit")
-                self.write(id_, replace(record, over_limit=over, seat=not over), now)
-                changed[id_] = over
+                self._within.pop(id_, None)
+                since = self.over_since(record, over=over, now=now)
+                self.write(id_, replace(record, over_limit=over, seat=not over, over_since=since), now)
+                changed.append(id_)
         return changed

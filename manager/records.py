@@ -59,6 +59,8 @@ class NodeRecord:
     name: str
     address: str
     gateway: str
+    over_since: float = 0.0
+    """When its margin began, which runs on through moves; 0 where it has not been over the limit."""
 
     @property
     def order(self) -> tuple[int, int]:
@@ -85,6 +87,7 @@ class NodeRecord:
                 str(name),
                 str(address),
                 str(gateway),
+                float(over_since),
             ]:
                 return cls(
                     NodeState(state),
@@ -98,6 +101,7 @@ class NodeRecord:
                     name,
                     address,
                     gateway,
+                    over_since,
                 )
             case _:
                 raise ValueError("not a node record")

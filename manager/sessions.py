@@ -260,7 +260,7 @@ class Sessions:
                 return True
         elif not stamp:
             return False
-        cap = self._terms.max_nodes
+        cap = self._terms.cap
         free = cap is None or self._registry.used + self._registry.over < cap
         self._welcome(session, stamp if free else self.admission.new_stamp(now), not free, now)
         return True
@@ -269,7 +269,7 @@ class Sessions:
         """Decide about everyone who waits, as far as that can be decided now (rules A1, A2)."""
         if self.fresh:
             return
-        cap = self._terms.max_nodes
+        cap = self._terms.cap
         for conn, session in list(self._newcomers.items()):
             way = self.admission.way(cap)
             if way == "wait":
@@ -306,13 +306,15 @@ class Sessions:
         assert session.hello is not None
         why = f"said hello to {self._group.name}"
         record = self._record(session, NodeState.ACTIVE, stamp, why, now)
-        record = replace(record, seat=not over, over_limit=over)
+        known = self._registry.view(session.id)
+        since = self._page.over_since(None if known is None else known.record, over=over, now=now)
+        record = replace(record, seat=not over, over_limit=over, over_since=since)
         if not self._page.write(session.id, record, now, newcomer=self._page.record(session.id) is None):
             self._refuse_page_full(session)
             return
         session.admitted, session.stamp = True, stamp
         self._page.heard(session.id, now)
-        share = self._terms.share(self._registry.running)
+        share = self._limits_of(record, now)
         session.limits_version += 1
         session.limits_sent = (share, over)
         welcome = Welcome(
@@ -429,7 +431,23 @@ class Sessions:
         for id_ in [id_ for id_, ends in self._clone_notes.items() if ends <= now]:
             del self._clone_notes[id_]
             self._group.ledger.delete(CLONE + id_)
+        if self._registry.over:
+            self._tell_surplus(now)
         self.stats.expire(self._group.wall(now))
+
+    def _tell_surplus(self, now: float) -> None:
+        """Nodes whose margin has ended fall to the free limits (rule A3)."""
+        for session in self._by_id.values():
+            record = self._page.record(session.id)
+            if record is not None and record.over_limit:
+                self.send_limits(session.id, record, now)
+
+    def _limits_of(self, record: NodeRecord, now: float) -> Limits:
+        """What a node may pass: its share, or, once its margin is over, the free limits."""
+        free = self._terms.config.free_limits
+        if free and self._page.margin_over(record, now):
+            return free
+        return self._terms.share(self._registry.running)
 
     def excuse(self, late: float) -> None:
         """We did not listen for `late` seconds: challenges have so much more time."""
@@ -474,12 +492,12 @@ class Sessions:
             for session in self._by_id.values():
                 record = self._page.record(session.id)
                 if record is not None:
-                    self.send_limits(session.id, record.over_limit)
+                    self.send_limits(session.id, record, now)
 
-    def send_limits(self, id_: str, over: bool) -> None:
-        """Tell the node its share, unless it has been told."""
+    def send_limits(self, id_: str, record: NodeRecord, now: float) -> None:
+        """Tell the node what it may pass by its `record`, unless it has been told."""
         session = self._by_id.get(id_)
-        share = self._terms.share(self._registry.running)
+        share, over = self._limits_of(record, now), record.over_limit
         if session is None or not session.admitted or session.limits_sent == (share, over):
             return
         session.limits_version += 1

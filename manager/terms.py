@@ -5,10 +5,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
 from gossip.ledger import Ledger
 from manager.limits import shares
 from manager.saved import FILE
 from manager.settings import Settings
+from manager.subscription import Subscription
 from node.protocol import Limit, Limits
 
 SUBSCRIPTION = "subscription"
@@ -29,6 +32,10 @@ class ManagerConfig:
     retry_after: float = 15.0
     forget_after: float = 30 * 86400.0
     max_nodes: int | None = None
+    issuers: tuple[Ed25519PublicKey, ...] = ()
+    issuer_url: str = ""
+    tolerance: float = 7 * 86400.0
+    margin: float = 7 * 86400.0
     free_limits: Limits = field(default_factory=dict)
     limits: Limits = field(default_factory=dict)
     stats_window: float = 3600.0
@@ -38,9 +45,19 @@ class ManagerConfig:
 class Terms:
     """Cap and limits in force, as the settings on the pages say; `settings` also changes them."""
 
-    def __init__(self, ledger: Ledger, config: ManagerConfig) -> None:
+    def __init__(self, ledger: Ledger, group: str, config: ManagerConfig) -> None:
         self.config = config
         self.settings = Settings(ledger)
+        self.subscription = Subscription(
+            ledger,
+            group,
+            config.issuers,
+            asks=bool(config.issuer_url),
+            tolerance=config.tolerance,
+            margin=config.margin,
+        )
+        self.free_only = False
+        """Whether the subscription's ladder has come to its end: every node has the free limits."""
 
     def start(self, before: Iterable[tuple[str, bytes]], facts: Mapping[str, str]) -> list[str]:
         """Go on with what an operator had set, then with what our file says (rule L7).
@@ -48,6 +65,7 @@ class Terms:
         `before` stood on our page, and `facts` on our disk, when we ended. Gives lines for the operator.
         """
         self.settings.recall(before)
+        self.subscription.recall(before)
         lines = []
         for name, value in self._file().items():
             text = facts.get(FILE + name)
@@ -66,8 +84,17 @@ class Terms:
         return {SUBSCRIPTION: self.config.max_nodes, LIMITS: plain or None}
 
     @property
+    def cap(self) -> int | None:
+        """How many nodes may hold a seat, overage included; None for any number."""
+        document = self.subscription.document
+        return self.max_nodes if document is None else document.seats
+
+    @property
     def max_nodes(self) -> int | None:
-        """The cap; None for none."""
+        """The cap as it was granted, or set; None for none."""
+        document = self.subscription.document
+        if document is not None:
+            return document.max_nodes
         setting = self.settings.get(SUBSCRIPTION)
         return None if setting is None else setting.value
 
@@ -80,4 +107,6 @@ class Terms:
 
     def share(self, running: int) -> Limits:
         """One node's part of the limits while `running` nodes run."""
+        if self.free_only and self.config.free_limits:
+            return self.config.free_limits
         return shares(self.limits, running)

@@ -10,7 +10,7 @@ from gossip.members import Member
 from gossip.messages import Address
 from manager.core import TAG_HTTP_PORT, TAG_NODE_PORT, Manager
 from manager.limits import shares
-from manager.records import NodeState
+from manager.records import NodeState, Setting
 from manager.registry import NodeView
 from manager.terms import LIMITS, SUBSCRIPTION
 from node.protocol import Limits
@@ -71,20 +71,50 @@ def members_view(core: Manager) -> dict[str, Any]:
     return {"members": sorted(members, key=lambda member: member["name"])}
 
 
-def subscription_view(core: Manager) -> dict[str, Any]:
-    """The cap, where it comes from, and what is left of it."""
+def subscription_view(core: Manager, now: float) -> dict[str, Any]:
+    """The cap, where it comes from, what is left of it, and what lies ahead."""
+    document, stands = core.subscription.document, core.subscription.standing(core.group.wall(now))
     setting = core.settings.get(SUBSCRIPTION)
-    used, cap = core.registry.used, core.max_nodes
+    used, cap = core.registry.used, core.cap
     refused = sum(view.state is NodeState.REFUSED for view in core.registry.views())
     return {
-        "max_nodes": cap,
+        "max_nodes": core.max_nodes,
         "used": used,
         "free": None if cap is None else max(0, cap - used),
         "over_limit": core.registry.over,
         "refused": refused,
-        "source": "none" if setting is None else "set" if setting.serial else "yaml",
-        "serial": 0 if setting is None else setting.serial,
+        "source": "document" if document else _source(setting),
+        "serial": document.serial if document else 0 if setting is None else setting.serial,
         "policy": "available",
+        "overage": document.overage if document else "none",
+        "expires": rfc3339(document.expires) if document and document.expires is not None else None,
+        "stage": stands.stage.value,
+        "why": stands.why,
+        "next": [
+            {"at": rfc3339(step.at), "stage": step.stage.value, "why": step.why} for step in stands.steps
+        ],
+    }
+
+
+def _source(setting: Setting | None) -> str:
+    return "none" if setting is None else "set" if setting.serial else "yaml"
+
+
+def subscription_history_view(core: Manager) -> dict[str, Any]:
+    """The signed documents that are still known, the newest first."""
+    return {
+        "documents": [
+            {
+                "serial": document.serial,
+                "max_nodes": document.max_nodes,
+                "overage": document.overage,
+                "issued": rfc3339(document.issued),
+                "not_before": rfc3339(document.not_before),
+                "expires": None if document.expires is None else rfc3339(document.expires),
+                "revoked": document.revoked,
+            }
+            for document in core.subscription.history
+        ]
     }
 
 

@@ -14,7 +14,7 @@ from gossip.messages import Address, StreamMessage
 from gossip.wire import StreamReader, decode_packet, encode_packet, encode_stream
 from manager.commits import Commits, waits_for_nothing
 from manager.core import TAG_HTTP_PORT, TAG_NODE_PORT, Manager
-from manager.effects import CloseNode, Count, Log, ManagerEffect, Persist, Stop, ToNode
+from manager.effects import AskIssuer, CloseNode, Count, Log, ManagerEffect, Persist, Stop, ToNode
 from manager.records import Setting
 from manager.terms import SUBSCRIPTION, ManagerConfig
 from node.effects import ApplyLimits, Close, Connect, NodeState, Save
@@ -340,7 +340,7 @@ class SimManager:
                     self.conflicting = isinstance(effect, Stop)
                     self._end(CLOSE_GOING, "conflict" if self.conflicting else "departed")
                     return
-                case Count() | Persist():
+                case Count() | Persist() | AskIssuer():
                     pass
                 case _Answer(reply, answer):
                     if self._observer is not None and answer is not None:

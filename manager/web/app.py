@@ -12,6 +12,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 
 from gossip.key_messages import Verb
 from manager import views
+from manager.documents import MAX_NODES_MAX, DocumentError
 from manager.doors import is_near, may_change
 from manager.store import StoreError
 from manager.version import installed_version
@@ -24,7 +25,6 @@ from manager.web.stats import Series, merged, series_in
 log = logging.getLogger(__name__)
 
 BODY_BYTES_MAX = 64 * 1024
-MAX_NODES_MAX = 1_000_000
 STATS_SECONDS_MAX = 2.0
 """Other managers that have not answered by then are counted as not answering."""
 _STATIC = Path(__file__).parent / "static"
@@ -177,7 +177,8 @@ async def limits(request: web.Request) -> web.Response:
 
 @routes.get("/api/v1/subscription")
 async def subscription(request: web.Request) -> web.Response:
-    return web.json_response(views.subscription_view(request.app[_OPERATIONS].core))
+    operations = request.app[_OPERATIONS]
+    return web.json_response(views.subscription_view(operations.core, operations.now()))
 
 
 @routes.patch("/api/v1/subscription")
@@ -188,8 +189,42 @@ async def set_subscription(request: web.Request) -> web.Response:
     max_nodes = body.get("max_nodes")
     if not isinstance(max_nodes, int) or isinstance(max_nodes, bool) or not 0 <= max_nodes <= MAX_NODES_MAX:
         return problem(400, f"max_nodes must be a whole number from 0 to {MAX_NODES_MAX}")
-    await operations.set_max_nodes(max_nodes)
-    return web.json_response(views.subscription_view(operations.core))
+    try:
+        await operations.set_max_nodes(max_nodes)
+    except DocumentError as error:
+        return problem(409, str(error))
+    return web.json_response(views.subscription_view(operations.core, operations.now()))
+
+
+@routes.put("/api/v1/subscription/document")
+async def install_subscription(request: web.Request) -> web.Response:
+    """`{"document": TEXT}`: a signed subscription, in force at once, on every manager."""
+    operations = request.app[_OPERATIONS]
+    text = (await _json(request, {"document"})).get("document")
+    if not isinstance(text, str):
+        return problem(400, "document must be the text of a signed subscription")
+    try:
+        await operations.install(text, f"installed by {request.remote}")
+    except DocumentError as error:
+        return problem(409, str(error))
+    return web.json_response(views.subscription_view(operations.core, operations.now()))
+
+
+@routes.get("/api/v1/subscription/history")
+async def subscription_history(request: web.Request) -> web.Response:
+    return web.json_response(views.subscription_history_view(request.app[_OPERATIONS].core))
+
+
+@routes.post("/api/v1/subscription/check")
+async def check_subscription(request: web.Request) -> web.Response:
+    """The issuer's URL is asked at once; what it answers is in force when it has come."""
+    operations = request.app[_OPERATIONS]
+    await _json(request, set())
+    try:
+        operations.ask_issuer()
+    except DocumentError as error:
+        return problem(409, str(error))
+    return web.json_response({"status": "asked"}, status=202)
 
 
 @routes.post("/api/v1/leave")

@@ -32,13 +32,19 @@ class Operations(Protocol):
         """One more of `counts`."""
 
     async def set_max_nodes(self, max_nodes: int) -> None:
-        """The operator sets the cap; returns when that is kept."""
+        """The operator sets the cap; returns when that is kept. Raises `DocumentError`."""
 
     async def snapshot(self) -> bytes | None:
         """This manager's state as a file; None where it keeps none. Raises `StoreError`."""
 
     async def change_keys(self, verb: Verb, key: str, without: Iterable[str]) -> KeysDone:
         """The operator changes or lists the keys of the group. Raises `gossip.keys.KeysRefused`."""
+
+    async def install(self, text: str, source: str) -> None:
+        """The operator installs a signed subscription; returns when that is kept. Raises `DocumentError`."""
+
+    def ask_issuer(self) -> None:
+        """The operator wants the issuer's URL to be asked; raises `DocumentError` where there is none."""
 
     def leave(self, *, for_good: bool) -> None:
         """The operator ends this manager; the answer is sent first."""

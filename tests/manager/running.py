@@ -13,9 +13,10 @@ from gossip.kinship import LEDGER_PROTOCOL, TAG_GROUP, TAG_SPEAKS
 from gossip.messages import OUR_VERSIONS, Address, Alive, Dead, Message
 from gossip.wire import Keyring, encode_tags
 from manager.core import TAG_HTTP_PORT, TAG_NODE_PORT, Manager
+from manager.effects import ManagerEffect, ToNode
 from manager.identity import Identity
 from manager.terms import ManagerConfig
-from node.protocol import Hello, NodeMessage
+from node.protocol import Hello, Limits, LimitsPush, NodeMessage, Welcome
 
 IDENTITY = Identity("blue", "")
 WALL = 1_800_000_000.0
@@ -53,14 +54,24 @@ class Running:
         """For good or not, each time it was told to leave."""
         self.kept: bytes | None = None
         """What a snapshot of it is."""
+        self.limits_of: dict[int, Limits] = {}
+        """What each node was told last."""
         self._http = http
         self._now = 0.0
         self._tick()
 
     def _tick(self) -> None:
-        for effect in self.core.tick(self._now):
-            if isinstance(effect, Resolve):
-                self.core.resolved(effect.peer, [], self._now)
+        self._perform(self.core.tick(self._now))
+
+    def _perform(self, effects: list[ManagerEffect]) -> None:
+        for effect in effects:
+            match effect:
+                case Resolve(peer):
+                    self._perform(self.core.resolved(peer, [], self._now))
+                case ToNode(conn, Welcome(limits=limits) | LimitsPush(limits=limits)):
+                    self.limits_of[conn] = limits
+                case _:
+                    pass
 
     @property
     def http(self) -> ClientSession:
@@ -74,7 +85,13 @@ class Running:
         self.counts[where, reason] += 1
 
     async def set_max_nodes(self, max_nodes: int) -> None:
-        self.core.set_max_nodes(max_nodes, self._now)
+        self._perform(self.core.set_max_nodes(max_nodes, self._now))
+
+    async def install(self, text: str, source: str) -> None:
+        self._perform(self.core.install(text, source, self._now))
+
+    def ask_issuer(self) -> None:
+        self._perform(self.core.ask_issuer(self._now))
 
     async def change_keys(self, verb: Verb, key: str, without: Iterable[str]) -> KeysDone:
         [done] = [
@@ -120,7 +137,7 @@ class Running:
         return IDENTITY.id_of(key)
 
     def says(self, number: int, message: NodeMessage) -> None:
-        self.core.node_message(number, message, f"10.1.0.{number}", self._now)
+        self._perform(self.core.node_message(number, message, f"10.1.0.{number}", self._now))
 
     def hang_up(self, number: int) -> None:
         self.core.node_closed(number, None, self._now)

@@ -302,11 +302,14 @@ async def test_an_unknown_node_is_exit_3(kcm: Kcm) -> None:
 
 
 async def test_a_change_that_is_refused_is_exit_1_with_the_managers_reason(
-    kcm: Kcm, running: Running
+    kcm: Kcm, running: Running, tmp_path: Path
 ) -> None:
-    code, out, error = await kcm("subscription", "set", "--max-nodes", "999999999")
+    (tmp_path / "LICENSE").write_text("none of ours")
+    code, out, error = await kcm("subscription", "install", str(tmp_path / "LICENSE"))
     assert (code, out) == (1, "")
-    assert error == "kcm: max_nodes must be a whole number from 0 to 1000000\n"
+    assert error == (
+        "kcm: this manager trusts no issuer: set subscription.issuers to the issuer's public key\n"
+    )
 
 
 def test_nobody_there_is_exit_5_and_says_what_to_do(capsys: pytest.CaptureFixture[str]) -> None:

@@ -83,7 +83,7 @@ def test_without_a_subscription_nothing_is_capped() -> None:
     running = Running()
     running.wait(10.0)
     running.node(1)
-    assert views.subscription_view(running.core) == {
+    assert views.subscription_view(running.core, running.now()) == {
         "max_nodes": None,
         "used": 1,
         "free": None,
@@ -92,6 +92,11 @@ def test_without_a_subscription_nothing_is_capped() -> None:
         "source": "none",
         "serial": 0,
         "policy": "available",
+        "overage": "none",
+        "expires": None,
+        "stage": "none",
+        "why": "no signed document",
+        "next": [],
     }
 
 
@@ -100,11 +105,11 @@ def test_the_subscription_says_where_the_cap_comes_from_and_what_is_left() -> No
     running.wait(10.0)
     for number in (1, 2, 3):
         running.node(number)
-    shown = views.subscription_view(running.core)
+    shown = views.subscription_view(running.core, running.now())
     assert (shown["max_nodes"], shown["used"], shown["free"], shown["refused"]) == (2, 2, 0, 1)
     assert (shown["source"], shown["serial"]) == ("yaml", 0)
     running.core.set_max_nodes(5, running.now())
-    shown = views.subscription_view(running.core)
+    shown = views.subscription_view(running.core, running.now())
     assert (shown["max_nodes"], shown["free"], shown["source"], shown["serial"]) == (5, 3, "set", 1)
 
 
@@ -115,7 +120,7 @@ def test_a_cap_below_what_runs_leaves_nothing_free_rather_than_less() -> None:
     running.node(2)
     running.core.set_max_nodes(0, running.now())
     running.wait(1.0)
-    shown = views.subscription_view(running.core)
+    shown = views.subscription_view(running.core, running.now())
     assert (shown["free"], shown["over_limit"]) == (0, 2)
 
 
@@ -169,7 +174,7 @@ def test_every_view_is_json_whatever_a_node_calls_itself() -> None:
     running.wait(10.0)
     running.node(1, name="<b>\x1b[31m\u2028")
     core = running.core
-    shown = [views.nodes_view(core), views.members_view(core), views.subscription_view(core)]
+    shown = [views.nodes_view(core), views.members_view(core), views.subscription_view(core, running.now())]
     shown += [views.cluster_limits_view(core), views.info_view(core, "1", 1.0)]
     for view in shown:
         assert json.loads(json.dumps(view, allow_nan=False)) == view

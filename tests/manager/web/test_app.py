@@ -71,7 +71,8 @@ async def problem(answer: ClientResponse, status: int) -> str:
         ("nodes", {"nodes"}),
         (
             "subscription",
-            {"max_nodes", "used", "free", "over_limit", "refused", "source", "serial", "policy"},
+            {"max_nodes", "used", "free", "over_limit", "refused", "source", "serial", "policy"}
+            | {"overage", "expires", "stage", "why", "next"},
         ),
         ("limits", {"limits", "share", "nodes", "algorithm", "serial"}),
         ("stats", {"managers", "window", "step", "nodes"}),
