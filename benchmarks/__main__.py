@@ -7,16 +7,18 @@ import os
 import signal
 import sys
 
-from benchmarks import formation, idle, machine, news
+from benchmarks import formation, gossip, idle, machine, news
 from benchmarks.figures import Table
 from benchmarks.processes import BenchmarkError
 from node.loop import run
 
 FIGURES = {"formation": formation.measure, "news": news.measure, "idle": idle.measure}
+ASKED_FOR = "gossip"
+"""Takes hours, and so only when named."""
 RESULTS = machine.ROOT / "benchmarks" / "RESULTS.md"
 
 
-async def measure(names: list[str], rounds: int) -> list[Table]:
+async def measure(names: list[str], options: argparse.Namespace) -> list[Table]:
     """The tables of the figures `names`, one after the other; SIGTERM ends it as Ctrl-C does."""
     task = asyncio.current_task()
     assert task is not None
@@ -24,7 +26,10 @@ async def measure(names: list[str], rounds: int) -> list[Table]:
     tables: list[Table] = []
     for name in names:
         print(f"measuring {name} …", file=sys.stderr, flush=True)
-        tables += await FIGURES[name](rounds)
+        if name == ASKED_FOR:
+            tables += await gossip.measure(options)
+        else:
+            tables += await FIGURES[name](options.rounds)
     return tables
 
 
@@ -32,17 +37,20 @@ def main(arguments: list[str] | None = None) -> int:
     """Exit code 0 with figures, 1 where something could not be measured, 130 when interrupted."""
     given = sys.argv[1:] if arguments is None else arguments
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("names", nargs="*", metavar="FIGURE", help=f"of {', '.join(FIGURES)} (default: all)")
+    parser.add_argument(
+        "names", nargs="*", metavar="FIGURE", help=f"of {', '.join(FIGURES)} (default: these), {ASKED_FOR}"
+    )
     parser.add_argument("--rounds", type=int, default=5, help="how often each is taken (default 5)")
     parser.add_argument("--write", action="store_true", help="also write them to benchmarks/RESULTS.md")
+    gossip.add_options(parser)
     options = parser.parse_args(given)
-    if unknown := sorted(set(options.names) - FIGURES.keys()):
-        parser.error(f"no figure is called {unknown[0]!r}; there are {', '.join(FIGURES)}")
+    if unknown := sorted(set(options.names) - {*FIGURES, ASKED_FOR}):
+        parser.error(f"no figure is called {unknown[0]!r}; there are {', '.join(FIGURES)}, {ASKED_FOR}")
     if options.rounds < 1:
         parser.error("--rounds must be 1 at least")
     load = os.getloadavg()[0]
     try:
-        tables = run(measure(options.names or [*FIGURES], options.rounds))
+        tables = run(measure(options.names or [*FIGURES], options))
     except (BenchmarkError, TimeoutError) as error:
         print(f"cannot measure: {error or 'took too long'}", file=sys.stderr)
         return 1

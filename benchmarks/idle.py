@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from benchmarks.figures import Table
+from benchmarks.groups import cpu_seconds, mebibytes
 from benchmarks.managers import Managers
 from benchmarks.processes import BenchmarkError, start
 from benchmarks.serf import Agents, installed
@@ -94,15 +95,15 @@ async def _inside(system: str) -> Idle:
                 api.close()
         await asyncio.sleep(SETTLE_SECONDS)
         pids = [process.pid for process in group.processes]
-        cpu, sent = -sum(map(_cpu_seconds, pids)), _sent()
+        cpu, sent = -sum(map(cpu_seconds, pids)), _sent()
         await asyncio.sleep(SECONDS)
-        cpu += sum(map(_cpu_seconds, pids))
+        cpu += sum(map(cpu_seconds, pids))
         packets, sent_bytes = (now - was for now, was in zip(_sent(), sent, strict=True))
         each = SIZE * SECONDS
         return Idle(
             cpu=100 * cpu / each,
-            rss=sum(_mebibytes(pid, "Rss") for pid in pids) / SIZE,
-            pss=sum(_mebibytes(pid, "Pss") for pid in pids) / SIZE,
+            rss=sum(mebibytes(pid, "Rss") for pid in pids) / SIZE,
+            pss=sum(mebibytes(pid, "Pss") for pid in pids) / SIZE,
             packets=packets / each,
             bytes=sent_bytes / each,
         )
@@ -113,18 +114,6 @@ async def _inside(system: str) -> Idle:
 def _loopback_up() -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         fcntl.ioctl(sock, _SIOCSIFFLAGS, struct.pack("16sH14x", b"lo", _IFF_UP_RUNNING))
-
-
-def _cpu_seconds(pid: int) -> float:
-    """Of all threads, in nanoseconds' grain: a tick of 10 ms is much for an idle process."""
-    spent = (task.joinpath("schedstat").read_text() for task in Path(f"/proc/{pid}/task").iterdir())
-    return sum(int(text.split()[0]) for text in spent) / 1e9
-
-
-def _mebibytes(pid: int, what: str) -> float:
-    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
-    [line] = [line for line in lines if line.startswith(f"{what}:")]
-    return int(line.split()[1]) / 1024
 
 
 def _sent() -> list[int]:

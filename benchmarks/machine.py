@@ -15,13 +15,17 @@ ROOT = Path(__file__).resolve().parent.parent
 def description(command: str, load_before: float) -> list[str]:
     """Lines for the head of the results."""
     load = f"{load_before:.2f} before, {os.getloadavg()[0]:.2f} after, our own included"
-    ours = _said("git", "-C", str(ROOT), "describe", "--always", "--dirty", "--exclude=*") or "unknown"
     system = f"kernel {platform.release()}, Python {platform.python_version()}"
     return [
         f"- machine: {os.cpu_count()} cores ({_processor()}), {system}; load {load}",
-        f"- ours: {ours}; serf: {_serf()}",
+        f"- ours: {commit()}; serf: {_serf()}",
         f"- command: `{command}`, {time.strftime('%Y-%m-%d', time.gmtime())}",
     ]
+
+
+def commit() -> str:
+    """Of this checkout, with `-dirty` where it was changed since."""
+    return _said("git", "-C", str(ROOT), "describe", "--always", "--dirty", "--exclude=*") or "unknown"
 
 
 def _processor() -> str:

@@ -12,6 +12,7 @@ import signal
 import socket
 import time
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 READY_SECONDS_MAX = 60.0
@@ -43,6 +44,8 @@ class Process:
     ready: float = 0.0
     """When the line that was waited for arrived; 0 before."""
     said: deque[str] = field(default_factory=lambda: deque(maxlen=20))
+    hears: Callable[[str], None] = lambda line: None
+    """Called with each line as it comes."""
     _reader: asyncio.Task[None] | None = None
 
     @property
@@ -64,15 +67,20 @@ class Process:
         async for raw in self.child.stdout:
             text = raw.decode(errors="replace").rstrip()
             self.said.append(text)
+            self.hears(text)
             if line is not None and line in text:
                 return
         if line is not None:
             raise BenchmarkError(f"{self.name} ended: " + " | ".join(self.said))
 
+    def send(self, number: signal.Signals) -> None:
+        """Signal it, unless it has ended."""
+        with contextlib.suppress(ProcessLookupError):
+            self.child.send_signal(number)
+
     async def kill(self) -> None:
         """End it at once, with whatever it would still have liked to say."""
-        with contextlib.suppress(ProcessLookupError):
-            self.child.send_signal(signal.SIGKILL)
+        self.send(signal.SIGKILL)
         await self.child.wait()
         if self._reader is not None:
             await self._reader

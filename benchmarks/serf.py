@@ -30,7 +30,12 @@ class Rpc:
 
     @classmethod
     async def open(cls, host: str) -> Self:
-        rpc = cls(*await asyncio.open_connection(host, RPC_PORT))
+        return await cls.over(*await asyncio.open_connection(host, RPC_PORT))
+
+    @classmethod
+    async def over(cls, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> Self:
+        """Greet the agent at the other end."""
+        rpc = cls(reader, writer)
         await rpc.call("handshake", {"Version": _RPC_VERSION})
         return rpc
 
