@@ -52,5 +52,5 @@ $(DEV):
 	@exec .ci/venv dev $(KEY)
 
 clean:
-	rm -rf .venv .demo .nightly .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .bench .demo .nightly .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
