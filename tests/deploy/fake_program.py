@@ -59,10 +59,10 @@ class Api(BaseHTTPRequestHandler):
 
 if __name__ == "__main__":
     config = yaml.safe_load(Path(sys.argv[2]).read_text())
-    (FOLDER / "pid").write_text(str(os.getpid()))
     told = os.environ.get("FAKE", "")
     if told == f"{FOLDER.name} fails":
         sys.exit("no such thing")
+    (FOLDER / "pid").write_text(str(os.getpid()))
     if told == f"{FOLDER.name} lingers":
         subprocess.Popen(["sleep", "600"])
     print(f"▶ {FOLDER.name} listens", flush=True)
