@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from gossip.config import LAN, GossipConfig
 from gossip.messages import State
 from manager.terms import ManagerConfig
-from simulations.checkers import oversold
+from simulations.checkers import misplaced, oversold
 from simulations.cluster import DEFAULT, Cluster
 from simulations.processes import SimManager, SimNode
 from simulations.report import Report, Row, Sample
@@ -91,6 +91,14 @@ class Story:
         """Let time pass until nothing is amiss; gives the seconds that took."""
         return self.cluster.settle(within, what)
 
+    def split(self, left: list[SimManager], right: list[SimManager]) -> None:
+        """Part the managers, each side with half of the nodes."""
+        nodes = [node.host for node in self.cluster.nodes]
+        half = len(nodes) // 2
+        sides = [m.host for m in left] + nodes[:half], [m.host for m in right] + nodes[half:]
+        self.network.partition(*sides)
+        self.say("split", f"{len(left)} managers | {len(right)} managers")
+
     def set_cap(self, manager: SimManager, cap: int) -> None:
         """An operator tells `manager`."""
         self.disturb()
@@ -134,6 +142,11 @@ class Story:
         }
         self.expect(len(marked) <= 1, "the managers do not mark the same nodes as surplus")
         for line in oversold(self.managers):
+            self.expect(False, line)
+
+    def all_in_place(self) -> None:
+        """Every node that runs is active, or refused as the cap says, and no other is shown as if it ran."""
+        for line in misplaced(self.managers, self.cluster.nodes):
             self.expect(False, line)
 
     def given_up(self) -> list[str]:

@@ -6,7 +6,6 @@ runs on and is marked by all alike.
 
 from dataclasses import replace
 
-from simulations.checkers import misplaced
 from simulations.cluster import DEFAULT
 from simulations.report import Report, Size
 from simulations.story import Story
@@ -21,11 +20,7 @@ def run(managers: int, nodes: int, seed: int, minutes: float) -> Report:
         story.seat(nodes)
         ids = story.ids()
         left, right = story.sides(managers // 2 + 1)
-        half = nodes // 2
-        inside = [node.host for node in story.cluster.nodes[:half]]
-        outside = [node.host for node in story.cluster.nodes[half:]]
-        story.network.partition([m.host for m in left] + inside, [m.host for m in right] + outside)
-        story.say("split", f"{len(left)} managers | {len(right)} managers")
+        story.split(left, right)
         story.world.run_for(minutes * 20)
         low, high = max(1, nodes // 3), nodes * 2
         story.set_cap(left[0], low)
@@ -43,6 +38,5 @@ def run(managers: int, nodes: int, seed: int, minutes: float) -> Report:
         story.expect(story.ids() == ids, "a node has another id than before")
         story.expect(all(node.joined for node in story.cluster.nodes), "a node that ran was sent away")
         story.surplus_is_one()
-        for line in misplaced(story.managers, story.cluster.nodes):
-            story.expect(False, line)
+        story.all_in_place()
     return story.report

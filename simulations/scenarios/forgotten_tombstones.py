@@ -7,7 +7,6 @@ side nodes end for good, and are forgotten, while the other side still has them.
 from dataclasses import replace
 
 from gossip.config import LAN
-from simulations.checkers import misplaced
 from simulations.cluster import DEFAULT
 from simulations.report import Report, Size
 from simulations.story import Story
@@ -23,11 +22,7 @@ def run(managers: int, nodes: int, seed: int, minutes: float) -> Report:
     with story.told():
         story.seat(nodes)
         left, right = story.sides(managers // 2 + 1)
-        half = nodes // 2
-        inside = [node.host for node in story.cluster.nodes[:half]]
-        outside = [node.host for node in story.cluster.nodes[half:]]
-        story.network.partition([m.host for m in left] + inside, [m.host for m in right] + outside)
-        story.say("split", f"{len(left)} managers | {len(right)} managers")
+        story.split(left, right)
         story.world.run_for(minutes * 30)
         ended = story.cluster.nodes[::2]
         for node in ended:
@@ -46,6 +41,5 @@ def run(managers: int, nodes: int, seed: int, minutes: float) -> Report:
         for manager in story.managers:
             back = [view.id for view in manager.core.registry.views() if view.id in gone and view.running]
             story.expect(not back, f"{manager.name} shows {len(back)} nodes that ended")
-        for line in misplaced(story.managers, story.cluster.nodes):
-            story.expect(False, line)
+        story.all_in_place()
     return story.report

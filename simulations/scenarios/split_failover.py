@@ -7,7 +7,6 @@ when the split is over.
 
 from dataclasses import replace
 
-from simulations.checkers import misplaced
 from simulations.cluster import DEFAULT
 from simulations.report import Report, Size
 from simulations.story import Story
@@ -42,6 +41,5 @@ def run(managers: int, nodes: int, seed: int, minutes: float) -> Report:
         story.say("healed", f"all agree after {took:.1f} s")
         story.see("afterwards")
         story.expect(story.ids() == ids, "a node has another id than before")
-        for line in misplaced(story.managers, story.cluster.nodes):
-            story.expect(False, line)
+        story.all_in_place()
     return story.report
