@@ -291,12 +291,8 @@ class Manager:
             level = Level.INFO if stands.stage in (Stage.NONE, Stage.VALID) else Level.WARNING
             self._outbox.log(level, f"subscription: {stands.stage.value}: {stands.why}")
             self._stage = stands.stage
-        names = sorted([self.name, *(member.name for member in self.group.kin())])
-        if (
-            not self.fresh
-            and not self.going
-            and self.subscription.asks_at(names.index(self.name), wall) <= wall
-        ):
+        before_us = sum(member.name < self.name for member in self.group.kin())
+        if not self.fresh and not self.going and self.subscription.asks_at(before_us, wall) <= wall:
             self._ask_issuer(now)
 
     def _ask_issuer(self, now: float) -> None:

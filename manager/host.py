@@ -102,6 +102,7 @@ class ManagerHost:
         self._exit_code = 0
         self._keys_done: asyncio.Future[KeysDone] | None = None
         self._saving: asyncio.Task[None] | None = None
+        self._asking: asyncio.Task[None] | None = None
         self._said: dict[tuple[str, str], float] = {}
         self._clock_offset = time.time() - self._loop.time()
         self._layers = layers
@@ -141,8 +142,12 @@ class ManagerHost:
 
     async def set_max_nodes(self, max_nodes: int) -> None:
         """Returns when it is kept."""
+        await self._keep(self.core.set_max_nodes(max_nodes, self.now()))
+
+    async def _keep(self, effects: list[ManagerEffect]) -> None:
+        """Carry out `effects`; returns when all before them, and they, are kept and told."""
         kept = self._loop.create_future()
-        self._perform(self.core.set_max_nodes(max_nodes, self.now()), _Answer(kept, None))
+        self._perform(effects, _Answer(kept, None))
         await kept
 
     async def snapshot(self) -> bytes | None:
@@ -250,9 +255,7 @@ class ManagerHost:
 
     async def install(self, text: str, source: str) -> None:
         """Put a signed subscription into force; returns when it is kept. Raises `DocumentError`."""
-        kept = self._loop.create_future()
-        self._perform(self.core.install(text, source, self.now()), _Answer(kept, None))
-        await kept
+        await self._keep(self.core.install(text, source, self.now()))
 
     def ask_issuer(self) -> None:
         """Ask the issuer's URL at once; raises `DocumentError` where none is set."""
@@ -343,7 +346,7 @@ class ManagerHost:
                 case Count(where, reason):
                     self.count(where, reason)
                 case AskIssuer(url):
-                    self._loop.create_task(self._ask_issuer(url))
+                    self._asking = self._loop.create_task(self._ask_issuer(url))
                 case Departed():
                     self._ended.set()
                 case Stop(exit_code, text):
