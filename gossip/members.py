@@ -20,6 +20,8 @@ class Member:
     state: State
     changed: float
     suspicion: Suspicion | None = None
+    round_trip: float | None = None
+    """Of our last ping that it answered itself, in seconds."""
 
     @property
     def present(self) -> bool:

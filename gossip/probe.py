@@ -34,6 +34,7 @@ class _Probe:
 
     number: int
     target: NodeName
+    started: float
     ends: float
     asks_others_at: float
     nacks_due: int = 0
@@ -126,7 +127,7 @@ class Prober:
     def _start(self, target: Member, now: float) -> Send:
         number = self.next_number()
         ends = now + self.awareness.stretch(self._config.probe_interval)
-        self._probe = _Probe(number, target.name, ends, now + self._config.probe_timeout)
+        self._probe = _Probe(number, target.name, now, ends, now + self._config.probe_timeout)
         ping = Ping(number, target.name, self._me.address, self._me.name)
         if target.state is State.SUSPECT:
             # Lifeguard's buddy system: the suspect learns at once that it has to refute.
@@ -169,6 +170,10 @@ class Prober:
     def ack(self, number: int, now: float) -> list[Output]:
         """An answer by any way; passed on where we pinged for somebody else."""
         if self._probe is not None and self._probe.number == number:
+            target = self._members.get(self._probe.target)
+            if target is not None and now < self._probe.asks_others_at < inf:
+                # Later it may have come by way of others.
+                target.round_trip = now - self._probe.started
             self._probe = None
             self.awareness.add(-1)
         relay = self._relays.pop(number, None)

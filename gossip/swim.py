@@ -437,7 +437,7 @@ class Swim:
         if member is None or member.state is not State.DEAD:
             return []
         self.members.change(member, State.LEFT, now)
-        return [MemberChanged(name, State.DEAD, State.LEFT, "declared gone by an operator")]
+        return [MemberChanged(name, State.DEAD, State.LEFT, "declared gone, by itself or by an operator")]
 
     def _refute_if_current(self, incarnation: Incarnation, now: float, *, first_hand: bool) -> list[Output]:
         if self.leaving or incarnation < self._me.incarnation:

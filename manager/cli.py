@@ -187,6 +187,9 @@ def _nodes(options: argparse.Namespace) -> str:
 
 
 def _by_name(nodes: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    for node in nodes:
+        if node["over_limit"]:
+            node["seat"] = "over limit"
     return sorted(nodes, key=lambda node: (node["name"], node["id"]))
 
 

@@ -31,6 +31,8 @@ from gossip.ledger import VALUE_BYTES_MAX, Page
 from gossip.messages import Address, Message, State, StreamMessage
 from manager.documents import DocumentError
 from manager.effects import AskIssuer, Level, ManagerEffect, Persist, Stop
+from manager.events import EventLog
+from manager.history import History
 from manager.keeper import Keeper
 from manager.outbox import Outbox
 from manager.page import NodePage
@@ -66,6 +68,8 @@ class Manager:
         self.name = group.name
         self.registry = Registry(group.ledger, config.grace, config.rejoin_window, group.wall(now) - now)
         self.config = config
+        self.events = EventLog(group.name, group.wall(now))
+        self.history = History(config.stats_window, config.stats_step)
         self._started = now
         self._outbox = Outbox()
         self._terms = Terms(group.ledger, group.group_name, config)
@@ -89,6 +93,8 @@ class Manager:
         for owner, page in saved.pages.items():
             if owner != self.name:
                 self.registry.page_changed(owner, (*page.values, *_keys(ledger.former.get(owner))), now)
+        # They are as they were, and no events.
+        self.registry.take_changes()
         if self.group.before is not None:
             self._page.adopt(self.group.before, now)
         self.stats.recall(saved.steps, self.group.wall(now))
@@ -154,6 +160,9 @@ class Manager:
         setting = self.settings.set(SUBSCRIPTION, max_nodes)
         text = f"subscription: max_nodes is {max_nodes} from now on (serial {setting.serial})"
         self._outbox.log(Level.INFO, text)
+        self._note("subscription", SUBSCRIPTION, "", f"max_nodes {max_nodes}", "set by an operator", now)
+        # So that who asks next is told of seats as they are under this cap.
+        self._mark_surplus(now)
         return self._turn(now)
 
     def change_keys(self, verb: Verb, key: str, without: Iterable[str], now: float) -> list[ManagerEffect]:
@@ -195,6 +204,7 @@ class Manager:
             self.group.ledger.put(GONE, b"", ends_something=True)
         farewell = "leaving the group for good" if for_good else "leaving the group"
         self._outbox.log(Level.INFO, f"{farewell}, {len(self._sessions)} nodes move")
+        self._note("manager", self.name, "", "leaving", farewell, now)
         self._sessions.send_away(now)
         self._going_ends = now + _GOING_SECONDS_MAX
         return self.tick(now)
@@ -266,6 +276,9 @@ class Manager:
                 # We were away ourselves: what the nodes sent meanwhile waits in our sockets.
                 self._page.excuse(late)
                 self._sessions.excuse(late)
+                why = f"it was held up for {late:.1f} s: paused, or its host is overloaded"
+                self._outbox.log(Level.WARNING, f"manager {self.name} is late: {why}")
+                self._note("manager", self.name, "", "late", why, now)
             self._sweep_at = now + _SWEEP_EVERY
             self._sweep(now)
         nobody_left = self.going and not len(self._sessions) and self._going_ends < inf
@@ -278,10 +291,14 @@ class Manager:
         for id_ in self._page.sweep(now):
             self._sessions.is_down(id_, now)
         self._sessions.sweep(now)
+        self._mark_surplus(now)
+        self._look_at_subscription(now)
+        self.history.sample(self.group.wall(now), self.registry, self.cap)
+
+    def _mark_surplus(self, now: float) -> None:
         for id_ in self._page.mark_surplus(self.cap, now):
             if (record := self._page.record(id_)) is not None:
                 self._sessions.send_limits(id_, record, now)
-        self._look_at_subscription(now)
 
     def _look_at_subscription(self, now: float) -> None:
         wall = self.group.wall(now)
@@ -290,7 +307,8 @@ class Manager:
         if stands.stage is not self._stage:
             level = Level.INFO if stands.stage in (Stage.NONE, Stage.VALID) else Level.WARNING
             self._outbox.log(level, f"subscription: {stands.stage.value}: {stands.why}")
-            self._stage = stands.stage
+            before, self._stage = self._stage, stands.stage
+            self._note("subscription", SUBSCRIPTION, before.value, stands.stage.value, stands.why, now)
         before_us = sum(member.name < self.name for member in self.group.kin())
         if not self.fresh and not self.going and self.subscription.asks_at(before_us, wall) <= wall:
             self._ask_issuer(now)
@@ -303,8 +321,9 @@ class Manager:
         document = self.subscription.document
         assert document is not None
         cap = "any number of" if document.max_nodes is None else f"up to {document.max_nodes}"
-        text = f"subscription: serial {document.serial} {source} allows {cap} nodes"
-        self._outbox.log(Level.INFO, text)
+        text = f"serial {document.serial} {source} allows {cap} nodes"
+        self._outbox.log(Level.INFO, f"subscription: {text}")
+        self._note("subscription", SUBSCRIPTION, "", f"serial {document.serial}", text, now)
         self._look_at_subscription(now)
 
     def _turn(self, now: float) -> list[ManagerEffect]:
@@ -314,7 +333,12 @@ class Manager:
         self._sessions.admit_newcomers(now)
         self._sessions.check_limits(now)
         self._absorb(self.group.flush(now), now)
+        for before, after in self.registry.take_changes():
+            self.events.node_changed(before, after, self.group.wall(now))
         return [*self._kept(now), *self._outbox.take()]
+
+    def _note(self, kind: str, subject: str, before: str, state: str, why: str, now: float) -> None:
+        self.events.note(kind, subject, before, state, why, self.group.wall(now))
 
     def _kept(self, now: float, *, everything: bool = False) -> list[Persist]:
         changes = None if self._keeper is None else self._keeper.unsaved(now, everything=everything)
@@ -372,7 +396,10 @@ class Manager:
         level = Level.DEBUG if suspected else Level.INFO
         if change.after is State.DEAD:
             level = Level.WARNING
-        self._outbox.log(level, f"member {change.name} is {change.after.name.lower()}: {change.why}")
+        state = change.after.name.lower()
+        self._outbox.log(level, f"member {change.name} is {state}: {change.why}")
+        before = "" if change.before is None else change.before.name.lower()
+        self._note("member", change.name, before, state, change.why, now)
         self._see_members(now)
 
     def _page_changed(self, owner: str, keys: tuple[str, ...], now: float) -> None:
@@ -384,13 +411,17 @@ class Manager:
             order = self._page.outdated(id_, now)
             if order is not None:
                 self._sessions.newer_elsewhere(id_, order, now)
+        former = self.max_nodes
         changed, warnings = self.settings.page_changed(keys)
         for warning in warnings:
             self._outbox.log(Level.WARNING, warning)
         if self.subscription.page_changed(keys):
             self._subscription_changed(f"by manager {owner}", now)
-        if SUBSCRIPTION in changed and self.subscription.document is None:
-            self._outbox.log(Level.INFO, f"subscription: max_nodes is {self.max_nodes} by {owner}'s word")
+        elif SUBSCRIPTION in changed and self.subscription.document is None and former != self.max_nodes:
+            setting = self.settings.get(SUBSCRIPTION)
+            word = "" if setting is None else f"by {setting.writer}'s word"
+            self._outbox.log(Level.INFO, f"subscription: max_nodes is {self.max_nodes} {word}")
+            self._note("subscription", SUBSCRIPTION, "", f"max_nodes {self.max_nodes}", word, now)
         if GONE in keys:
             self._outbox.log(Level.INFO, f"manager {owner} leaves for good")
         self._see_members(now)

@@ -79,6 +79,7 @@ class Registry:
         self._ticked = -inf
         self.unreadable = 0
         """Records that could not be read since we started."""
+        self._changes: list[tuple[NodeView | None, NodeView | None]] = []
 
     # Reading
 
@@ -120,6 +121,11 @@ class Registry:
         candidates = [view for view in candidates if view.shown and (view.running or view.seat)]
         candidates.sort(key=lambda view: (view.record.stamp, view.id))
         return {view.id for view in candidates[cap:]}
+
+    def take_changes(self) -> list[tuple[NodeView | None, NodeView | None]]:
+        """Each node that changed since the last time, as it was and as it is: None where it is not shown."""
+        taken, self._changes = self._changes, []
+        return taken
 
     # What changes
 
@@ -252,6 +258,8 @@ class Registry:
 
     def _put(self, id_: str, view: NodeView | None) -> None:
         old = self._views.get(id_)
+        if old != view:
+            self._changes.append((_if_shown(old), _if_shown(view)))
         for counted, sign in ((old, -1), (view, 1)):
             if counted is not None and counted.shown:
                 self.used += sign * counted.seat
@@ -264,3 +272,7 @@ class Registry:
         self._views[id_] = view
         if not view.shown:
             self._claims[id_] = view
+
+
+def _if_shown(view: NodeView | None) -> NodeView | None:
+    return view if view is not None and view.shown else None

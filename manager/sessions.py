@@ -353,7 +353,9 @@ class Sessions:
     def _refuse_full(self, session: _Session, now: float) -> None:
         self._page.write(session.id, self._record(session, NodeState.REFUSED, 0, FULL, now), now)
         self._outbox.log(Level.WARNING, FULL)
-        self._outbox.log(Level.DEBUG, f"refused {session.id} ({session.peer}): all seats are taken")
+        name = session.hello.name if session.hello is not None else ""
+        text = f"refused {session.id} ({name or 'no name'}, {session.peer}): all seats are taken"
+        self._outbox.log(Level.INFO, text)
         self._refuse(session, "full", FULL)
 
     def _refuse_page_full(self, session: _Session) -> None:

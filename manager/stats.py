@@ -7,6 +7,7 @@ the window outlives the node: what it reported stays until the window has passed
 from collections import OrderedDict, deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from math import inf
 from typing import NamedTuple
 
 SERIES_MAX = 20_000
@@ -80,14 +81,35 @@ class StatsWindow:
                 for node, nonce, counters in steps[start]:
                     self.add(node, nonce, counters, start)
 
-    def view(self, at: float) -> dict[str, list[dict[str, object]]]:
-        """Per node its steps within the window, oldest first: `{"at", "nonce", "counters"}`."""
-        since = at - self.window
-        return {
-            node: [
-                {"at": step.at, "nonce": step.nonce, "counters": step.counters}
-                for step in series.steps
-                if step.at >= since
+    def view(
+        self,
+        at: float,
+        *,
+        since: float = 0.0,
+        until: float = inf,
+        step: float | None = None,
+        after: str = "",
+        count: int | None = None,
+        only: str | None = None,
+    ) -> dict[str, list[dict[str, object]]]:
+        """Per node its steps within the window, oldest first: `{"at", "nonce", "counters"}`.
+
+        Of those from `since` to `until`, in steps of `step`; of the first `count` nodes by id after `after`,
+        or of the node `only`.
+        """
+        since, wide = max(since, at - self.window), step or self.step
+        if only is None:
+            ids = sorted(id_ for id_ in self._series if id_ > after)[:count]
+        else:
+            ids = [only] if only in self._series else []
+        found: dict[str, list[dict[str, object]]] = {}
+        for id_ in ids:
+            last: dict[tuple[float, int], _Step] = {}
+            for one in self._series[id_].steps:
+                if since <= one.at <= until:
+                    last[one.at - one.at % wide, one.nonce] = one
+            found[id_] = [
+                {"at": start, "nonce": nonce, "counters": one.counters}
+                for (start, nonce), one in last.items()
             ]
-            for node, series in self._series.items()
-        }
+        return found

@@ -3,12 +3,14 @@
 Times are RFC 3339 in UTC, durations seconds.
 """
 
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
 from gossip.members import Member
 from gossip.messages import Address
 from manager.core import TAG_HTTP_PORT, TAG_NODE_PORT, Manager
+from manager.events import Event
 from manager.limits import shares
 from manager.records import NodeState, Setting
 from manager.registry import NodeView
@@ -51,9 +53,16 @@ def node_view(core: Manager, view: NodeView) -> dict[str, Any]:
     }
 
 
-def nodes_view(core: Manager) -> dict[str, Any]:
-    """All nodes that are shown, by id."""
-    return {"nodes": [node_view(core, view) for view in core.registry.views()]}
+def nodes_view(
+    core: Manager, *, after: str = "", count: int | None = None, state: str | None = None
+) -> dict[str, Any]:
+    """The first `count` nodes in `state` by id after `after`; where `next` is not null, more come."""
+    views = [v for v in core.registry.views() if v.id > after and state in (None, v.state.value)]
+    shown = views[:count]
+    return {
+        "nodes": [node_view(core, view) for view in shown],
+        "next": shown[-1].id if len(shown) < len(views) else None,
+    }
 
 
 def members_view(core: Manager) -> dict[str, Any]:
@@ -162,3 +171,44 @@ def _door(core: Manager, member: Member, tag: str) -> str | None:
 
 def _managers_known(core: Manager) -> int:
     return 1 + sum(core.group.is_kin(member) for member in core.group.swim.members.others())
+
+
+def event_view(event: Event) -> dict[str, Any]:
+    """One event."""
+    return {**asdict(event), "at": rfc3339(event.at)}
+
+
+def usage_view(core: Manager) -> dict[str, Any]:
+    """Seats and states over time, as this manager saw them: columns, the oldest first, times since 1970."""
+    samples = core.history.samples()
+    return {
+        "step": core.history.step,
+        "at": [round(sample.at, 3) for sample in samples],
+        "used": [sample.used for sample in samples],
+        "cap": [sample.cap for sample in samples],
+        "over_limit": [sample.over_limit for sample in samples],
+        "states": {
+            state: [sample.states.get(state, 0) for sample in samples]
+            for state in ("active", "unreachable", "down", "removed", "refused")
+        },
+    }
+
+
+def group_view(core: Manager) -> dict[str, Any]:
+    """The group as this one manager sees it."""
+    swim, ledger = core.group.swim, core.group.ledger
+    others = sorted(swim.members.others(), key=lambda member: member.name)
+    return {
+        "health": swim.prober.awareness.score,
+        "page": ledger.own.version,
+        "copies": {owner: page.version for owner, page in sorted(ledger.pages.items()) if owner != core.name},
+        "sees": {
+            member.name: {
+                "state": member.state.name.lower(),
+                "accusers": sorted(member.suspicion.accusers) if member.suspicion else [],
+                "round_trip": None if member.round_trip is None else round(member.round_trip, 6),
+                "kind": "manager" if core.group.is_kin(member) else "foreign",
+            }
+            for member in others
+        },
+    }

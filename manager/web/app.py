@@ -1,37 +1,28 @@
 """Page, JSON API and metrics as one aiohttp application. Handlers only translate."""
 
-import asyncio
-import json
 import logging
+from collections import deque
+from hashlib import blake2b
 from pathlib import Path
-from typing import Any
 
-import aiohttp
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
-from gossip.key_messages import Verb
 from manager import views
-from manager.documents import MAX_NODES_MAX, DocumentError
 from manager.doors import is_near, may_change
-from manager.store import StoreError
-from manager.version import installed_version
-from manager.web import keys
+from manager.web import cluster, discovery, keys, live, reads, writes
 from manager.web.metrics import exposition
 from manager.web.operations import Operations
 from manager.web.problems import Handler, of_http_error, problem
-from manager.web.stats import Series, merged, series_in
+from manager.web.shared import AUDIT, AUDIT_MAX, CHANGE, OPERATIONS, STARTED, STREAMS
 
 log = logging.getLogger(__name__)
 
 BODY_BYTES_MAX = 64 * 1024
-STATS_SECONDS_MAX = 2.0
-"""Other managers that have not answered by then are counted as not answering."""
 _STATIC = Path(__file__).parent / "static"
 _TYPES = {".html": "text/html", ".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
+_FILES = frozenset(path.name for path in _STATIC.iterdir() if path.suffix in _TYPES)
 _COUNTED = {400: "bad_request", 413: "too_large", 415: "not_json"}
-_OPERATIONS = web.AppKey("operations", Operations)
-_STARTED = web.AppKey("started", float)
 _HEADERS = {
     "Cache-Control": "no-store",
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
@@ -46,13 +37,29 @@ routes = web.RouteTableDef()
 
 def create_app(operations: Operations) -> web.Application:
     """The application for one manager; everything that it needs of the process comes by `operations`."""
-    app = web.Application(client_max_size=BODY_BYTES_MAX, middlewares=[_explain, _guard])
-    app[_OPERATIONS] = operations
-    app[_STARTED] = operations.now()
-    app.add_routes(routes)
+    app = web.Application(client_max_size=BODY_BYTES_MAX, middlewares=[_explain, _guard, _tag, _write_down])
+    app[OPERATIONS] = operations
+    app[STARTED] = operations.now()
+    app[AUDIT] = deque(maxlen=AUDIT_MAX)
+    app[STREAMS] = set()
+    app.add_routes(all_routes())
+    app.on_shutdown.append(live.end_streams)
     app.on_response_prepare.append(_add_headers)
     logging.getLogger("aiohttp.server").addFilter(_is_ours)
     return app
+
+
+def all_routes() -> list[web.AbstractRouteDef]:
+    """Everything that is answered."""
+    return [
+        *cluster.routes,
+        *live.routes,
+        *discovery.routes,
+        *keys.routes,
+        *reads.routes,
+        *writes.routes,
+        *routes,
+    ]
 
 
 def _is_ours(record: logging.LogRecord) -> bool:
@@ -76,14 +83,14 @@ async def _explain(request: web.Request, handler: Handler) -> web.StreamResponse
         log.exception("%s %s failed", request.method, request.path)
         answer = problem(500, "this manager failed to answer; its log says why")
     if answer.status in _COUNTED:
-        request.app[_OPERATIONS].count("http", _COUNTED[answer.status])
+        request.app[OPERATIONS].count("http", _COUNTED[answer.status])
     return answer
 
 
 @web.middleware
 async def _guard(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Near addresses only, and changes from this host only."""
-    operations, remote = request.app[_OPERATIONS], request.remote or ""
+    operations, remote = request.app[OPERATIONS], request.remote or ""
     if not is_near(remote):
         operations.count("http", "not_near")
         return problem(403, "without a token only loopback and private addresses are served")
@@ -95,6 +102,36 @@ async def _guard(request: web.Request, handler: Handler) -> web.StreamResponse:
     return await handler(request)
 
 
+@web.middleware
+async def _tag(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Mark what the API answers, and say 304 to whoever has it."""
+    answer = await handler(request)
+    if not (isinstance(answer, web.Response) and answer.status == 200 and request.method in ("GET", "HEAD")):
+        return answer
+    if request.path.startswith("/api/") and isinstance(answer.body, bytes):
+        mark = blake2b(answer.body, digest_size=12).hexdigest()
+        answer.etag = mark
+        given = request.if_none_match or ()
+        if any(tag.value in ("*", mark) for tag in given):
+            return web.Response(status=304, headers={"ETag": f'"{mark}"'})
+    return answer
+
+
+@web.middleware
+async def _write_down(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Remember every change that was carried out, and say it in the log."""
+    answer = await handler(request)
+    if CHANGE in request:
+        operations = request.app[OPERATIONS]
+        who, change = f"somebody on this host ({request.remote})", request[CHANGE]
+        at = views.rfc3339(operations.core.group.wall(operations.now()))
+        request.app[AUDIT].append(
+            {"at": at, "manager": operations.core.name, "who": who, "change": change, "status": answer.status}
+        )
+        log.info("audit: %s, by %s", change, who)
+    return answer
+
+
 # The page
 
 
@@ -103,9 +140,12 @@ async def page(request: web.Request) -> web.FileResponse:
     return _file("index.html")
 
 
-@routes.get("/static/{name:page\\.js|style\\.css|icon\\.svg}")
+@routes.get("/static/{name}")
 async def static(request: web.Request) -> web.FileResponse:
-    return _file(request.match_info["name"])
+    name = request.match_info["name"]
+    if name not in _FILES:
+        raise web.HTTPNotFound
+    return _file(name)
 
 
 def _file(name: str) -> web.FileResponse:
@@ -126,7 +166,7 @@ async def health(request: web.Request) -> web.Response:
 @routes.get("/ready")
 async def ready(request: web.Request) -> web.Response:
     """Nodes may be sent here."""
-    core = request.app[_OPERATIONS].core
+    core = request.app[OPERATIONS].core
     if core.going:
         return problem(503, "this manager is leaving the group")
     if core.fresh:
@@ -136,191 +176,6 @@ async def ready(request: web.Request) -> web.Response:
 
 @routes.get("/metrics")
 async def metrics(request: web.Request) -> web.Response:
-    operations = request.app[_OPERATIONS]
+    operations = request.app[OPERATIONS]
     body, content_type = exposition(operations.core, operations.counts)
     return web.Response(body=body, headers={"Content-Type": content_type})
-
-
-# The API
-
-
-@routes.get("/api/v1/info")
-async def info(request: web.Request) -> web.Response:
-    operations = request.app[_OPERATIONS]
-    up_for = operations.now() - request.app[_STARTED]
-    return web.json_response(views.info_view(operations.core, installed_version(), up_for))
-
-
-@routes.get("/api/v1/members")
-async def members(request: web.Request) -> web.Response:
-    return web.json_response(views.members_view(request.app[_OPERATIONS].core))
-
-
-@routes.get("/api/v1/nodes")
-async def nodes(request: web.Request) -> web.Response:
-    return web.json_response(views.nodes_view(request.app[_OPERATIONS].core))
-
-
-@routes.get("/api/v1/nodes/{id}")
-async def node(request: web.Request) -> web.Response:
-    core, id_ = request.app[_OPERATIONS].core, request.match_info["id"]
-    view = core.registry.view(id_)
-    if view is None or not view.shown:
-        return problem(404, f"no node has the id {id_[:100]!r}; GET /api/v1/nodes lists them")
-    return web.json_response(views.node_view(core, view))
-
-
-@routes.get("/api/v1/limits")
-async def limits(request: web.Request) -> web.Response:
-    return web.json_response(views.cluster_limits_view(request.app[_OPERATIONS].core))
-
-
-@routes.get("/api/v1/subscription")
-async def subscription(request: web.Request) -> web.Response:
-    operations = request.app[_OPERATIONS]
-    return web.json_response(views.subscription_view(operations.core, operations.now()))
-
-
-@routes.patch("/api/v1/subscription")
-async def set_subscription(request: web.Request) -> web.Response:
-    """`{"max_nodes": N}`: in force at once, on every manager."""
-    operations = request.app[_OPERATIONS]
-    body = await _json(request, {"max_nodes"})
-    max_nodes = body.get("max_nodes")
-    if not isinstance(max_nodes, int) or isinstance(max_nodes, bool) or not 0 <= max_nodes <= MAX_NODES_MAX:
-        return problem(400, f"max_nodes must be a whole number from 0 to {MAX_NODES_MAX}")
-    try:
-        await operations.set_max_nodes(max_nodes)
-    except DocumentError as error:
-        return problem(409, str(error))
-    return web.json_response(views.subscription_view(operations.core, operations.now()))
-
-
-@routes.put("/api/v1/subscription/document")
-async def install_subscription(request: web.Request) -> web.Response:
-    """`{"document": TEXT}`: a signed subscription, in force at once, on every manager."""
-    operations = request.app[_OPERATIONS]
-    text = (await _json(request, {"document"})).get("document")
-    if not isinstance(text, str):
-        return problem(400, "document must be the text of a signed subscription")
-    try:
-        await operations.install(text, f"installed by {request.remote}")
-    except DocumentError as error:
-        return problem(409, str(error))
-    return web.json_response(views.subscription_view(operations.core, operations.now()))
-
-
-@routes.get("/api/v1/subscription/history")
-async def subscription_history(request: web.Request) -> web.Response:
-    return web.json_response(views.subscription_history_view(request.app[_OPERATIONS].core))
-
-
-@routes.post("/api/v1/subscription/check")
-async def check_subscription(request: web.Request) -> web.Response:
-    """The issuer's URL is asked at once; what it answers is in force when it has come."""
-    operations = request.app[_OPERATIONS]
-    await _json(request, set())
-    try:
-        operations.ask_issuer()
-    except DocumentError as error:
-        return problem(409, str(error))
-    return web.json_response({"status": "asked"}, status=202)
-
-
-@routes.post("/api/v1/leave")
-async def leave(request: web.Request) -> web.Response:
-    """`{"for_good": true}`: nodes move, the manager leaves the group, and its process ends."""
-    operations = request.app[_OPERATIONS]
-    body = await _json(request, {"for_good"})
-    for_good = body.get("for_good", False)
-    if not isinstance(for_good, bool):
-        return problem(400, "for_good must be true or false")
-    if operations.core.going:
-        return problem(409, "this manager is already leaving the group")
-    operations.leave(for_good=for_good)
-    return web.json_response({"status": "leaving", "for_good": for_good}, status=202)
-
-
-@routes.get("/api/v1/keys")
-async def list_keys(request: web.Request) -> web.Response:
-    return await keys.listed(request.app[_OPERATIONS], request)
-
-
-@routes.post("/api/v1/keys")
-async def install_key(request: web.Request) -> web.Response:
-    return await keys.changed(request.app[_OPERATIONS], Verb.INSTALL, await _json(request, keys.FIELDS))
-
-
-@routes.put("/api/v1/keys")
-async def use_key(request: web.Request) -> web.Response:
-    return await keys.changed(request.app[_OPERATIONS], Verb.USE, await _json(request, keys.FIELDS))
-
-
-@routes.delete("/api/v1/keys")
-async def remove_key(request: web.Request) -> web.Response:
-    return await keys.changed(request.app[_OPERATIONS], Verb.REMOVE, await _json(request, keys.FIELDS))
-
-
-@routes.post("/api/v1/snapshot")
-async def snapshot(request: web.Request) -> web.Response:
-    """This manager's state as a file, which `kcm snapshot restore` takes."""
-    operations = request.app[_OPERATIONS]
-    await _json(request, set())
-    try:
-        content = await operations.snapshot()
-    except StoreError as error:
-        return problem(503, str(error))
-    if content is None:
-        return problem(409, "this manager keeps nothing on disk: start it with --state-dir")
-    return web.Response(body=content, content_type="application/octet-stream")
-
-
-@routes.get("/api/v1/stats")
-async def stats(request: web.Request) -> web.Response:
-    """What nodes reported, at any manager; `?local=1` asks only this one."""
-    operations = request.app[_OPERATIONS]
-    core = operations.core
-    own = core.stats.view(core.group.wall(operations.now()))
-    shape = {"window": core.stats.window, "step": core.stats.step}
-    if request.query.get("local") == "1":
-        return web.json_response({"managers": {"asked": 1, "answered": 1}, **shape, "nodes": own})
-    others = views.other_managers(core)
-    answers = await asyncio.gather(*(_ask(operations.http, url) for url in others.values()))
-    heard = [answer for answer in answers if answer is not None]
-    managers = {"asked": 1 + len(others), "answered": 1 + len(heard)}
-    return web.json_response({"managers": managers, **shape, "nodes": merged([own, *heard])})
-
-
-async def _ask(http: aiohttp.ClientSession, url: str) -> Series | None:
-    timeout = aiohttp.ClientTimeout(total=STATS_SECONDS_MAX)
-    try:
-        async with http.get(
-            f"{url}/api/v1/stats?local=1", timeout=timeout, raise_for_status=True, allow_redirects=False
-        ) as answer:
-            return series_in(await answer.json())
-    except (aiohttp.ClientError, TimeoutError, ValueError, RecursionError):
-        return None
-
-
-async def _json(request: web.Request, fields: set[str]) -> dict[str, Any]:
-    """The object in the body, with no other fields; raises the answer where there is none."""
-    if request.content_type != "application/json":
-        raise web.HTTPUnsupportedMediaType(text="send a JSON object with Content-Type: application/json")
-    try:
-        body = json.loads(await request.read(), object_pairs_hook=_once_each)
-    except (ValueError, RecursionError) as error:
-        raise web.HTTPBadRequest(text=f"the body is not JSON: {error}") from None
-    if not isinstance(body, dict):
-        raise web.HTTPBadRequest(text="the body must be a JSON object")
-    unknown = sorted(body.keys() - fields)
-    if unknown:
-        known = ", ".join(sorted(fields))
-        raise web.HTTPBadRequest(text=f"unknown field {unknown[0][:100]!r}; known: {known}")
-    return body
-
-
-def _once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    fields = dict(pairs)
-    if len(fields) < len(pairs):
-        raise ValueError("a field stands twice")
-    return fields

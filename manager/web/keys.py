@@ -7,31 +7,66 @@ from aiohttp import web
 from gossip.effects import KeysDone
 from gossip.key_messages import Verb
 from gossip.keys import KeysRefused
+from gossip.wire import fingerprint, read_key
 from manager.doors import may_change
 from manager.web.operations import Operations
 from manager.web.problems import problem
+from manager.web.query import json_object, known
+from manager.web.shared import CHANGE, OPERATIONS
 
-FIELDS = {"key", "without"}
+_FIELDS = {"key", "without"}
 _KEY_CHARS_MAX = 100
 _NAMES_MAX = 1000
 
+routes = web.RouteTableDef()
 
-async def listed(operations: Operations, request: web.Request) -> web.Response:
+
+@routes.get("/api/v1/keys")
+async def listed(request: web.Request) -> web.Response:
     """What each member has. Only for this host: it says by which keys people could be tempted."""
+    known(request)
+    operations = request.app[OPERATIONS]
     if (reason := may_change(request.remote or "", request.headers)) is not None:
         operations.count("http", "change_refused")
         return problem(403, reason)
     return await _done(operations, Verb.LIST, "", [])
 
 
-async def changed(operations: Operations, verb: Verb, body: dict[str, Any]) -> web.Response:
+@routes.post("/api/v1/keys")
+async def install(request: web.Request) -> web.Response:
+    return await _changed(request, Verb.INSTALL)
+
+
+@routes.put("/api/v1/keys")
+async def use(request: web.Request) -> web.Response:
+    return await _changed(request, Verb.USE)
+
+
+@routes.delete("/api/v1/keys")
+async def remove(request: web.Request) -> web.Response:
+    return await _changed(request, Verb.REMOVE)
+
+
+async def _changed(request: web.Request, verb: Verb) -> web.Response:
     """`{"key": KEY, "without": [NAME]}`: KEY in base64, or the fingerprint of one that this manager has."""
+    body = await json_object(request, _FIELDS)
     key, without = body.get("key"), body.get("without", [])
     if not isinstance(key, str) or not 0 < len(key) <= _KEY_CHARS_MAX:
         return problem(400, "key must be a key in base64 or a fingerprint")
     if not (isinstance(without, list) and all(isinstance(name, str) for name in without)):
         return problem(400, "without must be a list of names")
-    return await _done(operations, verb, key, without[:_NAMES_MAX])
+    answer = await _done(request.app[OPERATIONS], verb, key, without[:_NAMES_MAX])
+    if answer.status == 200:
+        request[CHANGE] = f"gossip keys: {verb.value} {_as_told(key)}"
+    return answer
+
+
+def _as_told(key: str) -> str:
+    """A key as it may be told: by its fingerprint."""
+    try:
+        return fingerprint(read_key(key))
+    except ValueError:
+        return key
 
 
 async def _done(operations: Operations, verb: Verb, key: str, without: list[str]) -> web.Response:

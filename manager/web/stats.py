@@ -24,13 +24,13 @@ def merged(answers: Iterable[Series]) -> Series:
     return {id_: [found[key] for key in sorted(found)] for id_, found in sorted(steps.items())}
 
 
-def series_in(answer: object) -> Series:
-    """The `nodes` of another manager's answer; raises `ValueError` where it is not of that form."""
+def series_in(answer: object) -> tuple[Series, bool]:
+    """The `nodes` of another manager's answer, and whether it has more; `ValueError` where it is none."""
     match answer:
-        case {"nodes": dict(nodes)} if all(
+        case {"nodes": dict(nodes), **rest} if all(
             isinstance(series, list) and all(map(_is_step, series)) for series in nodes.values()
         ):
-            return nodes
+            return nodes, rest.get("next") is not None
         case _:
             raise ValueError("not an answer about stats")
 

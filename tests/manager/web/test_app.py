@@ -68,14 +68,19 @@ async def problem(answer: ClientResponse, status: int) -> str:
     ("path", "keys"),
     [
         ("members", {"members"}),
-        ("nodes", {"nodes"}),
+        ("nodes", {"nodes", "next"}),
         (
             "subscription",
             {"max_nodes", "used", "free", "over_limit", "refused", "source", "serial", "policy"}
             | {"overage", "expires", "stage", "why", "next"},
         ),
         ("limits", {"limits", "share", "nodes", "algorithm", "serial"}),
-        ("stats", {"managers", "window", "step", "nodes"}),
+        ("stats", {"managers", "window", "step", "nodes", "next"}),
+        ("group", {"managers", "views"}),
+        ("audit", {"managers", "changes"}),
+        ("events", {"events", "next"}),
+        ("subscription/history", {"documents"}),
+        ("subscription/usage", {"step", "at", "used", "cap", "over_limit", "states"}),
     ],
 )
 async def test_each_resource_answers_with_the_promised_keys(
@@ -215,7 +220,7 @@ async def test_a_manager_that_is_gone_or_too_slow_is_asked_and_counted_as_silent
         await asyncio.sleep(30)
         return web.json_response({"nodes": {}})
 
-    monkeypatch.setattr("manager.web.app.STATS_SECONDS_MAX", 0.1)
+    monkeypatch.setattr("manager.web.ask.ASK_SECONDS_MAX", 0.1)
     app = web.Application()
     app.router.add_get("/api/v1/stats", slow)
     server = await other_manager(app)

@@ -48,7 +48,8 @@ def test_merging_commutes_associates_and_repeats_harmlessly(x: Series, y: Series
 
 def test_an_answer_of_the_promised_form_is_taken() -> None:
     series = {"n": [step(10.0, requests=1.5), step(20.0)], "m": []}
-    assert series_in({"managers": {}, "nodes": series}) == series
+    assert series_in({"managers": {}, "nodes": series, "next": None}) == (series, False)
+    assert series_in({"managers": {}, "nodes": series, "next": "n"}) == (series, True)
 
 
 @pytest.mark.parametrize(

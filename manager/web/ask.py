@@ -1,0 +1,46 @@
+"""A question that every manager answers for itself, asked of all."""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+import aiohttp
+
+from manager import views
+from manager.web.operations import Operations
+
+ASK_SECONDS_MAX = 2.0
+"""Other managers that have not answered by then are counted as not answering."""
+ANSWER_BYTES_MAX = 16 * 1024 * 1024
+
+Answer = TypeVar("Answer")
+
+
+async def ask_others(
+    operations: Operations, path: str, query: Mapping[str, str], read: Callable[[object], Answer]
+) -> tuple[dict[str, int], dict[str, Answer]]:
+    """How many managers were `{"asked", "answered"}`, with ourselves, and the others' answers by name.
+
+    `read` makes an answer of JSON; where it raises `ValueError` that manager counts as not answering.
+    """
+    others = views.other_managers(operations.core)
+    given = {**query, "local": "1"}
+    found = await asyncio.gather(*(_ask(operations.http, url + path, given, read) for url in others.values()))
+    answers = {name: answer for name, answer in zip(others, found, strict=True) if answer is not None}
+    return {"asked": 1 + len(others), "answered": 1 + len(answers)}, answers
+
+
+async def _ask(
+    http: aiohttp.ClientSession, url: str, query: Mapping[str, str], read: Callable[[object], Answer]
+) -> Answer | None:
+    timeout = aiohttp.ClientTimeout(total=ASK_SECONDS_MAX)
+    try:
+        async with http.get(
+            url, params=query, timeout=timeout, raise_for_status=True, allow_redirects=False
+        ) as answer:
+            if (answer.content_length or 0) > ANSWER_BYTES_MAX:
+                return None
+            body: Any = await answer.json()
+            return read(body)
+    except (aiohttp.ClientError, TimeoutError, ValueError, RecursionError):
+        return None

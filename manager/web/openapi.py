@@ -1,0 +1,391 @@
+"""What the API is, as OpenAPI 3.1: for programs, and for the tests, which hold the handlers to it."""
+
+from functools import cache
+from typing import Any, TypeAlias
+
+from manager.documents import MAX_NODES_MAX
+from manager.subscription import Stage
+from manager.version import installed_version
+
+Schema: TypeAlias = dict[str, Any]
+
+_TEXT: Schema = {"type": "string"}
+_WHOLE: Schema = {"type": "integer", "minimum": 0}
+_NUMBER: Schema = {"type": "number"}
+_YES_NO: Schema = {"type": "boolean"}
+_TIME: Schema = {"type": "string", "format": "date-time"}
+_STATES = ["active", "unreachable", "down", "removed", "refused"]
+_MEMBER_STATES = ["alive", "suspect", "dead", "left"]
+
+
+def _or_null(schema: Schema) -> Schema:
+    return {**schema, "type": [schema["type"], "null"]}
+
+
+def _closed(**fields: Schema) -> Schema:
+    """What we take has no other fields."""
+    return {**_object(**fields), "additionalProperties": False}
+
+
+def _list(of: Schema) -> Schema:
+    return {"type": "array", "items": of}
+
+
+def _map(of: Schema) -> Schema:
+    return {"type": "object", "additionalProperties": of}
+
+
+def _object(**fields: Schema) -> Schema:
+    """Later versions may have more fields; these they have."""
+    return {"type": "object", "properties": fields, "required": list(fields)}
+
+
+_LIMITS = _map(_object(max_rate=_NUMBER, every=_NUMBER))
+_NODE = _object(
+    id=_TEXT,
+    name=_TEXT,
+    state={"enum": _STATES},
+    over_limit=_YES_NO,
+    since=_TIME,
+    why=_TEXT,
+    manager=_TEXT,
+    address=_TEXT,
+    seat=_YES_NO,
+    incarnation=_WHOLE,
+    gateway=_TEXT,
+    limits=_LIMITS,
+)
+_SUBSCRIPTION = _object(
+    max_nodes=_or_null(_WHOLE),
+    used=_WHOLE,
+    free=_or_null(_WHOLE),
+    over_limit=_WHOLE,
+    refused=_WHOLE,
+    source={"enum": ["none", "yaml", "set", "document"]},
+    serial=_WHOLE,
+    policy=_TEXT,
+    overage=_TEXT,
+    expires=_or_null(_TIME),
+    stage={"enum": [stage.value for stage in Stage]},
+    why=_TEXT,
+    next=_list(_object(at=_TIME, stage={"enum": [stage.value for stage in Stage]}, why=_TEXT)),
+)
+_ANSWERED = _object(asked=_WHOLE, answered=_WHOLE)
+_STEP = _object(at=_NUMBER, nonce=_WHOLE, counters=_map(_NUMBER))
+_EVENT = _object(
+    id=_WHOLE,
+    at=_TIME,
+    kind={"enum": ["node", "gateway", "member", "subscription", "manager"]},
+    subject=_TEXT,
+    name=_TEXT,
+    before=_TEXT,
+    state=_TEXT,
+    why=_TEXT,
+    by=_TEXT,
+)
+_SEEN = _object(
+    state={"enum": _MEMBER_STATES}, accusers=_list(_TEXT), round_trip=_or_null(_NUMBER), kind=_TEXT
+)
+_STATUS = _object(status=_TEXT)
+_KEY: Schema = {"type": "string", "minLength": 1, "maxLength": 100}
+
+
+def _answer(text: str, content: dict[str, Schema]) -> Schema:
+    return {"description": text, "content": {kind: {"schema": schema} for kind, schema in content.items()}}
+
+
+def _json(text: str, schema: Schema) -> Schema:
+    return _answer(text, {"application/json": schema})
+
+
+def _whole(low: int, high: int) -> Schema:
+    return {"type": "integer", "minimum": low, "maximum": high}
+
+
+def _query(**schemas: Schema) -> list[Schema]:
+    return [{"name": name, "in": "query", "schema": schema} for name, schema in schemas.items()]
+
+
+def _operation(
+    name: str,
+    text: str,
+    answer: Schema,
+    *,
+    status: str = "200",
+    parameters: list[Schema] | None = None,
+    body: Schema | None = None,
+) -> Schema:
+    operation: Schema = {
+        "operationId": name,
+        "summary": text,
+        "responses": {status: answer, "304": {"description": "as it was"}, "default": _PROBLEM_ANSWER},
+    }
+    if parameters:
+        operation["parameters"] = parameters
+    if body is not None:
+        del operation["responses"]["304"]
+        operation["requestBody"] = {"required": True, "content": {"application/json": {"schema": body}}}
+    return operation
+
+
+_PROBLEM_ANSWER = _answer(
+    "what is wrong, and what to do (RFC 9457)",
+    {"application/problem+json": _object(type=_TEXT, title=_TEXT, status=_WHOLE, detail=_TEXT)},
+)
+_LOCAL: Schema = {"enum": ["0", "1"]}
+_COUNT = _whole(1, 1_000)
+_AT: Schema = {"type": "number", "minimum": 0, "maximum": 1e12}
+_PORT = _query(port=_whole(1, 65535))
+_ID_MAX = 2**53 - 1
+
+
+@cache
+def document() -> Schema:
+    """The whole document."""
+    get = _operation
+    paths: dict[str, dict[str, Schema]] = {
+        "/health": {"get": get("health", "the process lives", _json("it does", _STATUS))},
+        "/ready": {"get": get("ready", "nodes may be sent here", _json("they may", _STATUS))},
+        "/metrics": {"get": get("metrics", "for Prometheus", _answer("metrics", {"text/plain": _TEXT}))},
+        "/api/v1/openapi.json": {
+            "get": get("openapi", "this document", _json("the document", {"type": "object"}))
+        },
+        "/api/v1/info": {"get": get("info", "this manager, in short", _json("this manager", _info()))},
+        "/api/v1/members": {
+            "get": get("members", "the gossip group", _json("by name", _object(members=_list(_member()))))
+        },
+        "/api/v1/nodes": {
+            "get": get(
+                "nodes",
+                "the gateway nodes, by id",
+                _json(
+                    "nodes; `next` is the cursor of the rest",
+                    _object(nodes=_list(_NODE), next=_or_null(_TEXT)),
+                ),
+                parameters=_query(state={"enum": _STATES}, limit=_whole(1, 100_000), cursor=_TEXT),
+            )
+        },
+        "/api/v1/nodes/{id}": {
+            "get": get(
+                "node",
+                "one node",
+                _json("the node", _NODE),
+                parameters=[{"name": "id", "in": "path", "required": True, "schema": _TEXT}],
+            ),
+        },
+        "/api/v1/subscription": {
+            "get": get("subscription", "the cap, and what is left of it", _json("the cap", _SUBSCRIPTION)),
+            "patch": get(
+                "set_subscription",
+                "set the cap, on all managers; from this manager's host only",
+                _json("the cap", _SUBSCRIPTION),
+                body=_closed(max_nodes=_whole(0, MAX_NODES_MAX)),
+            ),
+        },
+        "/api/v1/subscription/document": {
+            "put": get(
+                "install_subscription",
+                "put a signed document into force, on all managers; from this manager's host only",
+                _json("the cap", _SUBSCRIPTION),
+                body=_closed(document=_TEXT),
+            ),
+        },
+        "/api/v1/subscription/check": {
+            "post": get(
+                "check_subscription",
+                "ask the issuer now; from this manager's host only",
+                _json("it is asked", _STATUS),
+                status="202",
+                body=_closed(),
+            ),
+        },
+        "/api/v1/subscription/history": {
+            "get": get("subscription_history", "signed documents", _json("newest first", _documents()))
+        },
+        "/api/v1/subscription/usage": {
+            "get": get("usage", "seats and states over the window", _json("columns", _usage()))
+        },
+        "/api/v1/limits": {
+            "get": get("limits", "the cluster's limits and each node's share", _json("limits", _limits()))
+        },
+        "/api/v1/stats": {
+            "get": get(
+                "stats",
+                "what nodes reported, at all managers",
+                _json("steps of each node; `next` is the cursor of the rest", _stats()),
+                parameters=[
+                    *_query(**{"from": _AT}),
+                    *_query(
+                        by={"enum": ["node"]},
+                        node=_TEXT,
+                        limit=_whole(1, 100_000),
+                        cursor=_TEXT,
+                        local=_LOCAL,
+                        to=_AT,
+                        step={"type": "number", "minimum": 1, "maximum": 1e6},
+                    ),
+                ],
+            )
+        },
+        "/api/v1/events": {
+            "get": get(
+                "events",
+                "what happened, newest first; as a stream for whoever accepts text/event-stream",
+                _answer(
+                    "events; `next` is the cursor of earlier ones",
+                    {
+                        "application/json": _object(events=_list(_EVENT), next=_or_null(_WHOLE)),
+                        "text/event-stream": _TEXT,
+                    },
+                ),
+                parameters=_query(
+                    cursor=_whole(0, _ID_MAX), limit=_COUNT, subject=_TEXT, after=_whole(0, _ID_MAX)
+                ),
+            )
+        },
+        "/api/v1/group": {
+            "get": get(
+                "group",
+                "how the managers see each other",
+                _json("views", _group()),
+                parameters=_query(local=_LOCAL),
+            )
+        },
+        "/api/v1/audit": {
+            "get": get(
+                "audit",
+                "changes that were made over HTTP, newest first",
+                _json("changes", _audit()),
+                parameters=_query(local=_LOCAL, limit=_COUNT),
+            )
+        },
+        "/api/v1/sd/prometheus": {
+            "get": get(
+                "sd_prometheus", "targets for http_sd_configs", _json("targets", _targets()), parameters=_PORT
+            )
+        },
+        "/api/v1/sd/haproxy": {
+            "get": get(
+                "sd_haproxy",
+                "servers of a backend",
+                _answer("lines", {"text/plain": _TEXT}),
+                parameters=_PORT,
+            )
+        },
+        "/api/v1/sd/nginx": {
+            "get": get(
+                "sd_nginx",
+                "servers of an upstream",
+                _answer("lines", {"text/plain": _TEXT}),
+                parameters=_PORT,
+            )
+        },
+        "/api/v1/keys": {
+            "get": get("keys", "who has which keys; from this manager's host only", _json("keys", _keys())),
+            **{
+                method: get(
+                    f"{verb}_key",
+                    f"{verb} a key of the gossip, on all members; from this manager's host only",
+                    _json("keys", _keys()),
+                    body={**_closed(key=_KEY, without=_list(_TEXT)), "required": ["key"]},
+                )
+                for method, verb in (("post", "install"), ("put", "use"), ("delete", "remove"))
+            },
+        },
+        "/api/v1/snapshot": {
+            "post": get(
+                "snapshot",
+                "this manager's state as a file; from its host only",
+                _answer("an SQLite file", {"application/octet-stream": _TEXT}),
+                body=_closed(),
+            )
+        },
+        "/api/v1/leave": {
+            "post": get(
+                "leave",
+                "end this manager, once its nodes have moved; from its host only",
+                _json("it leaves", _object(status=_TEXT, for_good=_YES_NO)),
+                status="202",
+                body={**_closed(for_good=_YES_NO), "required": []},
+            )
+        },
+    }
+    info = {"title": "KrakenD cluster manager", "version": installed_version()}
+    return {"openapi": "3.1.0", "info": info, "paths": paths}
+
+
+def _info() -> Schema:
+    return _object(
+        name=_TEXT,
+        group=_TEXT,
+        version=_TEXT,
+        address=_TEXT,
+        seed=_or_null(_TEXT),
+        up_for=_NUMBER,
+        fresh=_YES_NO,
+        reconciled=_YES_NO,
+        managers=_object(alive=_WHOLE, known=_WHOLE),
+        nodes=_object(connected=_WHOLE, running=_WHOLE),
+        going=_YES_NO,
+    )
+
+
+def _member() -> Schema:
+    return _object(
+        name=_TEXT, state={"enum": _MEMBER_STATES}, address=_TEXT, kind={"enum": ["manager", "foreign"]}
+    )
+
+
+def _limits() -> Schema:
+    return _object(limits=_LIMITS, share=_LIMITS, nodes=_WHOLE, algorithm=_TEXT, serial=_WHOLE)
+
+
+def _documents() -> Schema:
+    document = _object(
+        serial=_WHOLE,
+        max_nodes=_or_null(_WHOLE),
+        overage=_TEXT,
+        issued=_TIME,
+        not_before=_TIME,
+        expires=_or_null(_TIME),
+        revoked=_YES_NO,
+    )
+    return _object(documents=_list(document))
+
+
+def _keys() -> Schema:
+    key = _object(fingerprint=_TEXT, in_use=_list(_TEXT), installed=_list(_TEXT))
+    return _object(keys=_list(key), members=_WHOLE, missing=_list(_object(name=_TEXT, why=_TEXT)))
+
+
+def _usage() -> Schema:
+    counts = _list(_WHOLE)
+    states = _object(**dict.fromkeys(_STATES, counts))
+    return _object(
+        step=_NUMBER,
+        at=_list(_NUMBER),
+        used=counts,
+        cap=_list(_or_null(_WHOLE)),
+        over_limit=counts,
+        states=states,
+    )
+
+
+def _stats() -> Schema:
+    return _object(
+        managers=_ANSWERED, window=_NUMBER, step=_NUMBER, nodes=_map(_list(_STEP)), next=_or_null(_TEXT)
+    )
+
+
+def _group() -> Schema:
+    view = _object(health=_WHOLE, page=_WHOLE, copies=_map(_WHOLE), sees=_map(_SEEN))
+    return _object(managers=_ANSWERED, views=_map(view))
+
+
+def _audit() -> Schema:
+    change = _object(at=_TIME, manager=_TEXT, who=_TEXT, change=_TEXT, status=_WHOLE)
+    return _object(managers=_ANSWERED, changes=_list(change))
+
+
+def _targets() -> Schema:
+    return _list(_object(targets=_list(_TEXT), labels=_map(_TEXT)))

@@ -1,0 +1,83 @@
+"""What the API tells of this manager and of the state that all of them share."""
+
+from aiohttp import web
+
+from manager import views
+from manager.version import installed_version
+from manager.web.metrics import SHOWN
+from manager.web.openapi import document
+from manager.web.problems import problem
+from manager.web.query import known, one_of, whole
+from manager.web.shared import OPERATIONS, STARTED
+
+routes = web.RouteTableDef()
+
+
+@routes.get("/api/v1/info")
+async def info(request: web.Request) -> web.Response:
+    known(request)
+    operations = request.app[OPERATIONS]
+    up_for = operations.now() - request.app[STARTED]
+    return web.json_response(views.info_view(operations.core, installed_version(), up_for))
+
+
+@routes.get("/api/v1/members")
+async def members(request: web.Request) -> web.Response:
+    known(request)
+    return web.json_response(views.members_view(request.app[OPERATIONS].core))
+
+
+@routes.get("/api/v1/nodes")
+async def nodes(request: web.Request) -> web.Response:
+    """All of them, or with `?limit=` so many, from `cursor` on."""
+    known(request, "state", "limit", "cursor")
+    core, count = request.app[OPERATIONS].core, None
+    if "limit" in request.query:
+        count = whole(request, "limit", 0, 1, 100_000)
+    state = one_of(request, "state", tuple(state.value for state in SHOWN))
+    after = request.query.get("cursor", "")
+    return web.json_response(views.nodes_view(core, after=after, count=count, state=state))
+
+
+@routes.get("/api/v1/nodes/{id}")
+async def node(request: web.Request) -> web.Response:
+    known(request)
+    core, id_ = request.app[OPERATIONS].core, request.match_info["id"]
+    view = core.registry.view(id_)
+    if view is None or not view.shown:
+        return problem(404, f"no node has the id {id_[:100]!r}; GET /api/v1/nodes lists them")
+    return web.json_response(views.node_view(core, view))
+
+
+@routes.get("/api/v1/limits")
+async def limits(request: web.Request) -> web.Response:
+    known(request)
+    return web.json_response(views.cluster_limits_view(request.app[OPERATIONS].core))
+
+
+@routes.get("/api/v1/subscription")
+async def subscription(request: web.Request) -> web.Response:
+    known(request)
+    operations = request.app[OPERATIONS]
+    return web.json_response(views.subscription_view(operations.core, operations.now()))
+
+
+@routes.get("/api/v1/subscription/history")
+async def subscription_history(request: web.Request) -> web.Response:
+    """The signed documents that are still known."""
+    known(request)
+    return web.json_response(views.subscription_history_view(request.app[OPERATIONS].core))
+
+
+@routes.get("/api/v1/subscription/usage")
+async def subscription_usage(request: web.Request) -> web.Response:
+    """Seats and states over the window, as this manager saw them."""
+    known(request)
+    return web.json_response(views.usage_view(request.app[OPERATIONS].core))
+
+
+@routes.get("/api/v1/openapi.json")
+async def openapi(request: web.Request) -> web.Response:
+    """What this API is, for programs."""
+    known(request)
+    return web.json_response(document())

@@ -1,0 +1,87 @@
+"""What an operator changes. Each handler says in `request[CHANGE]` what it has done, for the audit log."""
+
+from aiohttp import web
+
+from manager import views
+from manager.documents import MAX_NODES_MAX, DocumentError
+from manager.store import StoreError
+from manager.web.problems import problem
+from manager.web.query import json_object
+from manager.web.shared import CHANGE, OPERATIONS
+
+routes = web.RouteTableDef()
+
+
+@routes.patch("/api/v1/subscription")
+async def set_subscription(request: web.Request) -> web.Response:
+    """`{"max_nodes": N}`: in force at once, on every manager."""
+    operations = request.app[OPERATIONS]
+    max_nodes = (await json_object(request, {"max_nodes"})).get("max_nodes")
+    if isinstance(max_nodes, float) and max_nodes.is_integer():
+        max_nodes = int(max_nodes)  # JSON has one kind of number
+    if not isinstance(max_nodes, int) or isinstance(max_nodes, bool) or not 0 <= max_nodes <= MAX_NODES_MAX:
+        return problem(400, f"max_nodes must be a whole number from 0 to {MAX_NODES_MAX}")
+    former = operations.core.max_nodes
+    try:
+        await operations.set_max_nodes(max_nodes)
+    except DocumentError as error:
+        return problem(409, str(error))
+    request[CHANGE] = f"subscription: max_nodes from {'none' if former is None else former} to {max_nodes}"
+    return web.json_response(views.subscription_view(operations.core, operations.now()))
+
+
+@routes.put("/api/v1/subscription/document")
+async def install_subscription(request: web.Request) -> web.Response:
+    """`{"document": TEXT}`: a signed subscription, in force at once, on every manager."""
+    operations = request.app[OPERATIONS]
+    text = (await json_object(request, {"document"})).get("document")
+    if not isinstance(text, str):
+        return problem(400, "document must be the text of a signed subscription")
+    try:
+        await operations.install(text, f"installed by {request.remote}")
+    except DocumentError as error:
+        return problem(409, str(error))
+    document = operations.core.subscription.document
+    request[CHANGE] = f"subscription: installed serial {document.serial if document else 0}"
+    return web.json_response(views.subscription_view(operations.core, operations.now()))
+
+
+@routes.post("/api/v1/subscription/check")
+async def check_subscription(request: web.Request) -> web.Response:
+    """The issuer's URL is asked at once; what it answers is in force when it has come."""
+    await json_object(request, set())
+    try:
+        request.app[OPERATIONS].ask_issuer()
+    except DocumentError as error:
+        return problem(409, str(error))
+    request[CHANGE] = "subscription: the issuer is asked"
+    return web.json_response({"status": "asked"}, status=202)
+
+
+@routes.post("/api/v1/leave")
+async def leave(request: web.Request) -> web.Response:
+    """`{"for_good": true}`: nodes move, the manager leaves the group, and its process ends."""
+    operations = request.app[OPERATIONS]
+    for_good = (await json_object(request, {"for_good"})).get("for_good", False)
+    if not isinstance(for_good, bool):
+        return problem(400, "for_good must be true or false")
+    if operations.core.going:
+        return problem(409, "this manager is already leaving the group")
+    operations.leave(for_good=for_good)
+    request[CHANGE] = "this manager leaves the group" + (" for good" if for_good else "")
+    return web.json_response({"status": "leaving", "for_good": for_good}, status=202)
+
+
+@routes.post("/api/v1/snapshot")
+async def snapshot(request: web.Request) -> web.Response:
+    """This manager's state as a file, which `kcm snapshot restore` takes."""
+    operations = request.app[OPERATIONS]
+    await json_object(request, set())
+    try:
+        content = await operations.snapshot()
+    except StoreError as error:
+        return problem(503, str(error))
+    if content is None:
+        return problem(409, "this manager keeps nothing on disk: start it with --state-dir")
+    request[CHANGE] = "a snapshot of this manager's state was taken"
+    return web.Response(body=content, content_type="application/octet-stream")
