@@ -4,9 +4,12 @@ from dataclasses import replace
 from math import inf
 from typing import Any
 
-from gossip import group, swim
+from gossip import claims, group
 from gossip.broadcasts import Broadcasts
+from gossip.claims import Claims
+from gossip.conflicts import Conflicts
 from gossip.effects import NameConflict
+from gossip.exchanges import Exchanges
 from gossip.members import Member, Members
 from gossip.messages import Alive, Dead, PushPull, State, Suspect
 from gossip.probe import Prober
@@ -18,23 +21,23 @@ from simulations.mutants.patch import Patch
 
 def table_about_ourselves_ignored(patch: Patch) -> None:
     """Who restarts under a clock set back never learns that it is held for dead (memberlist#311)."""
-    right = Swim._merge
+    right = Exchanges._merge
 
-    def merge(self: Swim, other: PushPull, *rest: Any, **how: Any) -> list[Any]:
-        others = tuple(entry for entry in other.members if entry.name != self.name)
+    def merge(self: Exchanges, other: PushPull, *rest: Any, **how: Any) -> list[Any]:
+        others = tuple(entry for entry in other.members if entry.name != self._me.name)
         return right(self, replace(other, members=others), *rest, **how)
 
-    patch(Swim, "_merge", merge)
+    patch(Exchanges, "_merge", merge)
 
 
 def refuted_by_one(patch: Patch) -> None:
     """A refutation goes one above our own incarnation, not above the accused one (memberlist a6d9aeb)."""
-    right = Swim._refute
+    right = Claims._refute
 
-    def refute(self: Swim, _: int, *rest: Any, **how: Any) -> list[Any]:
-        return right(self, self.members.me.incarnation, *rest, **how)
+    def refute(self: Claims, _: int, *rest: Any, **how: Any) -> list[Any]:
+        return right(self, self._members.me.incarnation, *rest, **how)
 
-    patch(Swim, "_refute", refute)
+    patch(Claims, "_refute", refute)
 
 
 def helpers_missed(patch: Patch) -> None:
@@ -70,27 +73,27 @@ def probes_without_order(patch: Patch) -> None:
 
 def stale_alive_ends_suspicion(patch: Patch) -> None:
     """An old sign of life stops the clock of a suspicion (memberlist b63166c)."""
-    right = Swim._alive
+    right = Claims.alive
 
-    def alive(self: Swim, claim: Alive, *rest: Any, **how: Any) -> list[Any]:
-        member = self.members.get(claim.node)
-        if member is not None and member is not self.members.me:
+    def alive(self: Claims, claim: Alive, *rest: Any, **how: Any) -> list[Any]:
+        member = self._members.get(claim.node)
+        if member is not None and member is not self._members.me:
             member.suspicion = None
         return right(self, claim, *rest, **how)
 
-    patch(Swim, "_alive", alive)
+    patch(Claims, "alive", alive)
 
 
 def new_metadata_ignored(patch: Patch) -> None:
     """A start with other metadata under the same incarnation goes unnoticed (memberlist 2595b7e)."""
-    right = Swim._alive_about_us
+    right = Claims._alive_about_us
 
-    def about_us(self: Swim, claim: Alive, *rest: Any, **how: Any) -> list[Any]:
-        if claim.incarnation == self.members.me.incarnation and claim.address == self.members.me.address:
+    def about_us(self: Claims, claim: Alive, *rest: Any, **how: Any) -> list[Any]:
+        if claim.incarnation == self._members.me.incarnation and claim.address == self._members.me.address:
             return []
         return right(self, claim, *rest, **how)
 
-    patch(Swim, "_alive_about_us", about_us)
+    patch(Claims, "_alive_about_us", about_us)
 
 
 def joins_once(patch: Patch) -> None:
@@ -150,25 +153,25 @@ def strangers_let_in(patch: Patch) -> None:
 
 def dead_name_keeps_its_address(patch: Patch) -> None:
     """A member replaced by one at another address stays out for as long as its name is known (consul#733)."""
-    patch(swim, "takes_new_address", lambda *_: False)
+    patch(claims, "takes_new_address", lambda *_: False)
 
 
 def late_echo_from_elsewhere(patch: Patch) -> None:
     """Who is gone returns at another address, whatever its incarnation (partisan#191)."""
-    patch(swim, "takes_new_address", lambda known, _: not known.present)
+    patch(claims, "takes_new_address", lambda known, _: not known.present)
 
 
 def stale_alive_revives(patch: Patch) -> None:
     """A dead member is alive again by an old claim (atomix#962)."""
-    right = Swim._alive
+    right = Claims.alive
 
-    def alive(self: Swim, claim: Alive, *rest: Any, **how: Any) -> list[Any]:
-        member = self.members.get(claim.node)
+    def alive(self: Claims, claim: Alive, *rest: Any, **how: Any) -> list[Any]:
+        member = self._members.get(claim.node)
         if member is not None and not member.present and claim.incarnation <= member.incarnation:
             member.incarnation = claim.incarnation - 1
         return right(self, claim, *rest, **how)
 
-    patch(Swim, "_alive", alive)
+    patch(Claims, "alive", alive)
 
 
 def busy_blames_others(patch: Patch) -> None:
@@ -178,26 +181,26 @@ def busy_blames_others(patch: Patch) -> None:
 
 def old_news_is_told_on(patch: Patch) -> None:
     """A claim that is known is told on again, without end (consul#5928)."""
-    right = Swim._alive
+    right = Claims.alive
 
-    def alive(self: Swim, claim: Alive, *rest: Any, **how: Any) -> list[Any]:
-        member = self.members.get(claim.node)
-        if member is not None and member is not self.members.me and member.incarnation == claim.incarnation:
-            self._broadcast(claim)
+    def alive(self: Claims, claim: Alive, *rest: Any, **how: Any) -> list[Any]:
+        member = self._members.get(claim.node)
+        if member is not None and member is not self._members.me and member.incarnation == claim.incarnation:
+            self._teller.tell(claim)
         return right(self, claim, *rest, **how)
 
-    patch(Swim, "_alive", alive)
+    patch(Claims, "alive", alive)
 
 
 def conflict_of_others_is_fatal(patch: Patch) -> None:
     """A conflict about any name ends the member that sees it (ckit#17)."""
-    right = Swim._conflict
+    right = Conflicts.second_address
 
-    def conflict(self: Swim, claim: Alive) -> list[Any]:
+    def conflict(self: Conflicts, claim: Alive) -> list[Any]:
         output = right(self, claim)
         return [replace(o, ours=True) if isinstance(o, NameConflict) else o for o in output]
 
-    patch(Swim, "_conflict", conflict)
+    patch(Conflicts, "second_address", conflict)
 
 
 def suspects_without_asking(patch: Patch) -> None:
@@ -212,39 +215,39 @@ def suspects_without_asking(patch: Patch) -> None:
 
 def suspect_about_a_gone_member(patch: Patch) -> None:
     """A suspicion brings back whom it is about, though it was gone (atomix#1062)."""
-    right = Swim._suspect
+    right = Claims.suspect
 
-    def suspect(self: Swim, claim: Suspect, *rest: Any, **how: Any) -> list[Any]:
-        member = self.members.get(claim.node)
+    def suspect(self: Claims, claim: Suspect, *rest: Any, **how: Any) -> list[Any]:
+        member = self._members.get(claim.node)
         if member is not None and not member.present and claim.incarnation >= member.incarnation:
             member.state = State.ALIVE
         return right(self, claim, *rest, **how)
 
-    patch(Swim, "_suspect", suspect)
+    patch(Claims, "suspect", suspect)
 
 
 def own_death_is_believed(patch: Patch) -> None:
     """All see it down, and it does not object (scylladb#2419)."""
-    right = Swim._dead
+    right = Claims.dead
 
-    def dead(self: Swim, claim: Dead, *rest: Any, **how: Any) -> list[Any]:
-        return [] if claim.node == self.name else right(self, claim, *rest, **how)
+    def dead(self: Claims, claim: Dead, *rest: Any, **how: Any) -> list[Any]:
+        return [] if claim.node == self._me.name else right(self, claim, *rest, **how)
 
-    patch(Swim, "_dead", dead)
-    patch(Swim, "_refute_if_current", lambda *_, **__: [])
+    patch(Claims, "dead", dead)
+    patch(Claims, "_refute_if_current", lambda *_, **__: [])
 
 
 def equal_accusation_is_old(patch: Patch) -> None:
     """An accusation at the known incarnation does not count (ringpop-node#15)."""
-    right = Swim._suspect
+    right = Claims.suspect
 
-    def suspect(self: Swim, claim: Suspect, *rest: Any, **how: Any) -> list[Any]:
-        member = self.members.get(claim.node)
-        if member is not None and claim.node != self.name and claim.incarnation <= member.incarnation:
+    def suspect(self: Claims, claim: Suspect, *rest: Any, **how: Any) -> list[Any]:
+        member = self._members.get(claim.node)
+        if member is not None and claim.node != self._me.name and claim.incarnation <= member.incarnation:
             return []
         return right(self, claim, *rest, **how)
 
-    patch(Swim, "_suspect", suspect)
+    patch(Claims, "suspect", suspect)
 
 
 def answer_to_an_exchange_ignored(patch: Patch) -> None:

@@ -1,0 +1,74 @@
+"""Who is suspected here, until when: Lifeguard's suspicions, counted by the first that ends."""
+
+from math import inf
+
+from gossip.config import GossipConfig
+from gossip.members import Member, Members
+from gossip.messages import Incarnation, NodeName, State
+from gossip.suspicion import Suspicion, confirmations_wanted, suspicion_bounds
+
+
+class Suspects:
+    """When to give up which suspect. What every packet asks does not cost more with their number."""
+
+    def __init__(self, members: Members, config: GossipConfig) -> None:
+        self._members = members
+        self._config = config
+        self._first_end = inf
+        """No suspicion ends before; by how many could confirm, which `_confirmers` was then."""
+        self._confirmers = 0
+
+    def begin(self, member: Member, incarnation: Incarnation, accuser: NodeName, now: float) -> None:
+        """`member`, which was alive, is suspected from now on."""
+        shortest, longest = suspicion_bounds(
+            len(self._members),
+            self._config.suspicion_mult,
+            self._config.suspicion_max_mult,
+            self._config.probe_interval,
+        )
+        most = max(0, self._config.suspicion_mult - 2)
+        suspicion = Suspicion(incarnation, now, most, shortest, longest, {accuser})
+        self._members.change(member, State.SUSPECT, now, suspicion)
+        self._first_end = min(self._first_end, self._end(member))
+
+    def confirm(self, member: Member, accuser: NodeName) -> bool:
+        """Another accuses `member`, which is suspected; true where that is worth telling."""
+        assert member.suspicion is not None
+        if not member.suspicion.confirm(accuser):
+            return False
+        self._first_end = min(self._first_end, self._end(member))
+        return True
+
+    def excuse(self, late: float) -> None:
+        """We were away for `late` seconds, in which no refutation could reach us."""
+        for member in self._members.suspects.values():
+            assert member.suspicion is not None
+            member.suspicion.started += late
+        self._first_end += late
+
+    def next_deadline(self) -> float:
+        """When the first of them may have to be given up."""
+        if self._confirmers_now() != self._confirmers:
+            self._find_first_end()
+        return self._first_end
+
+    def over(self, now: float) -> list[Member]:
+        """Those who have not answered in time, and are to be declared dead."""
+        if now < self.next_deadline():
+            return []
+        ends = [(self._end(member), member) for member in self._members.suspects.values()]
+        self._first_end = min((end for end, _ in ends if end > now), default=inf)
+        return [member for end, member in ends if end <= now]
+
+    def _confirmers_now(self) -> int:
+        """How many confirmations a suspicion can get and waits for."""
+        return confirmations_wanted(self._members.alive, self._config.suspicion_mult)
+
+    def _end(self, member: Member) -> float:
+        """When `member` is given up: the sooner the more confirm it, and soonest where nobody could."""
+        assert member.suspicion is not None
+        return member.suspicion.deadline(self._confirmers_now())
+
+    def _find_first_end(self) -> None:
+        self._confirmers = self._confirmers_now()
+        self._first_end = min(map(self._end, self._members.suspects.values()), default=inf)
