@@ -101,6 +101,7 @@ class Claims:
         if claim.address != member.address:
             self._members.move(member, claim.address)
         member.meta, member.versions, member.incarnation = claim.meta, claim.versions, claim.incarnation
+        member.mapped = claim.mapped
         if before is not State.ALIVE:
             self._members.change(member, State.ALIVE, now)
         self._teller.tell(claim)
@@ -114,7 +115,14 @@ class Claims:
                 return [Rejected("too_many_members")]
             self._members.forget(gone.name)
         member = Member(
-            claim.node, claim.address, claim.meta, claim.versions, claim.incarnation, State.ALIVE, now
+            claim.node,
+            claim.address,
+            claim.meta,
+            claim.versions,
+            claim.incarnation,
+            State.ALIVE,
+            now,
+            mapped=claim.mapped,
         )
         self._members.add(member)
         self._teller.tell(claim)
@@ -189,7 +197,14 @@ class Claims:
         """What `entry` says, as a claim."""
         match entry.state:
             case State.ALIVE:
-                claim = Alive(entry.name, entry.incarnation, entry.address, entry.meta, entry.versions)
+                claim = Alive(
+                    entry.name,
+                    entry.incarnation,
+                    entry.address,
+                    entry.meta,
+                    entry.versions,
+                    entry.mapped,
+                )
                 return self.alive(claim, now, first_hand=first_hand)
             case State.LEFT:
                 left = Dead(entry.name, entry.incarnation, entry.name)

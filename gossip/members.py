@@ -22,6 +22,8 @@ class Member:
     suspicion: Suspicion | None = None
     round_trip: float | None = None
     """Of our last ping that it answered itself, in seconds."""
+    mapped: bool = False
+    """How its address is written (`Alive.mapped`)."""
 
     @property
     def present(self) -> bool:
@@ -30,11 +32,13 @@ class Member:
 
     def entry(self) -> MemberState:
         """Its line in a push/pull."""
-        return MemberState(self.name, self.address, self.meta, self.incarnation, self.state, self.versions)
+        return MemberState(
+            self.name, self.address, self.meta, self.incarnation, self.state, self.versions, self.mapped
+        )
 
     def alive(self) -> Alive:
         """The claim that we repeat about it."""
-        return Alive(self.name, self.incarnation, self.address, self.meta, self.versions)
+        return Alive(self.name, self.incarnation, self.address, self.meta, self.versions, self.mapped)
 
 
 def takes_new_address(known: Member, claim: Alive) -> bool:

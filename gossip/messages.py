@@ -104,13 +104,18 @@ class Suspect:
 
 @dataclass(frozen=True, slots=True)
 class Alive:
-    """`node` is in the group, at `address`, with `meta` (at most 512 bytes)."""
+    """`node` is in the group, at `address`, with `meta` (at most 512 bytes).
+
+    `mapped`: the address is written as v4-mapped IPv6, as an agent does of its own that listens on 0.0.0.0.
+    Agents compare addresses byte by byte, so it is repeated as it came.
+    """
 
     node: NodeName
     incarnation: Incarnation
     address: Address
     meta: bytes = b""
     versions: Versions = OUR_VERSIONS
+    mapped: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +136,7 @@ class User:
 
 @dataclass(frozen=True, slots=True)
 class MemberState:
-    """One entry of a push/pull."""
+    """One entry of a push/pull; `mapped` as in `Alive`."""
 
     name: NodeName
     address: Address
@@ -139,6 +144,7 @@ class MemberState:
     incarnation: Incarnation
     state: State
     versions: Versions = OUR_VERSIONS
+    mapped: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,7 @@ from gossip.wire.fields import (
     flag,
     given_name,
     incarnation,
+    is_mapped,
     meta,
     name,
     number,
@@ -129,7 +130,7 @@ def _encode_dead(dead: Dead) -> bytes:
 def _encode_alive(alive: Alive) -> bytes:
     return b"\x04" + pack(
         {
-            b"Addr": packed_host(alive.address.host),
+            b"Addr": packed_host(alive.address.host, alive.mapped),
             b"Incarnation": alive.incarnation,
             b"Meta": alive.meta or None,
             b"Node": packed_text(alive.node),
@@ -200,6 +201,7 @@ def _read_alive(body: Body) -> Alive:
         address(body, b"Addr", b"Port"),
         meta(body),
         versions(body),
+        is_mapped(body, b"Addr"),
     )
 
 

@@ -36,6 +36,9 @@ An agent accused at the largest 32-bit number refutes with 0 and can never outbi
 high can only be an attack: one that starts from the Unix time reaches them in 2096.
 """
 
+_MAPPED: Final = bytes(10) + b"\xff\xff"
+"""What an IPv4 address written as IPv6 starts with."""
+
 U16_MAX: Final = 0xFFFF
 U32_MAX: Final = 0xFFFF_FFFF
 U64_MAX: Final = 0xFFFF_FFFF_FFFF_FFFF
@@ -295,14 +298,21 @@ def _host(raw: bytes) -> str:
     if len(raw) != 16:
         raise WireError(BAD_ADDRESS, f"an IP address of {len(raw)} bytes")
     ip = IPv6Address(raw)
-    # Receivers compare addresses as bytes: a mapped one must not pass for a second address.
+    # A mapped one must not pass for a second address.
     return str(ip.ipv4_mapped or ip)
 
 
+def is_mapped(body: Body, host: bytes) -> bool:
+    """Whether the IPv4 address there is written as IPv6."""
+    raw = octets(body, host)
+    return len(raw) == 16 and raw.startswith(_MAPPED)
+
+
 @lru_cache(4096)
-def packed_host(host: str) -> bytes:
-    """4 or 16 bytes; `ValueError` if `host` is no IP address."""
-    return ip_address(host).packed
+def packed_host(host: str, mapped: bool = False) -> bytes:
+    """4 or 16 bytes, an IPv4 address in 16 where it is `mapped`; `ValueError` if `host` is no IP address."""
+    packed = ip_address(host).packed
+    return _MAPPED + packed if mapped and len(packed) == 4 else packed
 
 
 def packed_text(value: str) -> bytes:

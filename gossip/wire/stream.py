@@ -39,6 +39,7 @@ from gossip.wire.fields import (
     flag,
     given_name,
     incarnation,
+    is_mapped,
     meta,
     number,
     pack,
@@ -133,7 +134,7 @@ def _encode_push_pull(exchange: PushPull) -> bytes:
     members = [
         pack(
             {
-                b"Addr": packed_host(member.address.host),
+                b"Addr": packed_host(member.address.host, member.mapped),
                 b"Incarnation": member.incarnation,
                 b"Meta": member.meta or None,
                 b"Name": packed_text(member.name),
@@ -370,6 +371,7 @@ def _member(entry: bytes) -> MemberState:
         incarnation(body),
         _STATES[number(body, b"State", len(_STATES) - 1)],
         versions(body),
+        is_mapped(body, b"Addr"),
     )
 
 

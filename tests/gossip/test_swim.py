@@ -1,5 +1,6 @@
 """The membership state machine, by calling it and comparing what it asks for."""
 
+from dataclasses import replace
 from itertools import count
 from random import Random
 
@@ -479,6 +480,18 @@ def test_the_earlier_of_two_processes_of_one_name_goes_on() -> None:
     core = swim("m2", came_later=False)
     output = core.receive(Alive("m1", 99, address(9)), address(2), 1.0)
     assert output == [NameConflict("m1", address(9), ours=False)]
+
+
+def test_an_agents_address_is_repeated_in_the_form_in_which_the_agent_wrote_it() -> None:
+    core = swim("m2")
+    claim = Alive("s1", 1, address(7), b"", mapped=True)
+    core.receive(claim, address(2), 1.0)
+    assert told(core) == [claim]
+    answer, _ = core.table_received(PushPull(False, ()), 1.0)
+    assert {entry.name: entry.mapped for entry in answer.members} == {"m1": False, "m2": False, "s1": True}
+    listed = PushPull(False, (MemberState("s1", address(7), b"", 2, State.ALIVE),))
+    core.table_received(listed, 1.1)
+    assert told(core) == [replace(claim, incarnation=2, mapped=False)]
 
 
 def test_versions_that_would_spoil_every_push_pull_of_agents_are_refused() -> None:

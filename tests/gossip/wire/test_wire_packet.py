@@ -140,9 +140,13 @@ def test_an_ipv6_address_takes_sixteen_bytes() -> None:
     assert decode_packet(encode_message(message)).messages == (message,)
 
 
-def test_a_mapped_ipv4_address_is_the_ipv4_address() -> None:
+def test_a_mapped_ipv4_address_is_the_ipv4_address_and_is_written_as_it_came() -> None:
     mapped = bytes.fromhex("00000000000000000000ffff7f4d0002")
-    assert decode_packet(alive(Addr=mapped)).messages == (ALIVE,)
+    packet = alive(Addr=mapped)
+    message = replace(ALIVE, mapped=True)
+    assert decode_packet(packet).messages == (message,)
+    assert decode_packet(encode_message(message)).messages == (message,)
+    assert mapped in encode_message(message)
 
 
 def test_a_name_that_is_not_utf8_comes_back_as_it_was() -> None:

@@ -2,8 +2,9 @@
 
 import json
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -74,6 +75,13 @@ def as_text(raw: bytes) -> str:
 
 names = st.binary(min_size=1, max_size=255).map(as_text)
 names_or_none = st.binary(max_size=255).map(as_text)
+Claim = TypeVar("Claim", Alive, MemberState)
+
+
+def if_ipv4(claim: Claim) -> Claim:
+    return replace(claim, mapped=claim.mapped and ":" not in claim.address.host)
+
+
 addresses = st.builds(lambda ip, port: Address.of(str(ip), port), st.ip_addresses(), u16)
 sources = st.none() | addresses.filter(lambda address: address.port != 0)
 metas = st.binary(max_size=512)
@@ -97,11 +105,13 @@ messages: st.SearchStrategy[Message] = st.one_of(
     acks,
     st.builds(Nack, u32),
     st.builds(Suspect, names, incarnations, names_or_none),
-    st.builds(Alive, names, incarnations, addresses, metas, versions),
+    st.builds(Alive, names, incarnations, addresses, metas, versions, st.booleans()).map(if_ipv4),
     st.builds(Dead, names, incarnations, names_or_none),
     users,
 )
-members = st.builds(MemberState, names, addresses, metas, incarnations, st.sampled_from(State), versions)
+members = st.builds(
+    MemberState, names, addresses, metas, incarnations, st.sampled_from(State), versions, st.booleans()
+).map(if_ipv4)
 exchanges = st.builds(
     PushPull, st.booleans(), st.lists(members, max_size=5).map(tuple), st.binary(max_size=2000)
 )
