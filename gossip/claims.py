@@ -156,7 +156,7 @@ class Claims:
         member.incarnation = claim.incarnation
         self.suspects.begin(member, claim.incarnation, claim.accuser, now)
         self._teller.tell(claim)
-        if claim.accuser != self._me.name:
+        if claim.accuser != self._me.name and self._config.accused_first:
             self._prober.accused = claim.node
         return [MemberChanged(claim.node, State.ALIVE, State.SUSPECT, f"no answer to {claim.accuser}")]
 

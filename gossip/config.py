@@ -17,6 +17,12 @@ class GossipConfig:
     probe_timeout: float = 0.5
     """Wait for a direct ack before asking others; near the slowest usual round trip."""
 
+    timeout_stretches: bool = False
+    """Whether our health stretches `probe_timeout` too, as in the Lifeguard paper; memberlist dropped it."""
+
+    accused_first: bool = True
+    """Whether whom somebody else accuses is probed next, and not in its turn: it wants a second opinion."""
+
     indirect_checks: int = 3
     """How many others are asked to try where we had no answer."""
 

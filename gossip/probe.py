@@ -76,7 +76,8 @@ class Prober:
         self._config = config
         self._number = random.randrange(2**31)
         self._probe: _Probe | None = None
-        self._probe_at = now + random.uniform(0, config.probe_interval)
+        self.probe_at = now + random.uniform(0, config.probe_interval)
+        """When the next one begins."""
         self._relays: dict[int, _Relay] = {}
         self._fallbacks: dict[int, int] = {}
 
@@ -88,23 +89,17 @@ class Prober:
     # Time
 
     def next_deadline(self) -> float:
-        deadlines = [self._probe_at, *(relay.expires for relay in self._relays.values())]
+        deadlines = [self.probe_at, *(relay.expires for relay in self._relays.values())]
         if self._probe is not None:
             deadlines += [self._probe.asks_others_at, self._probe.ends]
         return min(deadlines)
 
-    def late(self, now: float) -> float:
-        """By how many seconds we are called too late; the probe timer is the one that is always there."""
-        return now - self._probe_at
-
-    def excuse(self, late: float) -> None:
-        """We were away for `late` seconds: it counts against us, and what was due then has more time."""
-        self.awareness.add(1 + int(late / self._config.probe_interval))
-        if self._probe is not None:
-            self._probe.ends += late
-            self._probe.asks_others_at += late
+    def excuse(self, absence: float) -> None:
+        """We were away for `absence` seconds: it counts against us, and the probe under way is void."""
+        self.awareness.add(1 + int(absence / self._config.probe_interval))
+        self._probe = None
         for relay in self._relays.values():
-            relay.expires += late
+            relay.expires += absence
 
     def tick(self, now: float, *, leaving: bool) -> tuple[list[Output], Member | None]:
         """What is due, and the member that gave no answer to anybody, if there is one."""
@@ -113,8 +108,8 @@ class Prober:
             silent = self._verdict(self._probe)
         elif self._probe is not None and self._probe.asks_others_at <= now:
             output += self._ask_others(self._probe)
-        if self._probe_at <= now:
-            self._probe_at = now + self.awareness.stretch(self._config.probe_interval)
+        if self.probe_at <= now:
+            self.probe_at = now + self.awareness.stretch(self._config.probe_interval)
             if not leaving and (target := self._next_target()) is not None:
                 output.append(self._start(target, now))
         return output, silent
@@ -126,8 +121,12 @@ class Prober:
 
     def _start(self, target: Member, now: float) -> Send:
         number = self.next_number()
-        ends = now + self.awareness.stretch(self._config.probe_interval)
-        self._probe = _Probe(number, target.name, now, ends, now + self._config.probe_timeout)
+        config = self._config
+        ends = now + self.awareness.stretch(config.probe_interval)
+        timeout = config.probe_timeout
+        if config.timeout_stretches:
+            timeout = self.awareness.stretch(timeout)
+        self._probe = _Probe(number, target.name, now, ends, now + timeout)
         ping = Ping(number, target.name, self._me.address, self._me.name)
         if target.state is State.SUSPECT:
             # Lifeguard's buddy system: the suspect learns at once that it has to refute.

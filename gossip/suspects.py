@@ -39,12 +39,12 @@ class Suspects:
         self._first_end = min(self._first_end, self._end(member))
         return True
 
-    def excuse(self, late: float) -> None:
-        """We were away for `late` seconds, in which no refutation could reach us."""
+    def excuse(self, absence: float, now: float) -> None:
+        """We were away for `absence` seconds, in which no refutation could reach us."""
         for member in self._members.suspects.values():
             assert member.suspicion is not None
-            member.suspicion.started += late
-        self._first_end += late
+            member.suspicion.started = min(now, member.suspicion.started + absence)
+        self._find_first_end()
 
     def next_deadline(self) -> float:
         """When the first of them may have to be given up."""

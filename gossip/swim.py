@@ -74,6 +74,7 @@ class Swim:
         self.prober = Prober(
             members=self.members, send=self._teller.send, tokens=tokens, config=config, random=random, now=now
         )
+        self._ticked = now
         self._conflicts = Conflicts(
             members=self.members,
             came_later=came_later,
@@ -175,6 +176,7 @@ class Swim:
     def next_deadline(self) -> float:
         """The latest time at which `tick` wants to be called."""
         deadlines = [
+            self._awake_until(),
             self.prober.next_deadline(),
             self._exchanges.next_deadline(),
             self._teller.next_deadline(),
@@ -186,8 +188,9 @@ class Swim:
 
     def tick(self, now: float) -> list[Output]:
         """Whatever has become due by `now`."""
-        if (late := self.prober.late(now)) > self._config.lag_tolerated:
-            self._excuse(late)
+        if now - min(self.prober.probe_at, self._awake_until()) > self._config.lag_tolerated:
+            self._excuse(now - self._ticked, now)
+        self._ticked = now
         output, silent = self.prober.tick(now, leaving=self.leaving)
         if silent is not None:
             output += self._claims.suspect(Suspect(silent.name, silent.incarnation, self.name), now)
@@ -197,13 +200,17 @@ class Swim:
         output += self._teller.tick(now)
         return output
 
-    def _excuse(self, late: float) -> None:
-        """We were away for `late` seconds (a busy loop, a stopped process): nobody is blamed for that time.
+    def _awake_until(self) -> float:
+        """When to call us at the latest, so that we know how long we were away: probes may be far apart."""
+        return self._ticked + self._config.probe_interval
+
+    def _excuse(self, absence: float, now: float) -> None:
+        """We were away for `absence` seconds (a busy loop, a stopped process): nobody is blamed for them.
 
         What the others sent meanwhile waits in our sockets, so we listen before we judge.
         """
-        self.prober.excuse(late)
-        self._claims.suspects.excuse(late)
+        self.prober.excuse(absence)
+        self._claims.suspects.excuse(absence, now)
 
     def _tick_rejoin(self, now: float) -> list[Output]:
         if self.leaving:

@@ -14,9 +14,11 @@ from types import ModuleType
 
 from manager.tables import table
 from simulations import fuzz, scenarios, summary
+from simulations.literature.grids import GRIDS, cells
+from simulations.literature.rules import RULES
 from simulations.mutants import MUTANTS
 from simulations.mutants.hunt import hunt
-from simulations.report import Report, Size
+from simulations.report import Line, Report, Size
 from simulations.sweep import Log, Progress, Shard, read_lines, sweep
 
 _POLICIES = ("available", "strict")
@@ -39,6 +41,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return _replay(parser, given.token)
         case "mutants":
             return _mutants(parser, given)
+        case "grid":
+            return _grid(parser, given)
         case _:
             return _report(parser, given.files)
 
@@ -87,6 +91,19 @@ def _parser() -> argparse.ArgumentParser:
         "--only", action="append", choices=list(MUTANTS), metavar="MUTANT", help="this one alone"
     )
     _add_sweep(bugs)
+    grid = commands.add_parser("grid", help="others' experiments, cell by cell, by their rules and by ours")
+    grid.add_argument(
+        "name", metavar="NAME", nargs="?", choices=list(GRIDS), help=f"{', '.join(GRIDS)} (default all)"
+    )
+    grid.add_argument(
+        "--rules", action="append", choices=list(RULES), metavar="RULES", help=f"one of {', '.join(RULES)}"
+    )
+    grid.add_argument("--seed", type=_seed, default=1, help="of this repetition (default 1)")
+    grid.add_argument(
+        "--cells", action="append", default=[], metavar="PATTERN", help="only such, e.g. '*/n3/*/I0/*'"
+    )
+    grid.add_argument("--limit", type=_count, metavar="N", help="the first N cells alone: a fair sample")
+    _add_sweep(grid)
     report = commands.add_parser("report", help="merge the files that --record wrote")
     report.add_argument("files", type=Path, nargs="+", metavar="FILE")
     return parser
@@ -219,6 +236,21 @@ def _mutants(parser: argparse.ArgumentParser, given: argparse.Namespace) -> int:
         if line["checker"] and not line["green"]:
             print(f"{line['cell']}: seed {line['seed']} breaks a promise without it too")
     return 0 if all(line["checker"] and line["green"] for line in lines) else 1
+
+
+def _grid(parser: argparse.ArgumentParser, given: argparse.Namespace) -> int:
+    lines: list[Line] = []
+    for name in [given.name] if given.name else GRIDS:
+        grid = GRIDS[name]
+        rules = [one for one in grid.rules if given.rules is None or one in given.rules]
+        chosen = list(given.shard.of(cells(name, rules, given.seed, given.cells)[: given.limit]))
+        log, progress = Log(given.record), Progress(f"cells of {name}")
+        lines += sweep(name, chosen, grid.run, jobs=given.jobs, log=log, progress=progress)
+    if not lines:
+        print("nothing was left to do; see `report`")
+        return 0
+    print(summary.summary(lines))
+    return 0
 
 
 def _report(parser: argparse.ArgumentParser, files: Sequence[Path]) -> int:

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from statistics import median
 
 from manager.tables import table
+from simulations.literature.grids import GRIDS
 from simulations.report import Line
 
 
@@ -23,6 +24,8 @@ def _of_kind(kind: str, lines: list[Line]) -> str:
             return seeds(lines)
         case "mutant":
             return mutants(lines)
+        case name if name in GRIDS:
+            return GRIDS[name].table(lines)
         case _:
             commits: dict[str, int] = defaultdict(int)
             for line in lines:

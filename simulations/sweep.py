@@ -44,7 +44,10 @@ class Shard:
 
 
 def commit() -> str:
-    """What is checked out, with `+` where the code differs from it; `unknown` outside of a checkout."""
+    """The last one that changed what is simulated, with `+` where the code differs from it.
+
+    `unknown` outside of a checkout.
+    """
     here = Path(__file__).parents[1]
 
     def git(*arguments: str) -> str:
@@ -55,7 +58,7 @@ def commit() -> str:
 
     try:
         changed = git("status", "--porcelain", "--", *_ROOMS)
-        return git("rev-parse", "--short=12", "HEAD") + ("+" if changed else "")
+        return git("log", "-1", "--format=%h", "--abbrev=12", "--", *_ROOMS) + ("+" if changed else "")
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
 

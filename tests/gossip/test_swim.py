@@ -397,6 +397,19 @@ def test_that_a_member_holds_us_for_gone_beyond_refuting_is_said_once() -> None:
     assert core.members.me.incarnation == 10
 
 
+@pytest.mark.parametrize("score", [0, 7])
+def test_who_was_away_during_a_probe_blames_nobody_however_bad_its_health(score: int) -> None:
+    core = swim("m2", "m3")
+    core.prober.awareness.score = score
+    now, _, _ = next_probe(core, 0.0)
+    for _ in range(20):
+        now += 8.0
+        assert not [item for item in core.tick(now) if isinstance(item, MemberChanged)]
+        now += 0.001
+        core.tick(now)
+    assert state_of(core, "m2") is state_of(core, "m3") is State.ALIVE
+
+
 def test_a_stale_alive_does_not_stop_a_suspicion() -> None:
     """Row B8."""
     core = swim("m2", "m3")

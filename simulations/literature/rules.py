@@ -1,0 +1,39 @@
+"""The rules that are compared: our core, configured as the papers, as memberlist of today, and as it runs.
+
+What cannot be switched off differs a little: our core always has the buddy system (as memberlist of today),
+counts a failed probe against itself as memberlist does (the paper: by one, and by one more where a nack was
+missed), and merges a push/pull before it answers.
+"""
+
+from dataclasses import replace
+from math import inf
+
+from gossip.config import LAN, GossipConfig
+
+_MEMBERLIST = replace(
+    LAN,
+    gossip_fresh_gap=LAN.gossip_interval,
+    lag_tolerated=inf,
+    rejoin_interval=inf,
+    peer_retry_max=1e9,
+    accused_first=False,
+)
+"""It joins once, tells news every 200 ms, takes the clock's word, and probes in turn."""
+
+RULES: dict[str, GossipConfig] = {
+    "paper-swim": replace(_MEMBERLIST, suspicion_mult=5, suspicion_max_mult=1, awareness_max=0),
+    "paper-lifeguard": replace(
+        _MEMBERLIST, suspicion_mult=5, suspicion_max_mult=6, awareness_max=8, timeout_stretches=True
+    ),
+    "memberlist": _MEMBERLIST,
+    "ours": LAN,
+}
+
+
+def rules(name: str, members: int) -> GossipConfig:
+    """Those called `name`, in a group of `members`."""
+    config = RULES[name]
+    if name != "ours" and members - 2 < config.suspicion_mult - 2:
+        # Where too few could confirm, memberlist waits for nobody, which is to say for the shortest time.
+        config = replace(config, suspicion_max_mult=1)
+    return config
