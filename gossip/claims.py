@@ -83,12 +83,12 @@ class Claims:
         if not understands_us(claim.versions):
             return [Rejected("versions")]
         if (group := self._group_of(claim.meta)) is not None:
-            return self._conflicts.other_group(claim, group)
+            return self._conflicts.other_group(claim, group, now)
         member = self._members.get(claim.node)
         if member is not None:
             if claim.address != member.address:
                 if not takes_new_address(member, claim):
-                    return self._conflicts.second_address(claim) if member.present else []
+                    return self._conflicts.second_address(claim, now) if member.present else []
             elif claim.incarnation <= member.incarnation:
                 return []
         if not self._is_plausible(claim.incarnation, member, now, first_hand=first_hand):
@@ -158,7 +158,11 @@ class Claims:
         self._teller.tell(claim)
         if claim.accuser != self._me.name and self._config.accused_first:
             self._prober.accused = claim.node
-        return [MemberChanged(claim.node, State.ALIVE, State.SUSPECT, f"no answer to {claim.accuser}")]
+        why = f"no answer to {claim.accuser}"
+        output: list[Output] = [MemberChanged(claim.node, State.ALIVE, State.SUSPECT, why)]
+        if (elsewhere := self._conflicts.moved(member, now)) is not None:
+            output += self.alive(elsewhere, now)
+        return output
 
     def tick_suspicions(self, now: float) -> list[Output]:
         """Give up the suspects that have not answered in time."""
@@ -220,7 +224,7 @@ class Claims:
         if self.leaving:
             return []
         if claim.address != self._me.address:
-            return self._conflicts.second_address(claim)
+            return self._conflicts.second_address(claim, now)
         if claim.incarnation < self._me.incarnation:
             return []
         if claim.incarnation == self._me.incarnation and claim.meta == self._me.meta:

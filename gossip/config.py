@@ -62,8 +62,11 @@ class GossipConfig:
     rejoin_interval: float = 1.0
     """While something is amiss, one lost member or unmet peer is tried this often, for as long as we live."""
 
-    peer_retry_max: float = 10.0
-    """A configured peer that is no live member is tried at least this often."""
+    join_timeout: float = 5.0
+    """For an exchange with whom we may not reach; the kernel repeats what nobody answers after 1 and 3 s."""
+
+    peer_retry_max: float = 2.0
+    """A configured peer that is no live member is tried again after this, once an attempt is over."""
 
     gone_kept: float = 86400.0
     """A dead or left member stays listed, and a dead one is tried, for so long after it went."""

@@ -1,18 +1,26 @@
-"""Claims that are not taken: a second process of one name, and managers of another group."""
+"""Claims that are not taken: to a name that another holds, and of managers of another group.
+
+Whoever claims a name from elsewhere is a second process of that name, or the one that held it and has moved.
+So whoever holds it is asked whether it still is where we know it; where it is not, the claim is taken.
+"""
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 
 from gossip.effects import NameConflict, OpenStream, OtherGroup, Output, Rejected, Send
-from gossip.members import Members
-from gossip.messages import Ack, Address, Alive, NodeName, Ping, StreamMessage
+from gossip.members import Member, Members, takes_new_address
+from gossip.messages import Ack, Address, Alive, NodeName, Ping, StreamMessage, Suspect
 
 _REMEMBERED_MAX = 256
+_CLAIM_SECONDS = 10.0
+"""For so long a claim that was not taken may still be, once nobody answers where we know its member."""
 _CHECK_SECONDS = 2.0
+_HOLDER_SECONDS = 1.0
+_CHECKS_MAX = 8
 
 
 class Conflicts:
-    """Tells the operator once of each, and ends us where our own name belongs to another."""
+    """Tells the operator once of each, finds out who has moved, and ends us where our name is another's."""
 
     def __init__(
         self,
@@ -28,48 +36,70 @@ class Conflicts:
         self._came_later = came_later
         self._tokens = tokens
         self._next_number = next_number
-        self._checks: dict[int, Address] = {}
-        """Where we ask whether somebody of our own name lives there."""
-        self._said: OrderedDict[tuple[NodeName, Address], None] = OrderedDict()
+        self._checks: dict[int, tuple[NodeName, Address]] = {}
+        """Of whom we ask whether it lives there: of our own name elsewhere, or where we know a member."""
+        self._refused: OrderedDict[tuple[NodeName, Address], tuple[Alive, float]] = OrderedDict()
+        """Claims that were not taken, and when they came last; of these the operator has been told."""
 
-    def other_group(self, claim: Alive, group: str) -> list[Output]:
+    def other_group(self, claim: Alive, group: str, now: float) -> list[Output]:
         """A manager of `group`, by an address that changed hands or an agent in both: never let in."""
         output: list[Output] = [Rejected("other_group")]
-        if self._is_news(claim):
+        if self._is_news(claim, now):
             output.append(OtherGroup(claim.node, claim.address, group))
         return output
 
-    def second_address(self, claim: Alive) -> list[Output]:
+    def second_address(self, claim: Alive, now: float) -> list[Output]:
         """Two processes of one name. Where it is ours and we came later, make sure that the other lives."""
         output: list[Output] = []
-        if self._is_news(claim):
+        if self._is_news(claim, now):
             output.append(NameConflict(claim.node, claim.address, ours=False))
         holder = self._members.get(claim.node)
         if holder is not None and holder is not self._me:
             # Nobody passes the claim on, so the one whom all know would never hear that it came later.
             output.append(Send(holder.address, (claim,)))
-        ours = claim.node == self._me.name
-        if ours and self._came_later(claim.meta) and claim.address not in self._checks.values():
-            token = next(self._tokens)
-            self._checks[token] = claim.address
-            ping = Ping(self._next_number(), self._me.name)
-            output.append(OpenStream(token, claim.address, ping, _CHECK_SECONDS))
+            # A probe would come later, in its turn.
+            output += self._check(holder.name, holder.address, _HOLDER_SECONDS)
+        elif claim.node == self._me.name and self._came_later(claim.meta):
+            output += self._check(claim.node, claim.address, _CHECK_SECONDS)
         return output
+
+    def moved(self, member: Member, now: float) -> Alive | None:
+        """The claim by which `member`, which does not answer where we know it, lately was elsewhere."""
+        for (name, _), (claim, when) in self._refused.items():
+            if name == member.name and now - when <= _CLAIM_SECONDS and takes_new_address(member, claim):
+                return claim
+        return None
+
+    def _check(self, name: NodeName, address: Address, patience: float) -> list[Output]:
+        check = (name, address)
+        if check in self._checks.values() or len(self._checks) >= _CHECKS_MAX:
+            return []
+        token = next(self._tokens)
+        self._checks[token] = check
+        return [OpenStream(token, address, Ping(self._next_number(), name), patience)]
 
     def owns_stream(self, token: int) -> bool:
         """Whether `stream_answered(token, …)` is for us."""
         return token in self._checks
 
-    def stream_answered(self, token: int, answer: StreamMessage | None) -> list[Output]:
-        """The outcome of a ping by TCP to the other process of our name."""
-        address = self._checks.pop(token)
-        return [NameConflict(self._me.name, address, ours=True)] if isinstance(answer, Ack) else []
+    def stream_answered(
+        self, token: int, answer: StreamMessage | None
+    ) -> tuple[list[Output], Suspect | None]:
+        """The outcome of a ping by TCP, and the accusation that follows from it, if one does."""
+        name, address = self._checks.pop(token)
+        lives = isinstance(answer, Ack)
+        if name == self._me.name:
+            return [NameConflict(name, address, ours=True)] if lives else [], None
+        holder = self._members.get(name)
+        if lives or holder is None or holder.address != address:
+            return [], None
+        return [], Suspect(name, holder.incarnation, self._me.name)
 
-    def _is_news(self, claim: Alive) -> bool:
+    def _is_news(self, claim: Alive, now: float) -> bool:
         """Whether the operator has not been told yet, as far as we remember."""
-        said = (claim.node, claim.address)
-        known = said in self._said
-        self._said[said] = None
-        while len(self._said) > _REMEMBERED_MAX:
-            self._said.popitem(last=False)
+        key = (claim.node, claim.address)
+        known = key in self._refused
+        self._refused[key] = (claim, now)
+        while len(self._refused) > _REMEMBERED_MAX:
+            self._refused.popitem(last=False)
         return not known

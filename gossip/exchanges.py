@@ -1,16 +1,21 @@
 """Whole tables by TCP: with a random member from time to time, and with whom we want to meet or doubt."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from math import ceil, log2
+from dataclasses import dataclass, replace
+from math import ceil, inf, log2
 from random import Random
 
 from gossip.claims import Claims
 from gossip.config import GossipConfig
-from gossip.effects import OpenStream, Output, PeerFailed, Send
+from gossip.effects import MemberChanged, OpenStream, Output, PeerFailed, Send
 from gossip.members import Members
 from gossip.messages import Address, MemberState, PushPull, State, StreamMessage
 from gossip.rejoin import Rejoin
+
+_GREETED_MAX = 32
+_INQUIRY_EVERY = 2.0
+_INQUIRY_MEMBERS_MAX = 64
+"""In larger groups a table costs more than waiting for what is gossiped."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +24,7 @@ class _Exchange:
 
     address: Address
     peer: str | None
+    about_suspects: bool = False
 
 
 class Exchanges:
@@ -44,12 +50,14 @@ class Exchanges:
         self._random = random
         self._streams: dict[int, _Exchange] = {}
         self._push_pull_at = now + config.push_pull_interval * random.uniform(1, 2)
+        self._inquire_at = now
 
     def begin(self, address: Address, peer: str | None = None, *, join: bool) -> OpenStream:
         """One with whoever is at `address`."""
         token = next(self._tokens)
         self._streams[token] = _Exchange(address, peer)
-        return OpenStream(token, address, PushPull(join, self._table()), self._config.stream_timeout)
+        timeout = self._config.join_timeout if join else self._config.stream_timeout
+        return OpenStream(token, address, PushPull(join, self._table()), timeout)
 
     def requested(self, table: PushPull, now: float) -> tuple[PushPull, list[Output]]:
         """The answer to `table`, and what follows from it.
@@ -68,7 +76,14 @@ class Exchanges:
         exchange = self._streams.pop(token)
         address = exchange.address
         incarnation = self._me.incarnation
-        output = self._merge(answer, now, said_by=address) if isinstance(answer, PushPull) else []
+        output: list[Output] = []
+        if isinstance(answer, PushPull):
+            if exchange.about_suspects:
+                # Good news alone: who only heard of an accusation does not confirm it.
+                good = (entry for entry in answer.members if entry.state in (State.ALIVE, State.LEFT))
+                answer = replace(answer, members=tuple(good))
+            output = self._merge(answer, now, said_by=address)
+            output += self._greet(output)
         if self._me.incarnation != incarnation:
             # It holds us for gone, and may not be among those whom we gossip to.
             output.append(Send(address, (self._me.alive(),)))
@@ -81,10 +96,13 @@ class Exchanges:
 
     def next_deadline(self) -> float:
         """When the next exchange with a random member is due."""
-        return self._push_pull_at
+        return min(self._push_pull_at, self._inquire_at if self._members.suspects else inf)
 
     def tick(self, now: float) -> list[Output]:
-        """One with a random member, if it is due."""
+        """Those with a random member that are due."""
+        return self._push_pull(now) + self._inquire(now)
+
+    def _push_pull(self, now: float) -> list[Output]:
         if now < self._push_pull_at:
             return []
         present = len(self._members.present()) + 1
@@ -94,6 +112,31 @@ class Exchanges:
         if self._claims.leaving or not alive:
             return []
         return [self.begin(self._random.choice(alive).address, join=False)]
+
+    def _inquire(self, now: float) -> list[Output]:
+        """Ask somebody what it knows of those who do not answer: it may have heard them refute, or move."""
+        if now < self._inquire_at or not self._members.suspects:
+            return []
+        self._inquire_at = now + _INQUIRY_EVERY
+        alive = [m for m in self._members.present() if m.state is State.ALIVE]
+        if self._claims.leaving or not alive or len(self._members) > _INQUIRY_MEMBERS_MAX:
+            return []
+        token, address = next(self._tokens), self._random.choice(alive).address
+        self._streams[token] = _Exchange(address, None, about_suspects=True)
+        # Of ourselves alone: a whole table would accuse our suspects once more.
+        ourselves = PushPull(False, (self._me.entry(),))
+        return [OpenStream(token, address, ourselves, self._config.join_timeout)]
+
+    def _greet(self, output: list[Output]) -> list[Output]:
+        """Tell those whom we have just met that we are here: what is gossiped may not find them all."""
+        met = [
+            member
+            for item in output
+            if isinstance(item, MemberChanged) and item.before not in (State.ALIVE, State.SUSPECT)
+            if (member := self._members.get(item.name)) is not None and member.present
+        ]
+        some = self._members.sample(_GREETED_MAX, met)
+        return [Send(member.address, (self._me.alive(),)) for member in some]
 
     def _table(self) -> tuple[MemberState, ...]:
         return tuple(member.entry() for member in self._members)

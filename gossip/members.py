@@ -44,11 +44,11 @@ class Member:
 def takes_new_address(known: Member, claim: Alive) -> bool:
     """Whether `claim`, from another address than the known one, is the same member moved.
 
-    One that left or is dead may come back anywhere, where it says something newer: else a late echo of an
-    earlier life elsewhere would bring it back. Peers of memberlist's default never take a dead one back,
-    which locks a replaced host out for as long as its name is known. A running one is another process.
+    One that left, is dead or does not answer may be anywhere, where it says something newer: else a late
+    echo of an earlier life elsewhere would bring it back. Peers of memberlist's default never take a dead one
+    back, which locks a replaced host out for as long as its name is known. One that runs is another process.
     """
-    return not known.present and claim.incarnation > known.incarnation
+    return known.state is not State.ALIVE and claim.incarnation > known.incarnation
 
 
 class Members:

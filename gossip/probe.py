@@ -198,7 +198,14 @@ class Prober:
         """Somebody asks whether we live."""
         if ping.target not in ("", self._me.name):
             return [Rejected("ping_for_another")]
-        return [self._send(self._answer_to(ping.source, sender), Ack(ping.number))]
+        answer = self._send(self._answer_to(ping.source, sender), Ack(ping.number))
+        asker = self._members.get(ping.source_name)
+        if asker is None or asker is self._me or ping.source is None:
+            return [answer]
+        if asker.state is State.ALIVE and asker.address == ping.source:
+            return [answer]
+        # Whoever asks is there, and we know otherwise: it should say so itself.
+        return [answer, Send(sender, (Suspect(asker.name, asker.incarnation, self._me.name),))]
 
     def indirect_ping(self, request: IndirectPing, sender: Address, now: float) -> list[Output]:
         """Somebody asks us to ask another."""

@@ -3,9 +3,13 @@
 from math import inf
 
 from gossip.config import GossipConfig
+from gossip.effects import Output, Send
 from gossip.members import Member, Members
-from gossip.messages import Incarnation, NodeName, State
+from gossip.messages import Incarnation, NodeName, State, Suspect
 from gossip.suspicion import Suspicion, confirmations_wanted, suspicion_bounds
+
+_REMINDED = 3
+"""Suspects that are told so in each interval."""
 
 
 class Suspects:
@@ -17,6 +21,8 @@ class Suspects:
         self._first_end = inf
         """No suspicion ends before; by how many could confirm, which `_confirmers` was then."""
         self._confirmers = 0
+        self._reminded = 0
+        self._remind_at = -inf
 
     def begin(self, member: Member, incarnation: Incarnation, accuser: NodeName, now: float) -> None:
         """`member`, which was alive, is suspected from now on."""
@@ -47,14 +53,28 @@ class Suspects:
         self._find_first_end()
 
     def next_deadline(self) -> float:
-        """When the first of them may have to be given up."""
+        """When one of them may have to be given up, or told again that it is accused."""
+        return min(self._end_of_first(), self._remind_at if self._members.suspects else inf)
+
+    def remind(self, now: float) -> list[Output]:
+        """Tell some, in turn, what they are accused of: we may not have heard how they refuted it."""
+        suspects = list(self._members.suspects.values()) if self._remind_at <= now else []
+        if not suspects:
+            return []
+        self._remind_at = now + self._config.probe_interval
+        self._reminded += _REMINDED
+        start = self._reminded % len(suspects)
+        some = (suspects[start:] + suspects[:start])[:_REMINDED]
+        return [Send(m.address, (Suspect(m.name, m.incarnation, self._members.me.name),)) for m in some]
+
+    def _end_of_first(self) -> float:
         if self._confirmers_now() != self._confirmers:
             self._find_first_end()
         return self._first_end
 
     def over(self, now: float) -> list[Member]:
         """Those who have not answered in time, and are to be declared dead."""
-        if now < self.next_deadline():
+        if now < self._end_of_first():
             return []
         ends = [(self._end(member), member) for member in self._members.suspects.values()]
         self._first_end = min((end for end, _ in ends if end > now), default=inf)

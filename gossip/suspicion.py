@@ -16,8 +16,9 @@ def suspicion_bounds(members: int, mult: int, max_mult: int, interval: float) ->
 def confirmations_wanted(confirmers: int, mult: int) -> int:
     """How many independent confirmations bring a suspicion down to its shortest.
 
-    `confirmers` are the live members that could give one. memberlist asks for none in groups below five,
-    which switches its main defence against false alarms off; here only where nobody could confirm.
+    `confirmers` are the live members that could give one. memberlist asks for none in groups below four
+    (K = mult - 2 = 2, and 0 where n - 2 < K), which switches its main defence against false alarms off; here
+    only where nobody could confirm.
     """
     return max(0, min(mult - 2, confirmers))
 

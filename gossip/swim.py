@@ -126,6 +126,11 @@ class Swim:
                 return []
             case Alive():
                 return self._claims.alive(message, now)
+            case Suspect(node, incarnation) | Dead(node, incarnation) if (
+                node == self.name and incarnation < self._me.incarnation and not self.leaving
+            ):
+                # Our refutation has not come to whoever says so.
+                return [] if self.members.at(sender) is None else [Send(sender, (self._me.alive(),))]
             case Suspect():
                 return self._claims.suspect(message, now)
             case Dead():
@@ -155,7 +160,8 @@ class Swim:
         if self.prober.owns_stream(token):
             return self.prober.stream_answered(token, answer, now)
         if self._conflicts.owns_stream(token):
-            return self._conflicts.stream_answered(token, answer)
+            output, accusation = self._conflicts.stream_answered(token, answer)
+            return output if accusation is None else output + self._claims.suspect(accusation, now)
         return self._exchanges.stream_answered(token, answer, now)
 
     def resolved(self, peer: str, addresses: list[Address], now: float) -> list[Output]:
@@ -194,6 +200,7 @@ class Swim:
         output, silent = self.prober.tick(now, leaving=self.leaving)
         if silent is not None:
             output += self._claims.suspect(Suspect(silent.name, silent.incarnation, self.name), now)
+        output += self._claims.suspects.remind(now)
         output += self._claims.tick_suspicions(now)
         output += self._tick_rejoin(now)
         output += self._exchanges.tick(now)

@@ -79,6 +79,7 @@ def stale_alive_ends_suspicion(patch: Patch) -> None:
         member = self._members.get(claim.node)
         if member is not None and member is not self._members.me:
             member.suspicion = None
+            self._members.suspects.pop(member.name, None)
         return right(self, claim, *rest, **how)
 
     patch(Claims, "alive", alive)
@@ -196,8 +197,8 @@ def conflict_of_others_is_fatal(patch: Patch) -> None:
     """A conflict about any name ends the member that sees it (ckit#17)."""
     right = Conflicts.second_address
 
-    def conflict(self: Conflicts, claim: Alive) -> list[Any]:
-        output = right(self, claim)
+    def conflict(self: Conflicts, claim: Alive, now: float) -> list[Any]:
+        output = right(self, claim, now)
         return [replace(o, ours=True) if isinstance(o, NameConflict) else o for o in output]
 
     patch(Conflicts, "second_address", conflict)
@@ -217,11 +218,11 @@ def suspect_about_a_gone_member(patch: Patch) -> None:
     """A suspicion brings back whom it is about, though it was gone (atomix#1062)."""
     right = Claims.suspect
 
-    def suspect(self: Claims, claim: Suspect, *rest: Any, **how: Any) -> list[Any]:
+    def suspect(self: Claims, claim: Suspect, now: float, **how: Any) -> list[Any]:
         member = self._members.get(claim.node)
         if member is not None and not member.present and claim.incarnation >= member.incarnation:
-            member.state = State.ALIVE
-        return right(self, claim, *rest, **how)
+            self._members.change(member, State.ALIVE, now)
+        return right(self, claim, now, **how)
 
     patch(Claims, "suspect", suspect)
 

@@ -50,7 +50,11 @@ def agree(cluster: Cluster, within: float = HEALED_WITHIN) -> float:
 
 
 def split(cluster: Cluster, shape: str) -> None:
-    """Cut the group: `halves`, the last member `alone`, or `one-way`."""
+    """Cut the group into one of these shapes.
+
+    `halves`; the last member `alone`, or heard by nobody (`one-way`); halves that both see the first member
+    (`bridge`); a `ring` in which each sees its two neighbours only.
+    """
     network, hosts = cluster.network, [manager.host for manager in cluster.managers]
     half = len(hosts) // 2
     match shape:
@@ -58,6 +62,12 @@ def split(cluster: Cluster, shape: str) -> None:
             network.partition(hosts[:half], hosts[half:])
         case "alone":
             network.partition(hosts[:-1], hosts[-1:])
+        case "bridge":
+            network.partition(hosts[1 : half + 1], hosts[half + 1 :])
+        case "ring":
+            for at, host in enumerate(hosts):
+                for other in hosts[at + 2 : len(hosts) - (at == 0)]:
+                    network.cut(host, other)
         case "one-way":
             for host in hosts[:-1]:
                 network.cut(hosts[-1], host, one_way=True)
@@ -65,21 +75,41 @@ def split(cluster: Cluster, shape: str) -> None:
             raise ValueError(shape)
 
 
+def move(cluster: Cluster, at: int) -> None:
+    """The manager starts anew under its name on another host, and is cut off as it was."""
+    old = cluster.managers[at]
+    old.power_off()
+    host = f"10.0.9.{at + 1}"
+    network = cluster.network
+    for other in cluster.managers:
+        for way in ((old.host, other.host), (other.host, old.host)):
+            for carrier in ("udp", "tcp"):
+                if network.is_cut(*way, carrier):
+                    source, target = (host if end == old.host else end for end in way)
+                    network.cut(source, target, one_way=True, carriers=(carrier,))
+    cluster.managers[at] = SimManager(network, old.name, host, old.peers, DEFAULT)
+
+
 def state(manager: SimManager, name: str) -> State | None:
     member = manager.core.group.swim.members.get(name)
     return None if member is None else member.state
 
 
-@pytest.mark.parametrize("seconds", [10, 45, 600])
-@pytest.mark.parametrize("shape", ["halves", "alone", "one-way"])
-@pytest.mark.parametrize("managers", [3, 5, 9])
+@pytest.mark.parametrize("moved", [False, True], ids=["", "moved"])
+@pytest.mark.parametrize("shape", ["halves", "alone", "bridge", "ring", "one-way"])
+@pytest.mark.parametrize(
+    ("managers", "seconds"), [(3, 10), (3, 45), (3, 600), (5, 10), (5, 45), (5, 600), (9, 10), (9, 45)]
+)
 def test_after_a_split_of_any_length_and_shape_all_agree_within_five_seconds(
-    managers: int, shape: str, seconds: float
+    managers: int, shape: str, seconds: float, moved: bool
 ) -> None:
     """Rows B14 and B41: both sides look for whom they lost as long as they live, and exchange both ways."""
     cluster = formed(managers)
     split(cluster, shape)
-    cluster.world.run_for(seconds)
+    cluster.world.run_for(seconds / 2)
+    if moved:
+        move(cluster, managers - 1)
+    cluster.world.run_for(seconds / 2)
     cluster.network.heal()
     agree(cluster)
 
@@ -208,17 +238,17 @@ def test_a_member_with_a_busy_loop_takes_nobody_down(slow: tuple[float, float]) 
         agree(cluster, within=10.0)
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 def test_a_member_that_hears_and_is_not_heard_makes_no_storm_and_no_growth(seed: int) -> None:
-    """Rows B24 and B31: half a connection, for an hour."""
+    """Rows B24 and B31: half a connection, for twenty minutes."""
     cluster = formed(5, seed)
     split(cluster, "one-way")
     cluster.world.run_for(60.0)
     before = cluster.network.packets.copy()
-    cluster.world.run_for(3600.0)
+    cluster.world.run_for(1200.0)
     for manager in cluster.managers:
         sent = cluster.network.packets[manager.host] - before[manager.host]
-        assert sent / 3600.0 <= 3 * PACKETS_PER_SECOND_MAX
+        assert sent / 1200.0 <= 3 * PACKETS_PER_SECOND_MAX
         assert len(manager.core.group.swim.members) == 5
         assert len(manager.core.group.swim.broadcasts) <= 10
     cluster.network.heal()
