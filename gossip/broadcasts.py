@@ -70,25 +70,34 @@ class Broadcasts:
 
         Where `counted`, they count as told, and leave the queue after `limit` tellings.
         """
-        taken: list[tuple[_Place, _Subject]] = []
+        taken: list[int] = []
         at = 0
         while len(taken) < parts and at < len(self._order):
-            place, subject = self._order[at]
+            place = self._order[at][0]
             if -place.minus_size + overhead > room:
                 # On to the first one as often told that fits, or to those told more often.
                 fits = (_Place(place.transmits, overhead - room, -self._serial), ("", ""))
                 at = bisect_left(self._order, fits, lo=at + 1)
                 continue
-            taken.append((place, subject))
+            taken.append(at)
             room += place.minus_size - overhead
             at += 1
-        messages = [self._messages[subject] for _, subject in taken]
+        messages = [self._messages[self._order[at][1]] for at in taken]
         if counted:
-            for place, subject in taken:
-                message = self._remove(subject)
-                if place.transmits + 1 < limit:
-                    self._put(subject, message, place._replace(transmits=place.transmits + 1))
+            told = [self._order.pop(at) for at in reversed(taken)]
+            for place, subject in reversed(told):
+                self._told_once_more(subject, place, limit)
         return messages
+
+    def _told_once_more(self, subject: _Subject, place: _Place, limit: int) -> None:
+        """`subject`, which is taken out of the order, is put behind what was told less often, or is over."""
+        if place.transmits + 1 < limit:
+            place = _Place(place.transmits + 1, place.minus_size, place.minus_serial)
+            self._places[subject] = place
+            insort(self._order, (place, subject))
+        else:
+            self._passed_on -= subject[0] == _PASSED_ON
+            del self._places[subject], self._messages[subject]
 
     def _put(self, subject: _Subject, message: Message, place: _Place) -> None:
         self._passed_on += subject[0] == _PASSED_ON

@@ -7,6 +7,8 @@ from random import Random
 from gossip.messages import Address, Alive, Incarnation, MemberState, NodeName, State, Versions
 from gossip.suspicion import Suspicion
 
+_PRESENT = frozenset({State.ALIVE, State.SUSPECT})
+
 
 @dataclass(slots=True)
 class Member:
@@ -28,7 +30,7 @@ class Member:
     @property
     def present(self) -> bool:
         """Whether it counts as running: nobody has declared it gone."""
-        return self.state in (State.ALIVE, State.SUSPECT)
+        return self.state in _PRESENT
 
     def entry(self) -> MemberState:
         """Its line in a push/pull."""
@@ -70,6 +72,8 @@ class Members:
         self._by_address: dict[Address, Member] = {}
         self._addresses_known = False
         self._gone: dict[NodeName, Member] = {}
+        self._present: list[Member] | None = None
+        """As `present` gives them; None where that has changed."""
         self._order: list[NodeName] = []
         self._next = 0
 
@@ -86,6 +90,7 @@ class Members:
         """Enter a newcomer, which is alive, at a random place of the cycle."""
         self._by_name[member.name] = member
         self.alive += 1
+        self._present = None
         self._by_address[member.address] = member
         self._order.append(member.name)
         other = self._random.randrange(len(self._order))
@@ -93,6 +98,8 @@ class Members:
 
     def change(self, member: Member, state: State, now: float, suspicion: Suspicion | None = None) -> None:
         """`member`, which is not we ourselves, is in `state` from `now` on."""
+        if member.present != (state in _PRESENT):
+            self._present = None
         self.alive += (state is State.ALIVE) - (member.state is State.ALIVE)
         for state_of, index in ((State.SUSPECT, self.suspects), (State.DEAD, self.lost)):
             index.pop(member.name, None)
@@ -129,8 +136,10 @@ class Members:
         return [member for member in self._by_name.values() if member is not self.me]
 
     def present(self) -> list[Member]:
-        """The others that count as running."""
-        return [member for member in self.others() if member.present]
+        """The others that count as running, in the order in which we met them; not to be changed."""
+        if self._present is None:
+            self._present = [member for member in self.others() if member.present]
+        return self._present
 
     def at(self, address: Address) -> Member | None:
         """The member that counts as running there; it may be we ourselves."""

@@ -89,10 +89,12 @@ class Prober:
     # Time
 
     def next_deadline(self) -> float:
-        deadlines = [self.probe_at, *(relay.expires for relay in self._relays.values())]
+        deadline = self.probe_at
         if self._probe is not None:
-            deadlines += [self._probe.asks_others_at, self._probe.ends]
-        return min(deadlines)
+            deadline = min(deadline, self._probe.asks_others_at, self._probe.ends)
+        for relay in self._relays.values():
+            deadline = min(deadline, relay.expires)
+        return deadline
 
     def excuse(self, absence: float) -> None:
         """We were away for `absence` seconds: it counts against us, and the probe under way is void."""

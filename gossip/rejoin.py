@@ -131,5 +131,7 @@ class Rejoin:
         return member
 
     def next_deadline(self, any_lost: bool) -> float:
-        deadline = min((state.next_at for state in self._peers.values()), default=inf)
-        return min(deadline, self._lost_at) if any_lost else deadline
+        deadline = self._lost_at if any_lost else inf
+        for state in self._peers.values():
+            deadline = min(deadline, state.next_at)
+        return deadline

@@ -47,11 +47,13 @@ class Teller:
         if now < self.next_deadline():
             return []
         self._told_at = now
-        candidates = [
-            m
-            for m in self._members.others()
-            if m.present or (m.state is State.DEAD and now - m.changed < self._config.gossip_to_dead)
-        ]
+        candidates = self._members.present()
+        if self._members.lost:
+            candidates = [
+                m
+                for m in self._members.others()
+                if m.present or (m.state is State.DEAD and now - m.changed < self._config.gossip_to_dead)
+            ]
         output: list[Output] = []
         for member in self._members.sample(self._config.gossip_nodes, candidates):
             # What is told to the dead is told to nobody.

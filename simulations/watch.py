@@ -263,8 +263,9 @@ class Watch:
             if view.record.state in (NodeState.REFUSED, NodeState.CLAIMED, NodeState.MOVED):
                 continue
             before, writer = seen.get(view.id, ((0, 0), ""))
-            excused = self._is_set_back(view.id) or writer in aback or self._is_stale(manager, view.manager)
-            if view.record.order < before and not excused:
+            if view.record.order < before and not (
+                self._is_set_back(view.id) or writer in aback or self._is_stale(manager, view.manager)
+            ):
                 self._fail(
                     f"{manager.name} shows {view.record.name} {view.state} at {view.record.incarnation}, "
                     f"after {before[0]}"

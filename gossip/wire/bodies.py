@@ -1,6 +1,7 @@
 """One message: its type byte and its body, the same in a packet and on a stream."""
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any, Final
 
 from gossip.errors import WireError
@@ -57,6 +58,11 @@ CRC: Final = 12
 ERROR: Final = 13
 LABEL: Final = 244
 
+_NEWS_KEPT: Final = 1024
+"""Claims about members come and go many times, each unchanged: the last so many are read and written once."""
+_NEWS_BYTES_MAX: Final = 1024
+"""Longer ones are padded by somebody, and not kept."""
+
 PING_SHAPE: Final = shape(b"SeqNo", b"Node", b"SourceAddr", b"SourcePort", b"SourceNode")
 ACK_SHAPE: Final = shape(b"SeqNo", b"Payload")
 _INDIRECT_PING_SHAPE: Final = shape(
@@ -70,6 +76,13 @@ COMPRESS_SHAPE: Final = shape(b"Algo", b"Buf")
 
 def encode_message(message: Message) -> bytes:
     """The message bare, as it may stand in a packet; keys in ascending order, as peers write them."""
+    if isinstance(message, Alive | Suspect | Dead):
+        return _encode_news(message)
+    return _ENCODERS[type(message)](message)
+
+
+@lru_cache(_NEWS_KEPT)
+def _encode_news(message: Alive | Suspect | Dead) -> bytes:
     return _ENCODERS[type(message)](message)
 
 
@@ -212,6 +225,15 @@ def _decoder(shape: Shape, read: Callable[[Body], Message]) -> Callable[[bytes],
     return decode
 
 
+def _news(decode: Callable[[bytes], Message]) -> Callable[[bytes], Message]:
+    kept = lru_cache(_NEWS_KEPT)(decode)
+
+    def read(data: bytes) -> Message:
+        return kept(data) if len(data) <= _NEWS_BYTES_MAX else decode(data)
+
+    return read
+
+
 def _decode_user(data: bytes) -> User:
     return User(data[1:])
 
@@ -221,9 +243,9 @@ DECODERS: Final[dict[int, Callable[[bytes], Message]]] = {
     INDIRECT_PING: _decoder(_INDIRECT_PING_SHAPE, _read_indirect_ping),
     ACK: _decoder(ACK_SHAPE, read_ack),
     NACK: _decoder(_NACK_SHAPE, _read_nack),
-    SUSPECT: _decoder(_ACCUSATION_SHAPE, _read_suspect),
-    ALIVE: _decoder(_ALIVE_SHAPE, _read_alive),
-    DEAD: _decoder(_ACCUSATION_SHAPE, _read_dead),
+    SUSPECT: _news(_decoder(_ACCUSATION_SHAPE, _read_suspect)),
+    ALIVE: _news(_decoder(_ALIVE_SHAPE, _read_alive)),
+    DEAD: _news(_decoder(_ACCUSATION_SHAPE, _read_dead)),
     USER: _decode_user,
 }
 """What a packet may carry, by type byte; each takes the message with its type byte."""
