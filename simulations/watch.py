@@ -17,6 +17,7 @@ from gossip.messages import IndirectPing, Ping, State, StreamMessage, User
 from gossip.wire.ledger import PREFIX, decode_ledger
 from manager.effects import ToNode
 from manager.records import NODE, SEES, NodeState, Setting, pack_names, unpack_names
+from manager.registry import NodeView
 from simulations.conduct import Conduct
 from simulations.kept import Kept
 from simulations.processes import Ending, SimManager, SimNode
@@ -65,8 +66,8 @@ class _Seen:
 
     members: dict[str, tuple[int, State]] = field(default_factory=dict)
     copies: dict[tuple[str, int], int] = field(default_factory=dict)
-    nodes: dict[str, tuple[tuple[int, int], str]] = field(default_factory=dict)
-    """The newest record of each node, and whose it was."""
+    nodes: dict[str, NodeView] = field(default_factory=dict)
+    """Each node that was let in, as it was shown last."""
     serial: int = 0
     running: dict[str, str] = field(default_factory=dict)
     """Whose record made a node count as running."""
@@ -167,14 +168,15 @@ class Watch:
         self.looked += 1
         for manager in self._managers:
             if manager.alive:
+                shown = list(manager.core.registry.views())
                 self._copies_claim_what_was_written(manager)
-                self._no_running_node_vanishes(manager)
-                self._nodes_go_forward(manager)
-                self._removed_means_ended(manager)
-                self._grace_waits_for_the_last_who_sees(manager)
+                self._no_running_node_vanishes(manager, shown)
+                self._nodes_go_forward(manager, shown)
+                self._removed_means_ended(manager, shown)
+                self._grace_waits_for_the_last_who_sees(manager, shown)
                 self._settings_go_forward(manager)
                 self._serials_are_an_operators(manager)
-                self._seats_counted_are_seats_shown(manager)
+                self._seats_counted_are_seats_shown(manager, shown)
         self._conduct.look()
         self._uncopied_nodes_keep_their_key()
         self._judge_calm()
@@ -254,32 +256,38 @@ class Watch:
             if held != latest and not collected:
                 self._fail(f"{whose} lacks {key}, written at {latest.version}")
 
-    def _nodes_go_forward(self, manager: SimManager) -> None:
+    def _nodes_go_forward(self, manager: SimManager, shown: list[NodeView]) -> None:
         """No node that was let in is shown at an incarnation below one seen before (I1, I6)."""
         seen = self._of(manager).nodes
         # Until a manager that started under a clock set back has heard of its earlier page, that prevails.
         aback = {other.name for other in self._managers if other.set_back}
-        for view in manager.core.registry.views():
-            if view.record.state in (NodeState.REFUSED, NodeState.CLAIMED, NodeState.MOVED):
-                continue
-            before, writer = seen.get(view.id, ((0, 0), ""))
-            if view.record.order < before and not (
-                self._is_set_back(view.id) or writer in aback or self._is_stale(manager, view.manager)
+        for view in shown:
+            before = seen.get(view.id)
+            if view is before or view.record.state in (
+                NodeState.REFUSED,
+                NodeState.CLAIMED,
+                NodeState.MOVED,
             ):
-                self._fail(
-                    f"{manager.name} shows {view.record.name} {view.state} at {view.record.incarnation}, "
-                    f"after {before[0]}"
-                )
-            seen[view.id] = view.record.order, view.manager
+                continue
+            if before is not None and view.record.order < before.record.order:
+                excused = before.manager in aback or self._is_set_back(view.id)
+                if not excused and not self._is_stale(manager, view.manager):
+                    self._fail(
+                        f"{manager.name} shows {view.record.name} {view.state} at {view.record.incarnation}, "
+                        f"after {before.record.incarnation}"
+                    )
+            seen[view.id] = view
 
-    def _no_running_node_vanishes(self, manager: SimManager) -> None:
-        """Whoever runs stays listed until its record ends; a start of its manager ends nobody (L5)."""
-        seen = self._of(manager)
-        views = {view.id: view for view in manager.core.registry.views()}
+    def _no_running_node_vanishes(self, manager: SimManager, shown: list[NodeView]) -> None:
+        """Whoever runs stays listed until its record ends; a start of its manager ends nobody (L5).
+
+        Who never heard that it was let in may claim a seat elsewhere, by a later hello.
+        """
+        seen, view = self._of(manager), manager.core.registry.view
         for id_, owner in seen.running.items():
-            if id_ not in views and not self._was_deleted(owner, NODE + id_):
+            if view(id_) is None and not self._was_deleted(owner, NODE + id_):
                 self._fail(f"{manager.name} no longer lists {id_}, which ran at {owner}")
-        seen.running = {id_: view.manager for id_, view in views.items() if view.running}
+        seen.running = {view.id: view.manager for view in shown if view.running}
 
     def _was_deleted(self, owner: str, key: str) -> bool:
         """Whether `owner` ended the entry of `key`, or may have: of two processes of a name, or set back."""
@@ -289,24 +297,20 @@ class Watch:
         generations = [at for at, page in self._written.items() if at[0] == owner and key in page.keys]
         return not generations or self._written[max(generations)].keys[key][-1].value is None
 
-    def _removed_means_ended(self, manager: SimManager) -> None:
+    def _removed_means_ended(self, manager: SimManager, shown: list[NodeView]) -> None:
         """No process is `removed` that runs and never left, wherever it moved (I1, I5)."""
-        for node in self._nodes:
-            view = manager.core.registry.view(node.id) if node.alive else None
-            if (
-                view is not None
-                and view.record.state is NodeState.REMOVED
-                and view.record.nonce == node.nonce
-                and not node.leaving
-            ):
+        removed = {view.id: view for view in shown if view.record.state is NodeState.REMOVED}
+        for node in self._nodes if removed else ():
+            view = removed.get(node.id) if node.alive else None
+            if view is not None and view.record.nonce == node.nonce and not node.leaving:
                 self._fail(f"{manager.name} shows {node.name} removed ({view.why}), and it runs")
 
-    def _grace_waits_for_the_last_who_sees(self, manager: SimManager) -> None:
+    def _grace_waits_for_the_last_who_sees(self, manager: SimManager, shown: list[NodeView]) -> None:
         """No node is down by its manager's death as long as any live manager sees that one (I7)."""
         core = manager.core
         pages, alive = core.group.ledger.pages, [member.name for member in core.group.kin()]
         seen = {name for kin in alive if kin in pages for name in unpack_names(pages[kin].get(SEES) or EMPTY)}
-        for view in core.registry.views():
+        for view in shown:
             derived = view.state is NodeState.DOWN and view.record.state in RUNNING
             if derived and view.manager in seen - set(alive) and view.manager not in core.group.ledger.former:
                 self._fail(f"{manager.name} gave {view.record.name} up, whose manager is still seen")
@@ -325,10 +329,9 @@ class Watch:
         if setting is not None and setting.serial > 0 and setting not in self._operated:
             self._fail(f"{manager.name} follows {setting}, which no operator set")
 
-    def _seats_counted_are_seats_shown(self, manager: SimManager) -> None:
+    def _seats_counted_are_seats_shown(self, manager: SimManager, shown: list[NodeView]) -> None:
         """The running totals are what one gets by counting."""
         registry = manager.core.registry
-        shown = [view for view in registry.views() if view.shown]
         counted = sum(v.seat for v in shown), sum(v.running for v in shown)
         if counted != (registry.used, registry.running):
             told = f"{registry.used} seats, {registry.running} running"
