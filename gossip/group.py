@@ -100,6 +100,8 @@ class Group:
         self._serf = Serf(name, self.swim, self.keys)
         self._farewells: deque[tuple[float, Message | None]] = deque()
         """When to say what on the way out; None is the departure itself."""
+        self._departure_by = inf
+        """When the departure is told at the latest, once we leave."""
         self._departs_at = inf
         self.swim.announce()
 
@@ -129,6 +131,9 @@ class Group:
     def kin(self) -> list[Member]:
         """The other members of our group that count as running."""
         return self._reconciler.kin()
+
+    def _among_kin(self) -> bool:
+        return all(map(self.is_kin, self.swim.members.present()))
 
     def _came_later(self, meta: bytes) -> bool:
         return self._kinship.came_later(meta, met_anybody=bool(self.swim.members.present()))
@@ -195,8 +200,8 @@ class Group:
 
     def next_deadline(self) -> float:
         """The latest time at which `tick` wants to be called."""
-        deadlines = [self.swim.next_deadline(), self._reconciler.next_deadline(), self._departs_at]
-        deadlines.append(self.keys.next_deadline())
+        deadlines = [self.swim.next_deadline(), self._reconciler.next_deadline(), self.keys.next_deadline()]
+        deadlines += [self._departure_by, self._departs_at]
         if self._farewells:
             deadlines.append(self._farewells[0][0])
         return min(deadlines)
@@ -210,23 +215,42 @@ class Group:
         return self._settle(output)
 
     def leave(self, now: float) -> list[Output]:
-        """Leave the group in good order; `Departed` follows when it has been told."""
-        if self._departs_at < inf:
+        """Leave the group in good order; `Departed` follows when it has been told.
+
+        Among kin the departure is told as soon as all have what we wrote; agents have to hear of the intent
+        first.
+        """
+        if min(self._departure_by, self._departs_at) < inf:
             return []
         self.swim.leaving = self._reconciler.closed = True
         if not self.swim.members.present():
             self._departs_at = now
             return self.tick(now)
         said = User(encode_serf(self._serf.leave_intent()))
-        told, linger = self._config.leave_intent, self._config.leave_linger
         # Each several times: a lost datagram must not make a leave look like a failure.
-        self._farewells.extend((now + told * part, said) for part in (0, 0.35, 0.7))
-        self._farewells.extend((now + told + linger * part, None) for part in (0, 0.25, 0.5))
+        self._farewells.extend((now + self._config.leave_intent * part, said) for part in (0, 0.35, 0.7))
         self.swim.broadcasts.queue(("intent", self.name), said)
-        self._departs_at = now + told + linger
+        self._departure_by = now + self._config.leave_intent
         return self.tick(now)
 
+    def _tell_departure(self, now: float) -> list[Output]:
+        linger = self._config.leave_linger
+        self._departure_by = inf
+        self._farewells.clear()
+        self._farewells.extend((now + linger * part, None) for part in (0, 0.25, 0.5))
+        self._departs_at = now + linger
+        return self._say_farewells(now)
+
     def _tick_leave(self, now: float) -> list[Output]:
+        output = self._say_farewells(now)
+        if self._departure_by <= now:
+            output += self._tell_departure(now)
+        if self._departs_at <= now:
+            self._departs_at = inf
+            output.append(Departed())
+        return output
+
+    def _say_farewells(self, now: float) -> list[Output]:
         output: list[Output] = []
         while self._farewells and self._farewells[0][0] <= now:
             _, said = self._farewells.popleft()
@@ -234,9 +258,6 @@ class Group:
                 output += self.swim.depart()
             else:
                 output += [Send(member.address, (said,)) for member in self.swim.members.present()]
-        if self._departs_at <= now:
-            self._departs_at = inf
-            output.append(Departed())
         return output
 
     # Keys
@@ -253,7 +274,10 @@ class Group:
 
     def flush(self, now: float) -> list[Output]:
         """Tell what was written to our page since the last flush; call it at the end of each turn."""
-        return self._settle(self._reconciler.flush(now))
+        output = self._reconciler.flush(now)
+        if self._departure_by < inf and self._reconciler.all_heard and self._among_kin():
+            output += self._tell_departure(now)
+        return self._settle(output)
 
     def heard_by(self, kin: NodeName, version: int) -> bool:
         """Whether `kin` has answered for our page at `version`, and we hold what it had written by then."""

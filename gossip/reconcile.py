@@ -127,6 +127,12 @@ class Reconciler:
             reader.tries = 0
         return self._tell(kin, piece)
 
+    @property
+    def all_heard(self) -> bool:
+        """Whether every kin that counts as running has answered for all that we wrote."""
+        mark = self._ledger.own.mark
+        return all(self._reader(member.name).heard >= mark for member in self.kin())
+
     def heard_by(self, kin: NodeName, version: int) -> bool:
         """Whether `kin` has answered for our page at `version`, and we hold what it had written by then."""
         reader = self._readers.get(kin)

@@ -448,7 +448,8 @@ class Manager:
         seen_by_alive = set(alive)
         for member in kin:
             seen_by_alive |= self._seen_by(member.name)
-        self.registry.liveness(alive, seen_by_alive, now)
+        left = {m.name for m in self.group.swim.members.others() if m.state is State.LEFT}
+        self.registry.liveness(alive, seen_by_alive, left, now)
         self._sessions.admission.forget_silence(alive)
         ours = str(Address(self.group.swim.members.me.address.host, self.config.node_port))
         others = [

@@ -1,7 +1,8 @@
 """Gateway nodes, merged from every page: a pure function of pages, of who is alive, and of time.
 
 The newest record of a node prevails, whoever wrote it (rule I1). Where its writer is dead the state is
-derived (rule I7): unreachable while anybody alive still sees that manager, then, after the grace, down.
+derived (rule I7): unreachable while anybody alive still sees that manager, then, after the grace, down. Where
+its writer left in good order the node is on its way to another manager, and stands as it did for `MOVING`.
 Managers that hold the same pages and see the same members derive the same.
 """
 
@@ -12,6 +13,8 @@ from math import inf
 from gossip.ledger import Ledger
 from manager.records import NODE, NodeRecord, NodeState
 
+MOVING = 2.0
+"""Seconds within which nodes that their manager sent away before it left are expected at another."""
 _RUNNING = frozenset({NodeState.ACTIVE, NodeState.UNREACHABLE})
 
 
@@ -48,10 +51,12 @@ class _Source:
 
 @dataclass(slots=True)
 class _Lost:
-    """A manager that is dead here: since when, and since when nobody alive here sees it."""
+    """A manager that is gone here: since when, and since when nobody alive here sees it."""
 
     here_since: float
     everywhere_since: float | None
+    moving_until: float = -inf
+    """Its nodes are on their way elsewhere until then."""
 
 
 class Registry:
@@ -67,6 +72,7 @@ class Registry:
         # A dict for a set: its order is the same in every process.
         self._views: dict[str, NodeView] = {}
         self._claims: dict[str, NodeView] = {}
+        self._alive: frozenset[str] = frozenset()
         self._lost: dict[str, _Lost] = {}
         self._former_since: dict[str, float] = {}
         self.used = 0
@@ -149,8 +155,11 @@ class Registry:
                     changed.append(id_)
         return changed
 
-    def liveness(self, alive: set[str], seen_by_alive: set[str], now: float) -> None:
-        """`alive`: the managers alive here, with ourselves; `seen_by_alive`: all that any of them sees."""
+    def liveness(self, alive: set[str], seen_by_alive: set[str], left: set[str], now: float) -> None:
+        """`alive`: the managers alive here, with ourselves; `seen_by_alive`: all that any of them sees.
+
+        `left`: those that left in good order.
+        """
         owners = {source.owner for source in self._by_source}
         for owner in sorted(owners):
             if owner in alive:
@@ -160,39 +169,40 @@ class Registry:
             lost = self._lost.get(owner)
             before = None if lost is None else (lost.here_since, lost.everywhere_since)
             if lost is None:
-                lost = self._lost[owner] = _Lost(now, None)
+                # Of one that left before we met it nobody is on the way any more.
+                goes = owner in left and owner in self._alive
+                lost = self._lost[owner] = _Lost(now, None, now + MOVING if goes else -inf)
             if owner in seen_by_alive:
                 lost.everywhere_since = None
             elif lost.everywhere_since is None:
                 lost.everywhere_since = now
             if before != (lost.here_since, lost.everywhere_since):
                 self._derive_all(owner, now)
+        self._alive = frozenset(alive)
 
     def next_deadline(self) -> float:
         """When a derived state changes by itself."""
-        deadlines = [inf]
-        for since in self._ages():
-            deadlines += [since + self._grace, since + self._rejoin_window]
-        return min(deadline for deadline in deadlines if deadline > self._ticked)
+        return min((at for at in self._turns() if at > self._ticked), default=inf)
 
     def tick(self, now: float) -> None:
         """Derive anew what time has changed."""
-        due = [
-            since
-            for since in self._ages()
-            if any(self._ticked < since + wait <= now for wait in (self._grace, self._rejoin_window))
-        ]
+        due = [at for at in self._turns() if self._ticked < at <= now]
         self._ticked = now
         if due:
             for owner in sorted({source.owner for source in self._by_source}):
                 if owner in self._lost or owner in self._former_since:
                     self._derive_all(owner, now)
 
-    def _ages(self) -> list[float]:
-        everywhere = [
-            lost.everywhere_since for lost in self._lost.values() if lost.everywhere_since is not None
-        ]
-        return everywhere + list(self._former_since.values())
+    def _turns(self) -> Iterator[float]:
+        """When derived states change by themselves."""
+        for lost in self._lost.values():
+            yield lost.moving_until
+            if lost.everywhere_since is not None:
+                yield lost.everywhere_since + self._grace
+                yield lost.everywhere_since + self._rejoin_window
+        for since in self._former_since.values():
+            yield since + self._grace
+            yield since + self._rejoin_window
 
     def _read(self, id_: str, source: _Source, value: bytes | None) -> None:
         records = self._records.setdefault(id_, {})
@@ -234,7 +244,7 @@ class Registry:
         if source.former:
             since: float | None = self._former_since[source.owner]
             here, reason = self._former_since[source.owner], "has started anew"
-        elif (lost := self._lost.get(source.owner)) is not None:
+        elif (lost := self._lost.get(source.owner)) is not None and lost.moving_until <= now:
             since, here, reason = lost.everywhere_since, lost.here_since, "is gone"
         else:
             if record.state is NodeState.MOVED:

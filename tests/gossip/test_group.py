@@ -1,0 +1,67 @@
+"""A member as a whole: when it may go."""
+
+from random import Random
+
+from gossip.effects import Output, Send
+from gossip.group import Group
+from gossip.kinship import LEDGER_PROTOCOL, TAG_GROUP, TAG_SPEAKS, TAG_STARTED
+from gossip.ledger import NOTHING
+from gossip.ledger_messages import Heard, Sender
+from gossip.messages import OUR_VERSIONS, Address, Alive, Dead, User
+from gossip.wire import encode_tags
+from gossip.wire.ledger import encode_ledger
+
+M2 = Address("10.0.0.2", 7946)
+S3 = Address("10.0.0.3", 7946)
+
+
+def member() -> Group:
+    """m1, with m2 of the same group, and something written that m2 has not answered for."""
+    group = Group(
+        name="m1",
+        address=Address("10.0.0.1", 7946),
+        group_name="blue",
+        tags={},
+        random=Random(1),
+        now=0.0,
+        wall_offset=1_800_000_000.0,
+    )
+    meta = encode_tags({TAG_SPEAKS: LEDGER_PROTOCOL, TAG_GROUP: "blue", TAG_STARTED: "0" * 16})
+    group.packet_received([Alive("m2", 1, M2, meta, OUR_VERSIONS)], M2, 0.0)
+    group.ledger.put("key", b"value")
+    group.flush(0.0)
+    return group
+
+
+def m2_has_heard_all(group: Group, now: float) -> list[Output]:
+    said = Heard(Sender("m2", 0), "m1", group.ledger.own.mark, NOTHING)
+    group.packet_received([User(encode_ledger(said))], M2, now)
+    return group.flush(now)
+
+
+def departures(output: list[Output]) -> set[Address]:
+    return {
+        item.address
+        for item in output
+        if isinstance(item, Send) and any(isinstance(message, Dead) for message in item.messages)
+    }
+
+
+def test_among_kin_a_member_departs_as_soon_as_all_have_what_it_wrote() -> None:
+    group = member()
+    assert not departures(group.leave(1.0) + group.flush(1.0))
+    assert departures(m2_has_heard_all(group, 1.01)) == {M2}
+
+
+def test_a_member_departs_although_somebody_does_not_answer_for_what_it_wrote() -> None:
+    group = member()
+    group.leave(1.0)
+    assert departures(group.tick(1.6)) == {M2}
+
+
+def test_an_agent_has_time_to_hear_that_a_member_means_to_leave() -> None:
+    group = member()
+    group.packet_received([Alive("s3", 1, S3, b"", OUR_VERSIONS)], S3, 0.5)
+    group.leave(1.0)
+    assert not departures(m2_has_heard_all(group, 1.01))
+    assert departures(group.tick(1.6)) == {M2, S3}

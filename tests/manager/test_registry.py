@@ -1,0 +1,63 @@
+"""What is derived of the nodes of a manager that is gone (rule I7)."""
+
+from gossip.ledger import Entry, Ledger, Piece
+from manager.records import NODE, NodeRecord, NodeState
+from manager.registry import MOVING, Registry
+
+GRACE, WINDOW = 60.0, 300.0
+RECORD = NodeRecord(NodeState.ACTIVE, 1, 7, 1, True, False, 0.0, "said hello", "n1", "10.1.0.1", "")
+
+
+def holding() -> Registry:
+    """That of m1, which holds the page of m2 with node `n`."""
+    ledger = Ledger("m1", 1)
+    nodes = Registry(ledger, GRACE, WINDOW, 0.0)
+    ledger.apply(Piece("m2", 1, 0, 1, 0, (Entry(f"{NODE}n", 1, RECORD.pack()),), reset=True), 0.0)
+    nodes.page_changed("m2", [f"{NODE}n"], 0.0)
+    return nodes
+
+
+def meeting() -> Registry:
+    """The same, and m2 is alive."""
+    nodes = holding()
+    nodes.liveness({"m1", "m2"}, {"m1", "m2"}, set(), 0.0)
+    return nodes
+
+
+def state(nodes: Registry) -> NodeState:
+    view = nodes.view("n")
+    assert view is not None
+    return view.state
+
+
+def after(nodes: Registry, now: float) -> NodeState:
+    """The state at `now`, time having passed as deadlines ask for it."""
+    while nodes.next_deadline() <= now:
+        nodes.tick(nodes.next_deadline())
+    return state(nodes)
+
+
+def test_the_nodes_of_a_manager_that_left_stand_as_they_did_while_they_move() -> None:
+    nodes = meeting()
+    nodes.liveness({"m1"}, {"m1"}, {"m2"}, 10.0)
+    assert state(nodes) is NodeState.ACTIVE
+    assert after(nodes, 10.0 + MOVING - 0.01) is NodeState.ACTIVE
+
+
+def test_a_node_that_has_moved_nowhere_is_unreachable_and_then_down() -> None:
+    nodes = meeting()
+    nodes.liveness({"m1"}, {"m1"}, {"m2"}, 10.0)
+    assert after(nodes, 10.0 + MOVING) is NodeState.UNREACHABLE
+    assert after(nodes, 10.0 + GRACE) is NodeState.DOWN
+
+
+def test_the_nodes_of_a_manager_that_is_dead_are_unreachable_at_once() -> None:
+    nodes = meeting()
+    nodes.liveness({"m1"}, {"m1"}, set(), 10.0)
+    assert state(nodes) is NodeState.UNREACHABLE
+
+
+def test_of_a_manager_that_had_left_before_we_came_nobody_is_on_the_way() -> None:
+    nodes = holding()
+    nodes.liveness({"m1"}, {"m1"}, {"m2"}, 0.0)
+    assert state(nodes) is NodeState.UNREACHABLE
