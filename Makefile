@@ -2,7 +2,7 @@
 # make ends with 2 whatever a recipe ends with; deploy/demo.py itself tells its exit codes apart.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test mutants nightly bench fuzz venv clean
+.PHONY: help demo test mutants nightly bench screenshots fuzz venv clean
 
 # What .venv was made from: this folder (its scripts name it), this Python, these dependencies.
 KEY := $(shell { pwd; python3 -c 'import sys; print(sys.version, sys.base_prefix)'; cat pyproject.toml; } \
@@ -19,6 +19,7 @@ help:
 	@echo 'make nightly           long sweeps of the simulator, within the hour; run again, it goes on'
 	@echo 'make bench             figures of this machine, in some 4 minutes, beside serf where it is installed'
 	@echo 'make fuzz SECONDS=60   feed the gossip decoders what covers most of them; what is learned stays as tests'
+	@echo 'make screenshots       the pictures of the page that README shows, by chromium, in some 2 minutes'
 	@echo 'make venv              only install what the programs need'
 	@echo 'make clean             remove all that the others made'
 	@echo 'V=1                    show what pip and apt-get say'
@@ -38,6 +39,9 @@ nightly: $(DEV)
 
 bench: $(RUN)
 	@exec .venv/bin/python -m benchmarks $(if $(WRITE),--write)
+
+screenshots: $(DEV)
+	@exec .venv/bin/python -m tests.e2e.screenshots docs/screenshots
 
 fuzz: $(DEV)
 	@.venv/bin/pip -q --disable-pip-version-check install --group fuzz

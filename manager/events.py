@@ -52,7 +52,8 @@ class EventLog:
             return
         id_, name, by = view.id, view.record.name, view.manager
         was, is_ = _stand(before), _stand(after)
-        if was != is_ or (before and after and before.manager != after.manager):
+        moved = before and after and after.running and before.manager != after.manager
+        if was != is_ or moved:
             why = view.why if after is not None else "forgotten"
             self._add(at, "node", id_, name, was, is_, why, by)
         if before and after and before.record.gateway != after.record.gateway:

@@ -85,7 +85,8 @@ class Registry:
         self._ticked = -inf
         self.unreadable = 0
         """Records that could not be read since we started."""
-        self._changes: list[tuple[NodeView | None, NodeView | None]] = []
+        self._before: dict[str, NodeView | None] = {}
+        """The nodes that changed since `take_changes`, as they were then."""
 
     # Reading
 
@@ -130,8 +131,8 @@ class Registry:
 
     def take_changes(self) -> list[tuple[NodeView | None, NodeView | None]]:
         """Each node that changed since the last time, as it was and as it is: None where it is not shown."""
-        taken, self._changes = self._changes, []
-        return taken
+        taken, self._before = self._before, {}
+        return [(_if_shown(was), _if_shown(self._views.get(id_))) for id_, was in taken.items()]
 
     # What changes
 
@@ -268,8 +269,7 @@ class Registry:
 
     def _put(self, id_: str, view: NodeView | None) -> None:
         old = self._views.get(id_)
-        if old != view:
-            self._changes.append((_if_shown(old), _if_shown(view)))
+        self._before.setdefault(id_, old)
         for counted, sign in ((old, -1), (view, 1)):
             if counted is not None and counted.shown:
                 self.used += sign * counted.seat

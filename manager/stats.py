@@ -14,6 +14,16 @@ SERIES_MAX = 20_000
 """Nodes whose window is kept; the one that has been silent longest goes first."""
 
 
+SUMMED = (
+    "agent_cpu_seconds",
+    "gateway_cpu_seconds",
+    "gateway_errors",
+    "gateway_requests",
+    "gateway_restarts",
+)
+"""Counters that only grow, whose growth is summed over all nodes: no others, so that no node adds names."""
+
+
 class Reported(NamedTuple):
     """What process `nonce` of `node` reported last in one step."""
 
@@ -41,12 +51,15 @@ class StatsWindow:
         self.window = window
         self.step = step
         self._series: OrderedDict[str, _Series] = OrderedDict()
+        self._totals: dict[float, dict[str, float]] = {}
 
     def add(self, node: str, nonce: int, counters: dict[str, float], at: float) -> None:
         """One report of `node`."""
         series = self._series.setdefault(node, _Series())
         self._series.move_to_end(node)
         start = at - at % self.step
+        if series.steps and series.steps[-1].nonce == nonce:
+            self._sum_up(start, series.steps[-1].counters, counters)
         if series.steps and series.steps[-1].at >= start and series.steps[-1].nonce == nonce:
             series.steps[-1].counters = counters
         else:
@@ -63,6 +76,27 @@ class StatsWindow:
             if series.steps[-1].at >= at - self.window:
                 return
             del self._series[node]
+
+    def _sum_up(self, start: float, before: dict[str, float], now: dict[str, float]) -> None:
+        total = self._totals.get(start)
+        if total is None:
+            total = self._totals[start] = {}
+            for passed in [at for at in self._totals if at < start - self.window]:
+                del self._totals[passed]
+        for name in SUMMED:
+            if name in now:
+                grown = max(0.0, now[name] - before.get(name, 0.0))
+                total[name] = total.get(name, 0.0) + grown
+
+    def totals(self, at: float) -> dict[float, dict[str, float]]:
+        """By the start of each step in the window: how much the counters of all nodes grew in it.
+
+        From one report to the next at this manager: what a node did before its first one here, or while it
+        moved, is in no step.
+        """
+        return {
+            start: dict(total) for start, total in sorted(self._totals.items()) if start >= at - self.window
+        }
 
     def since(self, at: float) -> dict[float, list[Reported]]:
         """The steps that start at `at` or later, by their start."""

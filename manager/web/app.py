@@ -21,7 +21,9 @@ log = logging.getLogger(__name__)
 BODY_BYTES_MAX = 64 * 1024
 _STATIC = Path(__file__).parent / "static"
 _TYPES = {".html": "text/html", ".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
-_FILES = frozenset(path.name for path in _STATIC.iterdir() if path.suffix in _TYPES)
+_FILES = frozenset(
+    path.relative_to(_STATIC).as_posix() for path in _STATIC.rglob("*") if path.suffix in _TYPES
+)
 _COUNTED = {400: "bad_request", 413: "too_large", 415: "not_json"}
 _HEADERS = {
     "Cache-Control": "no-store",
@@ -140,7 +142,7 @@ async def page(request: web.Request) -> web.FileResponse:
     return _file("index.html")
 
 
-@routes.get("/static/{name}")
+@routes.get("/static/{name:.+}")
 async def static(request: web.Request) -> web.FileResponse:
     name = request.match_info["name"]
     if name not in _FILES:

@@ -8,7 +8,7 @@ from manager import views
 from manager.web.ask import ask_others
 from manager.web.query import flag, known, number, one_of, whole
 from manager.web.shared import AUDIT, OPERATIONS
-from manager.web.stats import Series, merged, series_in
+from manager.web.stats import Series, Totals, added, columns, merged, series_in, totals_in
 
 STATS_STEPS_MAX = 10_000
 """Steps of all nodes in one answer, some 2 MB: a page has so many fewer nodes."""
@@ -52,6 +52,21 @@ async def stats(request: web.Request) -> web.Response:
             "next": list(page)[-1] if page and (more or len(page) < len(series)) else None,
         }
     )
+
+
+@routes.get("/api/v1/stats/totals")
+async def totals(request: web.Request) -> web.Response:
+    """By how much the counters of all nodes grew in each step of the window."""
+    known(request, "local")
+    operations = request.app[OPERATIONS]
+    window = operations.core.stats
+    own = window.totals(operations.core.group.wall(operations.now()))
+    managers = {"asked": 1, "answered": 1}
+    others: dict[str, Totals] = {}
+    if not flag(request, "local"):
+        managers, others = await ask_others(operations, "/api/v1/stats/totals", {}, totals_in)
+    found = columns(added([own, *others.values()]))
+    return web.json_response({"managers": managers, "step": window.step, **found})
 
 
 @routes.get("/api/v1/group")

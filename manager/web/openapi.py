@@ -227,6 +227,14 @@ def document() -> Schema:
                 ],
             )
         },
+        "/api/v1/stats/totals": {
+            "get": get(
+                "stats_totals",
+                "by how much the counters of all nodes grew in each step",
+                _json("columns", _totals()),
+                parameters=_query(local=_LOCAL),
+            )
+        },
         "/api/v1/events": {
             "get": get(
                 "events",
@@ -375,6 +383,10 @@ def _stats() -> Schema:
     return _object(
         managers=_ANSWERED, window=_NUMBER, step=_NUMBER, nodes=_map(_list(_STEP)), next=_or_null(_TEXT)
     )
+
+
+def _totals() -> Schema:
+    return _object(managers=_ANSWERED, step=_NUMBER, at=_list(_NUMBER), counters=_map(_list(_NUMBER)))
 
 
 def _group() -> Schema:

@@ -42,3 +42,21 @@ def test_the_number_of_series_is_bounded() -> None:
     for number in range(SERIES_MAX + 5):
         window.add(f"n{number}", 1, {}, 100.0)
     assert len(window.view(100.0)) == SERIES_MAX
+
+
+def test_totals_are_the_growth_of_all_nodes_in_each_step() -> None:
+    window = StatsWindow(60.0, 10.0)
+    for node in ("a", "b"):
+        window.add(node, 1, {"gateway_requests": 100.0, "of_its_own": 1.0}, 100.0)
+        window.add(node, 1, {"gateway_requests": 110.0, "of_its_own": 9.0}, 105.0)
+        window.add(node, 1, {"gateway_requests": 150.0, "of_its_own": 9.0}, 110.0)
+    assert window.totals(115.0) == {100.0: {"gateway_requests": 20.0}, 110.0: {"gateway_requests": 80.0}}
+
+
+def test_totals_neither_fall_with_a_counter_nor_outlive_the_window() -> None:
+    window = StatsWindow(60.0, 10.0)
+    for at, requests in ((100.0, 50.0), (105.0, 3.0), (110.0, 4.0)):
+        window.add("n", 1, {"gateway_requests": requests}, at)
+    assert window.totals(111.0) == {100.0: {"gateway_requests": 0.0}, 110.0: {"gateway_requests": 1.0}}
+    window.add("n", 1, {"gateway_requests": 5.0}, 300.0)
+    assert window.totals(301.0) == {300.0: {"gateway_requests": 1.0}}

@@ -3,10 +3,7 @@
 import asyncio
 import json
 import logging
-import re
 from collections.abc import AsyncIterator, Awaitable, Callable
-from html.parser import HTMLParser
-from pathlib import Path
 from typing import Any, TypeAlias
 
 import pytest
@@ -14,7 +11,6 @@ from aiohttp import ClientResponse, ClientSession, web
 from aiohttp.test_utils import TestClient, TestServer
 from prometheus_client.parser import text_string_to_metric_families
 
-import manager.web
 from manager.terms import ManagerConfig
 from manager.web.app import BODY_BYTES_MAX, create_app
 from node.protocol import Limit, Report
@@ -438,37 +434,6 @@ async def test_without_a_cap_there_is_no_metric_of_it(serve: Serve) -> None:
 # The page
 
 
-class Page(HTMLParser):
-    """What a page loads, and what in it a strict policy would not let run."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.loads: list[str] = []
-        self.ids: list[str] = []
-        self.inline: list[str] = []
-        self.feed(text)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        given = dict(attrs)
-        if tag in ("script", "img", "iframe") or (tag == "link" and given.get("rel") != "canonical"):
-            self.loads.append(given.get("src") or given.get("href") or "")
-        self.inline += [name for name in given if name.startswith("on") or name == "style"]
-        self.ids += [value for name, value in attrs if name == "id" and value]
-
-
-async def test_the_page_loads_only_what_the_manager_itself_serves(running: Running, serve: Serve) -> None:
-    client = await serve(running)
-    answer = await client.get("/")
-    assert answer.content_type == "text/html"
-    page = Page(await answer.text())
-    assert sorted(page.loads) == ["/static/icon.svg", "/static/page.js", "/static/style.css"]
-    assert page.inline == []
-    types = {path: (await client.get(path)).content_type for path in page.loads}
-    assert types["/static/page.js"] == "text/javascript"
-    assert types["/static/style.css"] == "text/css"
-    assert types["/static/icon.svg"] == "image/svg+xml"
-
-
 async def test_no_script_but_the_managers_own_may_run_and_nobody_may_frame_the_page(
     running: Running, serve: Serve
 ) -> None:
@@ -524,15 +489,6 @@ async def test_head_is_get_without_a_body(running: Running, serve: Serve, path: 
     assert (head.status, head.content_type) == (got.status, got.content_type) == (200, got.content_type)
     assert await head.read() == b""
     assert head.headers["Content-Length"] == got.headers["Content-Length"]
-
-
-def test_every_element_that_the_script_looks_for_is_on_the_page() -> None:
-    static = Path(manager.web.__file__).parent / "static"
-    wanted = set(re.findall(r'element\("([a-z-]+)"\)', (static / "page.js").read_text()))
-    page = Page((static / "index.html").read_text())
-    assert wanted <= set(page.ids)
-    assert len(page.ids) == len(set(page.ids))
-    assert "innerHTML" not in (static / "page.js").read_text()
 
 
 async def test_a_snapshot_is_the_file_that_the_manager_keeps(serve: Serve, running: Running) -> None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from manager.web.stats import Series, merged, series_in
+from manager.web.stats import Series, added, columns, merged, series_in, totals_in
 
 
 def step(at: float, nonce: int = 1, **counters: float) -> dict[str, Any]:
@@ -73,3 +73,29 @@ def test_an_answer_of_the_promised_form_is_taken() -> None:
 def test_an_answer_of_any_other_form_is_a_value_error(answer: object) -> None:
     with pytest.raises(ValueError, match="not an answer about stats"):
         series_in(answer)
+
+
+def test_the_growth_that_managers_saw_is_added_up_step_by_step() -> None:
+    one, other = {10.0: {"r": 1.0}, 20.0: {"r": 2.0}}, {20.0: {"r": 3.0, "e": 1.0}}
+    assert added([one, other]) == {10.0: {"r": 1.0}, 20.0: {"r": 5.0, "e": 1.0}}
+
+
+def test_totals_go_to_another_manager_and_back() -> None:
+    totals = {10.0: {"e": 0.0, "r": 1.0}, 20.0: {"e": 1.0, "r": 5.0}}
+    assert totals_in(columns(totals)) == totals
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {},
+        {"at": [1], "counters": {"r": []}},
+        {"at": [1], "counters": {"r": ["1"]}},
+        {"at": [-1], "counters": {}},
+        {"at": [True], "counters": {}},
+        {"at": [1], "counters": []},
+    ],
+)
+def test_what_is_no_answer_about_totals_is_refused(answer: object) -> None:
+    with pytest.raises(ValueError, match="totals"):
+        totals_in(answer)

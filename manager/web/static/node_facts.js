@@ -1,0 +1,27 @@
+// What several views say of a node.
+
+import { managersNow } from "./api.js";
+import { span } from "./format.js";
+
+export const STATES = ["active", "unreachable", "down", "removed", "refused"];
+
+export const ago = (time) => `${span(Math.max(0, (managersNow() - Date.parse(time)) / 1000))} ago`;
+
+/** What the gateway's adapter says of it ends with its state: `nginx: running`. */
+export const gatewayInTrouble = (node) =>
+  node.state === "active" && !/(^|: )(none|running|starting)?$/.test(node.gateway);
+
+export function stateOf(node) {
+  const more = [node.over_limit && "over the limit", gatewayInTrouble(node) && `gateway ${node.gateway}`];
+  return { text: node.state, small: more.filter(Boolean).join(", "), state: node.state };
+}
+
+export const seatOf = (node) => (node.seat ? (node.state === "active" ? "yes" : "held") : "no");
+
+export const nameOf = (node) => node.name || "(no name)";
+
+/** Trouble first. */
+export function rank(node) {
+  if (node.state === "active") return node.over_limit || gatewayInTrouble(node) ? 2 : 4;
+  return { down: 0, unreachable: 1, refused: 3, removed: 5 }[node.state];
+}

@@ -1,0 +1,105 @@
+// One node: how it is, why, what happened to it, and what it reported.
+
+import { ask, live, merged } from "../api.js";
+import { chart, every } from "../charts.js";
+import { fill, fillFacts, h, put, section, show, table } from "../dom.js";
+import { bytes, clock, number, rate } from "../format.js";
+import { ago, nameOf, seatOf, stateOf } from "../node_facts.js";
+
+export function open(id) {
+  const heading = h("h2", {});
+  const state = h("p", { class: "large" }, h("span"), " ", h("span", { class: "quiet" }));
+  const facts = h("dl", { class: "facts" });
+  const limits = table("Limits of this node", [
+    { label: "Limit", cell: ([name]) => name },
+    { label: "This node's share", cell: ([, limit]) => rate(limit) },
+  ]);
+  const limitsSection = section("Limits", limits.element);
+  const timeline = h("ol", { class: "timeline" });
+  const past = section("Timeline", h("p", { class: "quiet" }, "As this manager saw it since its start, the latest first."), timeline);
+  const missing = h("p", { class: "banner warning" }, "This manager lists no such node. It was forgotten, or has never been here. ",
+    h("a", { href: "#/nodes" }, "All nodes"));
+  const charts = {
+    requests: chart("Requests per second", [{ label: "requests", colour: "accent" }, { label: "errors", colour: "bad" }], { format: number, describe: latest(number) }),
+    cpu: chart("CPU of the gateway, cores", [{ label: "gateway", colour: "accent" }, { label: "agent", colour: "good" }], { format: number, describe: latest(number) }),
+    memory: chart("Memory of the gateway", [{ label: "gateway", colour: "accent" }, { label: "agent", colour: "good" }], { format: bytes, describe: latest(bytes) }),
+  };
+  const plots = h("div", { class: "plots" }, ...Object.values(charts).map((one) => one.element));
+  const element = h("div", {}, h("p", {}, h("a", { href: "#/nodes" }, "← All nodes")), heading, missing, state, facts, limitsSection, past,
+    section("What it reported", plots));
+  const end = every(10, () => ask(`stats?node=${encodeURIComponent(id)}`), (answer) => {
+    if (answer !== null) fillCharts(charts, answer.nodes[id] ?? []);
+  });
+  let events = [];
+  const endEvents = every(60, () => ask(`events?limit=200&subject=${encodeURIComponent(id)}`), (answer) => {
+    if (answer !== null) events = answer.events;
+    update();
+  });
+
+  function update() {
+    const node = live.nodes.get(id);
+    show(missing, node === undefined);
+    for (const one of [state, facts, limitsSection]) show(one, node !== undefined);
+    put(heading, node === undefined ? id : nameOf(node));
+    fillTimeline(timeline, merged(live.events.filter((event) => event.subject === id), events));
+    if (node === undefined) return;
+    const [shown, since] = state.children;
+    put(shown, node.state);
+    shown.className = `state ${node.state}`;
+    put(since, `since ${clock(node.since)}, ${ago(node.since)}: ${node.why}`);
+    fillFacts(facts, [
+      ["Id", node.id],
+      ["Manager", node.manager],
+      ["Address", node.address],
+      ["Gateway", node.gateway || "not told"],
+      ["Seat", seatOf(node) + (stateOf(node).small ? `, ${stateOf(node).small}` : "")],
+      ["Incarnation", String(node.incarnation)],
+    ]);
+    show(limitsSection, Object.keys(node.limits).length > 0);
+    limits.fill(Object.entries(node.limits), ([name]) => name);
+  }
+
+  return {
+    element, update,
+    close() {
+      end();
+      endEvents();
+      for (const one of Object.values(charts)) one.close();
+    },
+  };
+}
+
+function fillTimeline(list, events) {
+  fill(list, events, {
+    key: (event) => event.id,
+    make: (event) => h("li", {},
+      h("time", { datetime: event.at, class: "quiet" }, clock(event.at)),
+      h("span", { class: `state ${event.kind === "node" ? event.state.split(",")[0] : "gateway"}` },
+        event.kind === "gateway" ? `gateway ${event.state || "not told"}` : event.state || "no longer listed"),
+      h("span", {}, event.why),
+      h("span", { class: "quiet" }, `manager ${event.by}`)),
+  });
+}
+
+function latest(format) {
+  return ([at, values]) => {
+    const last = values.findLast((value) => value !== null);
+    return at.length === 0 || last === undefined ? "" : `Latest: ${format(last)}.`;
+  };
+}
+
+function fillCharts(charts, steps) {
+  const at = steps.map((step) => step.at);
+  const value = (name) => steps.map(({ counters }) => counters[name] ?? null);
+  // How fast a counter grew since the step before; nothing where the agent has started anew in between.
+  const grown = (name) => steps.map((step, index) => {
+    const before = steps[index - 1];
+    if (before === undefined || before.nonce !== step.nonce || !(name in step.counters)) return null;
+    return Math.max(0, step.counters[name] - (before.counters[name] ?? 0)) / (step.at - before.at);
+  });
+  const has = (name) => steps.some(({ counters }) => name in counters);
+  show(charts.requests.element, has("gateway_requests"));
+  if (has("gateway_requests")) charts.requests.set([at, grown("gateway_requests"), grown("gateway_errors")]);
+  charts.cpu.set([at, grown("gateway_cpu_seconds"), grown("agent_cpu_seconds")]);
+  charts.memory.set([at, value("gateway_rss_bytes"), value("agent_rss_bytes")]);
+}

@@ -1,0 +1,88 @@
+// How many nodes may run, how many do, and what comes next when.
+
+import { ask, live } from "../api.js";
+import { chart, every } from "../charts.js";
+import { fill, fillFacts, h, section, show, table } from "../dom.js";
+import { day } from "../format.js";
+import { ago, nameOf } from "../node_facts.js";
+
+export const title = "Subscription";
+const SOURCES = { none: "nowhere: no cap is set", yaml: "the managers' files", set: "set by an operator", document: "a signed document" };
+
+export function open() {
+  const facts = h("dl", { class: "facts" });
+  const seats = chart("Seats over time, as this manager saw them", [
+    { label: "used", colour: "accent", stepped: true },
+    { label: "seats", colour: "quiet", dash: [6, 4], stepped: true },
+    { label: "over the limit", colour: "warn", stepped: true },
+    { label: "refused", colour: "bad", stepped: true },
+  ], { describe: describe });
+  const calendar = h("ol", { class: "timeline" });
+  const steps = section("What comes next", h("p", { class: "quiet" }, "Unless something newer is installed before."), calendar);
+  const waiting = table("Nodes that were refused", [
+    { label: "Node", cell: (node) => ({ text: nameOf(node), href: `#/nodes/${encodeURIComponent(node.id)}` }) },
+    { label: "Since", cell: (node) => ({ text: ago(node.since), title: node.since }) },
+    { label: "Address", cell: (node) => node.address },
+    { label: "Why", cell: (node) => node.why },
+  ]);
+  const refused = section("Refused", waiting.element);
+  const documents = table("Signed documents", [
+    { label: "Serial", cell: (one) => String(one.serial) },
+    { label: "Nodes", cell: (one) => (one.max_nodes === null ? "any number" : String(one.max_nodes)) },
+    { label: "Overage", cell: (one) => one.overage },
+    { label: "Issued", cell: (one) => day(one.issued) },
+    { label: "Expires", cell: (one) => (one.expires === null ? "never" : day(one.expires)) },
+    { label: "Revoked", cell: (one) => (one.revoked ? "yes" : "no") },
+  ]);
+  const signed = section("Signed documents", documents.element);
+  const element = h("div", {}, h("h2", {}, title), facts, seats.element, steps, refused, signed);
+  show(signed, false);
+  const ends = [
+    every(5, () => ask("subscription/usage"), (usage) => {
+      if (usage !== null) seats.set([usage.at, usage.used, usage.cap, usage.over_limit, usage.states.refused]);
+    }),
+    every(30, () => ask("subscription/history"), (answer) => {
+      if (answer === null) return;
+      show(signed, answer.documents.length > 0);
+      documents.fill(answer.documents, (one) => one.serial);
+    }),
+  ];
+
+  function update() {
+    const { subscription } = live.summary;
+    const cap = subscription.max_nodes;
+    fillFacts(facts, [
+      ["May run", cap === null ? "any number" : `${cap}${subscription.overage === "none" ? "" : `, overage ${subscription.overage}`}`],
+      ["Seats used", String(subscription.used)],
+      ["Free", subscription.free === null ? "–" : String(subscription.free)],
+      ["Over the limit", String(subscription.over_limit)],
+      ["Refused", String(subscription.refused)],
+      ["Comes from", `${SOURCES[subscription.source]}${subscription.serial ? `, serial ${subscription.serial}` : ""}`],
+      ["Stage", subscription.stage === "none" ? "not signed" : `${subscription.stage}: ${subscription.why}`],
+      ["When managers cannot see each other", subscription.policy],
+    ]);
+    show(steps, subscription.next.length > 0);
+    fill(calendar, subscription.next, {
+      key: (step) => step.stage,
+      make: () => h("li", {}, h("time", { class: "quiet" }), h("span", { class: "state coming" }), h("span", {})),
+      update: (item, step) => {
+        const [at, stage, why] = item.children;
+        at.dateTime = step.at;
+        at.textContent = day(step.at);
+        stage.textContent = step.stage;
+        why.textContent = step.why;
+      },
+    });
+    const nodes = [...live.nodes.values()].filter((node) => node.state === "refused");
+    show(refused, nodes.length > 0);
+    waiting.fill(nodes, (node) => node.id);
+  }
+
+  return { element, update, close() { for (const end of ends) end(); seats.close(); } };
+}
+
+function describe([at, used, cap]) {
+  if (at.length === 0) return "";
+  const highest = Math.max(...used);
+  return `Now ${used.at(-1)}${cap.at(-1) === null ? "" : ` of ${cap.at(-1)}`} used, at most ${highest} in the time shown.`;
+}

@@ -1,0 +1,78 @@
+"""Nodes that are only a connection each: many of them, for pages that must show many."""
+
+import asyncio
+import contextlib
+import secrets
+import threading
+from collections.abc import Iterator
+from math import cos
+
+from aiohttp import ClientError, ClientSession, ClientWebSocketResponse
+
+from node.protocol import FRAME_BYTES_MAX, PATH, SUBPROTOCOL, Hello, Report, encode
+
+_REPORT_EVERY = 1.0
+
+
+@contextlib.contextmanager
+def simulated_nodes(seeds: list[str], names: list[str]) -> Iterator[None]:
+    """One node a name, each at one of `seeds` (`HOST:PORT`) in turn, with the counters of a busy gateway."""
+    loop = asyncio.new_event_loop()
+
+    async def all_of_them() -> None:
+        async with ClientSession() as http:
+            await asyncio.gather(
+                *(_node(http, seeds[at % len(seeds)], name, at) for at, name in enumerate(names))
+            )
+
+    task = loop.create_task(all_of_them())
+
+    def run() -> None:
+        with contextlib.suppress(asyncio.CancelledError):
+            loop.run_until_complete(task)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    try:
+        yield
+    finally:
+        loop.call_soon_threadsafe(task.cancel)
+        thread.join()
+        loop.close()
+
+
+async def _node(http: ClientSession, seed: str, name: str, at: int) -> None:
+    hello = Hello(key=secrets.token_bytes(32), incarnation=1, nonce=1, name=name, gateway="nginx: running")
+    with contextlib.suppress(ClientError):
+        async with http.ws_connect(
+            f"http://{seed}{PATH}", protocols=(SUBPROTOCOL,), max_msg_size=FRAME_BYTES_MAX
+        ) as socket:
+            await socket.send_bytes(encode(hello))
+            reader = asyncio.ensure_future(_read(socket))
+            try:
+                for number in range(1, 1_000_000):
+                    await socket.send_bytes(encode(_report(number, at)))
+                    await asyncio.sleep(_REPORT_EVERY)
+            finally:
+                reader.cancel()
+
+
+async def _read(socket: ClientWebSocketResponse) -> None:
+    async for _ in socket:
+        pass
+
+
+def _report(number: int, at: int) -> Report:
+    requests = number * (40.0 + 3 * (at % 7)) + 300 * (1 - cos(number / 15))
+    return Report(
+        number=number,
+        gateway="nginx: running",
+        counters={
+            "gateway_requests": requests,
+            "gateway_errors": float(number // 9),
+            "gateway_cpu_seconds": requests / 400,
+            "gateway_rss_bytes": 48e6 + 2e6 * (at % 5) + 1e5 * (number % 9),
+            "agent_cpu_seconds": number * 0.004,
+            "agent_rss_bytes": 36e6,
+        },
+    )
