@@ -131,7 +131,10 @@ class Registry:
 
     def take_changes(self) -> list[tuple[NodeView | None, NodeView | None]]:
         """Each node that changed since the last time, as it was and as it is: None where it is not shown."""
-        taken, self._before = self._before, {}
+        # Whoever claims is neither there nor gone: a refused node that tries again stays listed meanwhile.
+        waiting = {id_: was for id_, was in self._before.items() if id_ in self._claims}
+        taken = {id_: was for id_, was in self._before.items() if id_ not in waiting}
+        self._before = waiting
         return [(_if_shown(was), _if_shown(self._views.get(id_))) for id_, was in taken.items()]
 
     # What changes

@@ -28,7 +28,7 @@ export function bytes(count) {
   return `${number(count / (1024 * 1024))} MiB`;
 }
 
-export const milliseconds = (seconds) => `${number(seconds * 1000)} ms`;
+export const milliseconds = (seconds) => (seconds < 0.001 ? "< 1 ms" : `${number(seconds * 1000)} ms`);
 
 /** A time of day; with its date, where that is not today's. */
 export function clock(time) {
