@@ -83,7 +83,7 @@ class Claims:
         if not understands_us(claim.versions):
             return [Rejected("versions")]
         if (group := self._group_of(claim.meta)) is not None:
-            return self._conflicts.other_group(claim, group, now)
+            return self._stranger(claim, group, now)
         member = self._members.get(claim.node)
         if member is not None:
             if claim.address != member.address:
@@ -94,6 +94,19 @@ class Claims:
         if not self._is_plausible(claim.incarnation, member, now, first_hand=first_hand):
             return self._ask_whether(claim, now)
         return self._newcomer(claim, now) if member is None else self._newer(claim, member, now)
+
+    def _stranger(self, claim: Alive, group: str, now: float) -> list[Output]:
+        output = self._conflicts.other_group(claim, group, now)
+        member = self._members.get(claim.node)
+        if (
+            member is not None
+            and claim.address == member.address
+            and claim.incarnation > member.incarnation
+            and self._is_plausible(claim.incarnation, member, now)
+        ):
+            # Whoever was ours there is no more, although somebody answers by its name when it is probed.
+            output += self.dead(Dead(member.name, member.incarnation, self._me.name), now)
+        return output
 
     def _newer(self, claim: Alive, member: Member, now: float) -> list[Output]:
         before = member.state
@@ -224,6 +237,9 @@ class Claims:
         if self.leaving:
             return []
         if claim.address != self._me.address:
+            if (group := self._group_of(claim.meta)) is not None:
+                # A namesake, of whom an agent in both groups tells: neither is in the other's way.
+                return self._conflicts.other_group(claim, group, now)
             return self._conflicts.second_address(claim, now)
         if claim.incarnation < self._me.incarnation:
             return []

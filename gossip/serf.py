@@ -161,10 +161,13 @@ class Serf:
                 output += self._left_in_state(LeaveIntent(ltimes.get(name, 0) + 1, name), now)
         said_of_us = ltimes.get(self._name, 0)
         if self._clock.plausible(said_of_us):
-            gone = self._name in state.left and not self._swim.leaving
+            gone = self._name in state.left
             known = self._clock.status.get(self._name, 0)
-            self._clock.status[self._name] = max(known, said_of_us + gone)
-            if gone:
+            self._clock.status[self._name] = max(known, said_of_us)
+            if (gone or said_of_us > known) and not self._swim.leaving:
+                # Said by an operator, or by us before we restarted, and perhaps that we leave: who hears of
+                # that later than of our return would list us as leaving for good.
+                self._clock.status[self._name] = max(known, said_of_us + 1)
                 self._insist()
         self.refresh()
         return output

@@ -388,7 +388,7 @@ class Manager:
 
     def _stranger(self, name: str, address: Address, group: str) -> str:
         ours = self.group.group_name
-        remedy = "take it off `peers`, or give both the same group.name"
+        remedy = "take it off `peers`, let no Serf agent join both groups, or give both the same group.name"
         return f"{name} at {address} is a manager of group {group!r}, this is group {ours!r}: {remedy}"
 
     def _member_changed(self, change: MemberChanged, now: float) -> None:

@@ -76,6 +76,15 @@ def test_who_holds_us_for_left_in_a_push_pull_is_answered_by_a_newer_join_intent
     assert us.told() == [User(encode_serf(JoinIntent(9, "m1")))]
 
 
+def test_an_intent_of_an_earlier_life_is_answered_once_by_a_newer_join_intent() -> None:
+    """An agent that hears it only after that we are here would else list us as leaving for good."""
+    us = Agent()
+    for number in range(3):
+        us.serf.merge(encode_serf(SerfState(9, (("m1", 12),))), 1.0)
+        assert us.told() == ([] if number else [User(encode_serf(JoinIntent(14, "m1")))])
+    assert dict(us.says().status_ltimes)["m1"] == 14
+
+
 def test_an_intent_about_us_is_not_answered_while_we_leave() -> None:
     us = Agent()
     us.swim.leaving = True

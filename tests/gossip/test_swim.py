@@ -546,6 +546,28 @@ def test_a_manager_of_another_group_is_never_let_in_and_said_so_once() -> None:
     assert core.members.get("g1") is None
 
 
+def test_a_member_whose_name_and_address_are_another_groups_now_is_dead() -> None:
+    """Row B21: whoever runs there now is pinged by that name, and answers."""
+    core = swim("m2", "m3")
+    assert core.receive(Alive("m3", 1, address(3), b"green"), address(2), 1.0)[0] == Rejected("other_group")
+    assert state_of(core, "m3") is State.ALIVE
+    output = core.receive(Alive("m3", 2, address(3), b"green"), address(2), 1.1)
+    assert [item.after for item in output if isinstance(item, MemberChanged)] == [State.DEAD]
+    assert told(core) == [Dead("m3", 1, "m1")]
+    core.receive(Alive("m3", 3, address(4), b"green"), address(2), 1.2)
+    core.receive(Alive("m3", 3, address(3), b"blue"), address(2), 1.3)
+    assert state_of(core, "m3") is State.ALIVE
+
+
+def test_a_namesake_in_another_group_stops_nobody() -> None:
+    core = swim("m2", came_later=True)
+    claim = Alive("m1", 99, address(9), b"green")
+    expected = [Rejected("other_group"), OtherGroup("m1", address(9), "green")]
+    assert core.receive(claim, address(2), 1.0) == expected
+    assert core.receive(claim, address(2), 1.1) == expected[:1]
+    assert told(core) == []
+
+
 def test_second_hand_death_is_only_a_suspicion() -> None:
     core = swim("m2", "m3")
     table = PushPull(False, (MemberState("m3", address(3), b"", 1, State.DEAD),))
