@@ -17,6 +17,7 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -52,8 +53,8 @@ def block() -> str:
     return f"127.{_second_number()}.{next(_blocks)}"
 
 
-def wait_for(condition: Callable[[], Answer], within: float, what: str) -> Answer:
-    """The first true answer of `condition`, asked again until `within` seconds have passed."""
+def wait_for(condition: Callable[[], Answer], within: float, what: str, *, every: float = 0.05) -> Answer:
+    """The first true answer of `condition`, asked `every` so many seconds until `within` have passed."""
     ends = time.monotonic() + within
     last: object = None
     while time.monotonic() < ends:
@@ -65,7 +66,7 @@ def wait_for(condition: Callable[[], Answer], within: float, what: str) -> Answe
             if answer:
                 return answer
             last = answer
-        time.sleep(0.05)
+        time.sleep(every)
     raise AssertionError(f"not within {within} s: {what} (last: {last!r})")
 
 
@@ -119,6 +120,18 @@ class Cluster:
     def address(self, name: str) -> str:
         return f"{self.net}.{name[1:]}"
 
+    def inside(self, name: str) -> tuple[str, ...]:
+        """What to put before a command that shall run on the host of `name`."""
+        return ()
+
+    def listens(self, name: str) -> tuple[str, ...]:
+        """The options by which a manager listens at its address."""
+        return (f"--bind={self.address(name)}",)
+
+    def itself(self, name: str) -> str:
+        """The address of a manager for those who operate it on its own host."""
+        return self.address(name)
+
     @staticmethod
     def program(name: str) -> Path:
         """An installed console script."""
@@ -129,7 +142,7 @@ class Cluster:
         log = self.folder / f"{name}.log"
         with log.open("ab") as output:
             popen = subprocess.Popen(
-                command,
+                [*self.inside(name), *command],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -154,9 +167,16 @@ class Cluster:
         file.write_text(config)
         listed = [f"--peer={self.address(peer)}" for peer in (["m1", "m2", "m3"] if peers is None else peers)]
         program = str(self.program("krakend-cluster-manager"))
-        bind = f"--bind={self.address(name)}"
         kept = f"--state-dir={self.folder}/state"
-        command = (program, f"--config={file}", f"--name={name}", bind, kept, *listed, *options)
+        command = (
+            program,
+            f"--config={file}",
+            f"--name={name}",
+            *self.listens(name),
+            kept,
+            *listed,
+            *options,
+        )
         process = self.run(name, *command, env=env)
         self.managers[name] = process
         return process
@@ -219,6 +239,17 @@ class Cluster:
         found: dict[str, Any] = node
         return found
 
+    def rejected(self, manager: str) -> Counter[str]:
+        """How much of the gossip `manager` has dropped, by reason."""
+        url = f"http://{self.address(manager)}:{HTTP_PORT}/metrics"
+        with urllib.request.urlopen(url, timeout=10) as answer:
+            lines = answer.read().decode().splitlines()
+        counts: Counter[str] = Counter()
+        for line in lines:
+            if line.startswith("kcm_rejected_total{") and 'where="gossip"' in line:
+                counts[line.split('reason="')[1].split('"')[0]] = int(float(line.rsplit(" ", 1)[1]))
+        return counts
+
     def everywhere(self, expected: dict[str, str], within: float, what: str) -> None:
         """Wait until every running manager shows these states of nodes."""
         running = [name for name, process in self.managers.items() if process.running]
@@ -234,10 +265,10 @@ class Cluster:
         return agree(asyncio.run(fetch_views(urls)))
 
     def kcm(self, *arguments: str, manager: str = "m1") -> subprocess.CompletedProcess[str]:
-        """Run `kcm` against `manager`."""
+        """Run `kcm` against `manager`, on its own host."""
         return subprocess.run(
-            [str(self.program("kcm")), *arguments],
-            env={**os.environ, "KCM_MANAGER": f"http://{self.address(manager)}:{HTTP_PORT}"},
+            [*self.inside(manager), str(self.program("kcm")), *arguments],
+            env={**os.environ, "KCM_MANAGER": f"http://{self.itself(manager)}:{HTTP_PORT}"},
             capture_output=True,
             text=True,
             timeout=20,

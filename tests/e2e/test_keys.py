@@ -1,26 +1,14 @@
 """Managers under a key: whoever has it is one of them, whoever has not stays out, and both sides say why."""
 
 import json
-import urllib.request
 
 import pytest
 
-from tests.e2e.cluster import HTTP_PORT, Cluster, wait_for
+from tests.e2e.cluster import Cluster, wait_for
 
 KEY = "MDEyMzQ1Njc4OTo7PD0+P0BBQkNERUZHSElKS0xNTk8="
 OTHER_KEY = "MDEyMzQ1Njc4OTo7PD0+Pw=="
 UNDER_KEY = f"gossip: {{key: {KEY}}}\n"
-
-
-def rejected(cluster: Cluster, manager: str, reason: str) -> int:
-    """How much `manager` says in its metrics that it has dropped of the gossip for this reason."""
-    url = f"http://{cluster.address(manager)}:{HTTP_PORT}/metrics"
-    with urllib.request.urlopen(url, timeout=5) as answer:
-        lines = answer.read().decode().splitlines()
-    counts = [
-        line for line in lines if line.startswith("kcm_rejected_total{") and f'reason="{reason}"' in line
-    ]
-    return sum(int(float(line.rsplit(" ", 1)[1])) for line in counts if 'where="gossip"' in line)
 
 
 def times(cluster: Cluster, manager: str, text: str) -> int:
@@ -32,8 +20,8 @@ def test_managers_of_one_key_form_a_group_and_no_log_tells_it(cluster: Cluster) 
     cluster.managers["m1"].says("gossip is encrypted, nodes and HTTP have no keys yet")
     assert cluster.managers["m3"].stop() == 0
     wait_for(lambda: cluster.members("m1") == {"m1": "alive", "m2": "alive"}, 3.0, "m3 has left")
-    assert rejected(cluster, "m1", "undecryptable") == 0
-    assert rejected(cluster, "m1", "replayed") == 0
+    assert cluster.rejected("m1")["undecryptable"] == 0
+    assert cluster.rejected("m1")["replayed"] == 0
     assert not any(KEY in manager.text for manager in cluster.managers.values())
 
 
@@ -71,11 +59,11 @@ def test_who_has_not_the_key_is_not_let_in_and_both_sides_say_why_once(
     cluster.start_manager("m4", config=config)
     cluster.managers["m4"].says(said_there)
     cluster.managers["m1"].says(said_here)
-    tries = rejected(cluster, "m1", here)
-    wait_for(lambda: rejected(cluster, "m1", here) > tries, 15.0, "it tries again")
+    tries = cluster.rejected("m1")[here]
+    wait_for(lambda: cluster.rejected("m1")[here] > tries, 15.0, "it tries again")
     assert times(cluster, "m1", said_here) == 1
     if there:
-        assert rejected(cluster, "m4", there) > 0
+        assert cluster.rejected("m4")[there] > 0
         # Once for each of the three that it tries.
         assert times(cluster, "m4", said_there) <= 3
     everybody = {"m1": "alive", "m2": "alive", "m3": "alive"}
@@ -176,4 +164,4 @@ def test_a_keyring_that_others_can_read_is_refused_with_what_to_type(cluster: Cl
 
 def test_managers_of_one_label_form_a_group(cluster: Cluster) -> None:
     cluster.start_managers(2, config="gossip: {label: blue}\n")
-    assert rejected(cluster, "m1", "label") == 0
+    assert cluster.rejected("m1")["label"] == 0

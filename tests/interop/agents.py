@@ -6,16 +6,17 @@ asked and told by its own commands. What it complains of stands in its log.
 
 import json
 import re
+import signal
 import socket
 import subprocess
 import threading
-import urllib.request
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from gossip.messages import Address, PushPull
-from gossip.wire import StreamReader, decode_tags, encode_stream
-from tests.e2e.cluster import GOSSIP_PORT, HTTP_PORT, Cluster, Process, wait_for
+from gossip.wire import PLAIN, Layers, StreamReader, decode_tags, encode_stream
+from tests.e2e.cluster import GOSSIP_PORT, Cluster, Process, wait_for
 
 RPC_PORT = 7373
 PATIENCE = 75.0
@@ -28,11 +29,25 @@ NOT_UNDERSTOOD = re.compile(
 )
 """What an agent says of messages that it cannot read, or gets too many of."""
 
-OF_ANY_GROUP = re.compile(
-    r"memberlist: (Failed fallback ping|Was able to connect to|Refuting a suspect message|Push/Pull with)"
-    r"|serf: Shutdown without a Leave"
-)
-"""What agents say where a process is slow, gone or ended by a signal, whoever else is in the group."""
+OF_ANY_GROUP = {
+    r"memberlist: Refuting a (suspect|dead) message": "it was stopped, cut off or restarted",
+    r"memberlist: Failed fallback ping": "whom it probes was stopped, cut off or killed",
+    r"memberlist: Push/Pull with \S+ failed": "the same, where it exchanges tables",
+    r"memberlist: Was able to connect to": "a datagram was late: the machine is busy",
+    r"serf: Shutdown without a Leave": "a signal ended it",
+}
+"""What agents complain of whoever else is in the group, and why. A group of agents alone was heard to."""
+
+OF_A_MOVED_MEMBER = {
+    r"memberlist: Conflicting address for": "agents hold it for dead where it was",
+    r"serf: Name conflict for": "said once more",
+}
+
+
+def unlike(complaints: Iterable[str], *expected: Mapping[str, str]) -> list[str]:
+    """Those of the complaints that none of the patterns in `expected` covers."""
+    patterns = [pattern for table in expected for pattern in table]
+    return [line for line in complaints if not any(re.search(pattern, line) for pattern in patterns)]
 
 
 @dataclass(slots=True)
@@ -47,9 +62,11 @@ class MixedGroup(Cluster):
 
     # Agents
 
-    def start_agent(self, name: str, *options: str, join: str = "", ready: bool = True) -> Process:
+    def start_agent(
+        self, name: str, *options: str, join: str = "", ready: bool = True, host: str = ""
+    ) -> Process:
         """A default agent, which ends where `join` (a name) does not answer."""
-        host = self.address(name)
+        host = host or self.address(name)
         own = (f"-node={name}", f"-bind={host}:{GOSSIP_PORT}", f"-rpc-addr={host}:{RPC_PORT}")
         joined = (f"-join={self.address(join)}",) if join else ()
         process = self.run(name, "serf", "agent", *own, *joined, *options)
@@ -74,6 +91,28 @@ class MixedGroup(Cluster):
     def complaints(self, agent: str) -> list[str]:
         """The warnings and errors in its log."""
         return [found[0] for found in GOES_WRONG.finditer(self.agents[agent].text)]
+
+    @property
+    def layers(self) -> Layers:
+        """What everything said in the group is wrapped in."""
+        return PLAIN
+
+    # Both
+
+    def process(self, name: str) -> Process:
+        return self.agents.get(name) or self.managers[name]
+
+    def kill(self, *names: str) -> None:
+        for name in names:
+            self.process(name).kill()
+
+    def suspend(self, *names: str) -> None:
+        for name in names:
+            self.process(name).send(signal.SIGSTOP)
+
+    def resume(self, *names: str) -> None:
+        for name in names:
+            self.process(name).send(signal.SIGCONT)
 
     # What is seen
 
@@ -128,19 +167,13 @@ class MixedGroup(Cluster):
     def tags_told_by(self, manager: str) -> dict[str, dict[str, str]]:
         """The tags of everybody, as `manager` tells them to whoever joins it."""
         with socket.create_connection((self.address(manager), GOSSIP_PORT), timeout=5) as stream:
-            stream.sendall(encode_stream(PushPull(False, ())))
-            reader = StreamReader()
+            stream.sendall(encode_stream(PushPull(False, ()), self.layers))
+            reader = StreamReader(self.layers, answer=True)
             while data := stream.recv(65536):
                 table = reader.feed(data)
                 if isinstance(table, PushPull):
                     return {member.name: decode_tags(member.meta) for member in table.members}
         raise OSError(f"{manager} did not answer")
-
-    def refused_by(self, manager: str) -> set[str]:
-        """For what reasons `manager` dropped something that it was sent."""
-        url = f"http://{self.address(manager)}:{HTTP_PORT}/metrics"
-        with urllib.request.urlopen(url, timeout=5) as answer:
-            return set(re.findall(r'kcm_rejected_total{reason="(\w+)"', answer.read().decode()))
 
 
 class OneWayMirror:

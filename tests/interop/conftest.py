@@ -5,7 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.e2e.conftest import cluster
 from tests.interop.agents import NOT_UNDERSTOOD, MixedGroup
+
+__all__ = ["cluster", "group"]
 
 
 @pytest.fixture

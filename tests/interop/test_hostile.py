@@ -15,11 +15,9 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from random import Random
 
-import pytest
-
 from gossip.messages import Alive, Message, Ping
 from gossip.wire import PLAIN, Keyring, Layers, encode_message
-from tests.e2e.cluster import GOSSIP_PORT, HTTP_PORT, Cluster, wait_for
+from tests.e2e.cluster import GOSSIP_PORT, Cluster, wait_for
 from tests.interop.hostile import CASES, NOWHERE, Case
 
 KEY = "MDEyMzQ1Njc4OTo7PD0+P0BBQkNERUZHSElKS0xNTk8="
@@ -89,17 +87,7 @@ class Watched:
 
     def rejected(self) -> Counter[str]:
         """What `m1` counted, by reason."""
-        counts: Counter[str] = Counter()
-        for line in self._metrics().splitlines():
-            if line.startswith("kcm_rejected_total{") and 'where="gossip"' in line:
-                reason = line.split('reason="')[1].split('"')[0]
-                counts[reason] = int(float(line.rsplit(" ", 1)[1]))
-        return counts
-
-    def _metrics(self) -> str:
-        with socket.create_connection((self.cluster.address("m1"), HTTP_PORT), 10.0) as http:
-            http.sendall(b"GET /metrics HTTP/1.0\r\nHost: localhost\r\n\r\n")
-            return b"".join(iter(lambda: http.recv(65536), b"")).decode()
+        return self.cluster.rejected("m1")
 
     def well(self) -> bool:
         """Whether both run, see each other alive, and hold what was set."""
@@ -114,16 +102,6 @@ class Watched:
     def counts_more(self, before: Counter[str], reasons: frozenset[str]) -> bool:
         after = self.rejected()
         return not reasons or any(after[reason] > before[reason] for reason in reasons)
-
-
-@pytest.fixture
-def cluster(tmp_path: Path) -> Iterator[Cluster]:
-    """An empty cluster; whatever is started in it is ended with it."""
-    cluster = Cluster(tmp_path)
-    try:
-        yield cluster
-    finally:
-        cluster.close()
 
 
 @contextmanager

@@ -1,117 +1,77 @@
-"""Real `serf` agents and managers in one group under a key, and a stranger that has another one."""
+"""Real `serf` agents and managers under one key, and strangers that have another one or none."""
 
 import json
-import subprocess
 from base64 import b64encode
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-from tests.e2e.cluster import GOSSIP_PORT, Cluster, Process, wait_for
+from tests.e2e.cluster import wait_for
+from tests.interop.agents import MixedGroup
 
 pytestmark = pytest.mark.needs("serf")
 
-RPC_PORT = 7373
+
+def key_of(size: int, first: int = 0) -> str:
+    return b64encode(bytes(range(first, first + size))).decode()
 
 
-class Mixed(Cluster):
-    """A cluster in which agents a11, a12, ... have the block's addresses .11, .12, ..."""
-
-    def start_agent(self, name: str, *options: str, key: str = "") -> Process:
-        bind = f"{self.address(name)}:{GOSSIP_PORT}"
-        encrypt = [f"-encrypt={key}"] if key else []
-        rpc = f"-rpc-addr={self.address(name)}:{RPC_PORT}"
-        command = ("serf", "agent", f"-node={name}", f"-bind={bind}", rpc, "-log-level=debug")
-        return self.run(name, *command, *encrypt, *options)
-
-    def serf(self, agent: str, *arguments: str) -> str:
-        verb, *rest = arguments
-        command = ["serf", verb, f"-rpc-addr={self.address(agent)}:{RPC_PORT}", *rest]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
-        if done.returncode:
-            raise ValueError(done.stdout + done.stderr)
-        return done.stdout
-
-    def listed_by(self, agent: str) -> dict[str, str]:
-        """Name → status, as the agent lists its members."""
-        members = json.loads(self.serf(agent, "members", "-format=json"))["members"]
-        return {member["name"]: member["status"] for member in members}
-
-    def all_listed(self, manager: str) -> dict[str, str]:
-        """Name → state, gone members as well, as the manager lists them."""
-        return {member["name"]: member["state"] for member in self.get(manager, "members")["members"]}
-
-
-@pytest.fixture
-def cluster(tmp_path: Path) -> Iterator[Mixed]:
-    """An empty group; whatever the story starts in it is ended with it."""
-    cluster = Mixed(tmp_path)
-    try:
-        yield cluster
-    finally:
-        cluster.close()
-
-
-def complaints(process: Process) -> list[str]:
-    return [line for line in process.text.splitlines() if "[ERR]" in line or "[WARN]" in line]
-
-
-@pytest.mark.parametrize("size", [16, 24, 32])
-def test_agents_and_managers_of_one_key_are_one_group_and_know_who_left(cluster: Mixed, size: int) -> None:
-    key = b64encode(bytes(range(size))).decode()
-    config = f"gossip: {{key: {key}}}\n"
-    # m1 joins an agent, and another agent joins m1.
-    first = cluster.start_agent("a11", key=key)
-    wait_for(lambda: cluster.listed_by("a11"), 10.0, "a11 runs")
-    cluster.start_manager("m1", peers=["a11"], config=config)
-    wait_for(lambda: cluster.listed_by("a11").get("m1") == "alive", 10.0, "a11 lists m1")
-    second = cluster.start_agent("a12", f"-join={cluster.address('m1')}", key=key)
-    cluster.start_manager("m2", peers=["m1"], config=config)
-    everybody = dict.fromkeys(("a11", "a12", "m1", "m2"), "alive")
-    wait_for(
-        lambda: (
-            all(cluster.listed_by(agent) == everybody for agent in ("a11", "a12"))
-            and all(cluster.members(manager) == everybody for manager in ("m1", "m2"))
-        ),
-        20.0,
-        "all list all four",
-    )
-    assert not cluster.differences()
-
-    assert cluster.managers["m2"].stop() == 0
-    wait_for(
-        lambda: [cluster.listed_by(agent)["m2"] for agent in ("a11", "a12")] == ["left", "left"],
-        5.0,
-        "both agents saw m2 leave",
-    )
-    assert [complaints(agent) for agent in (first, second)] == [[], []]
-    cluster.serf("a12", "leave")
-    wait_for(lambda: cluster.all_listed("m1")["a12"] == "left", 10.0, "m1 saw a12 leave")
-    assert cluster.members("m1") == {"m1": "alive", "a11": "alive"}
+def test_under_a_key_of_24_bytes_agents_and_managers_are_one_group(group: MixedGroup) -> None:
+    """Those of 16 and 32 have stories of their own, in `test_matrix.py`."""
+    key = key_of(24)
+    group.start_agent("s1", f"-encrypt={key}")
+    group.start_manager("m1", peers=["s1"], config=f"gossip: {{key: {key}}}\n")
+    group.known_to_managers("s1")
+    group.start_agent("s2", f"-encrypt={key}", join="m1")
+    group.all_alive()
+    assert [group.complaints(agent) for agent in group.agents] == [[], []]
 
 
 @pytest.mark.parametrize("size", [0, 16], ids=["no key", "another key"])
-def test_an_agent_that_has_not_the_key_is_not_let_in_and_hears_an_error(cluster: Mixed, size: int) -> None:
-    key = b64encode(bytes(range(32))).decode()
-    manager = cluster.start_manager("m1", peers=[], config=f"gossip: {{key: {key}}}\n")
+def test_an_agent_that_has_not_the_key_is_not_let_in_and_hears_an_error(group: MixedGroup, size: int) -> None:
+    manager = group.start_manager("m1", peers=[], config=f"gossip: {{key: {key_of(32)}}}\n")
     manager.says("is listening")
-    agent = cluster.start_agent("a11", key=b64encode(bytes(size)).decode())
-    wait_for(lambda: cluster.listed_by("a11"), 10.0, "a11 runs")
+    agent = group.start_agent("s1", f"-encrypt={key_of(size)}")
     with pytest.raises(ValueError, match="rror joining"):
-        cluster.serf("a11", "join", cluster.address("m1"))
+        group.serf("s1", "join", group.address("m1"))
     manager.says("no installed key opens what" if size else "sends gossip without a key")
-    assert cluster.all_listed("m1") == {"m1": "alive"}
+    assert group.members("m1") == {"m1": "alive"}
     # A stranger can make nothing of the error either: it is under our key.
     assert "No installed keys could decrypt" in agent.text or "encryption is not configured" in agent.text
 
 
-def test_an_agent_with_a_key_gets_an_error_from_managers_without(cluster: Mixed) -> None:
-    manager = cluster.start_manager("m1", peers=[])
+def test_an_agent_with_a_key_gets_an_error_from_managers_without(group: MixedGroup) -> None:
+    manager = group.start_manager("m1", peers=[])
     manager.says("is listening")
-    cluster.start_agent("a11", key=b64encode(bytes(32)).decode())
-    wait_for(lambda: cluster.listed_by("a11"), 10.0, "a11 runs")
+    group.start_agent("s1", f"-encrypt={key_of(32)}")
     with pytest.raises(ValueError, match="rror joining"):
-        cluster.serf("a11", "join", cluster.address("m1"))
+        group.serf("s1", "join", group.address("m1"))
     manager.says("sends gossip under a key, and this manager has none")
-    assert cluster.all_listed("m1") == {"m1": "alive"}
+    assert group.members("m1") == {"m1": "alive"}
+
+
+def test_a_running_agent_that_does_not_answer_is_named_and_the_next_step_is_refused(
+    group: MixedGroup,
+) -> None:
+    old, new = key_of(16), key_of(16, first=50)
+    file = group.folder / "m1.keyring"
+    file.write_text(json.dumps([old]))
+    file.chmod(0o600)
+    group.start_manager("m1", peers=[], config=f"gossip: {{keyring_file: {file}}}\n").says("is listening")
+    for name in ("s1", "s2"):
+        group.start_agent(name, f"-encrypt={old}", join="m1")
+    group.all_alive()
+    group.suspend("s2")
+    installed = group.kcm("keys", "install", new)
+    assert installed.returncode == 1
+    assert "s2 (" in installed.stderr
+    assert "s1 (" not in installed.stderr
+    used = group.kcm("keys", "use", new)
+    assert used.returncode == 1
+    assert "s2 (" in used.stderr
+    assert "nothing was changed" in used.stderr
+    assert json.loads(file.read_text())[0] == old
+    group.resume("s2")
+    group.all_alive()
+    wait_for(lambda: group.kcm("keys", "install", new).returncode == 0, 30.0, "s2 has it too")
+    assert group.kcm("keys", "use", new).returncode == 0
+    assert group.serf("s2", "keys", "-list").count("[3/3]") == 2
