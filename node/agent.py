@@ -18,7 +18,7 @@ import aiohttp
 
 from node.api import limits_shown, serve
 from node.config import NodeSettings
-from node.effects import ApplyLimits, Close, Connect, Effect, Log, Save, Send
+from node.effects import ApplyLimits, Close, Connect, Effect, Log, Renewed, Save, Send
 from node.gateways import open_gateway
 from node.gateways.adapter import Gateway
 from node.gateways.child import end_leftover
@@ -62,6 +62,9 @@ class Agent:
             rng=SystemRandom(),
             name=name,
             agent_version=version,
+            weight=settings.weight,
+            labels=settings.labels,
+            ephemeral=settings.class_ == "ephemeral",
         )
         self._client: aiohttp.ClientSession | None = None
         self._link: Link | None = None
@@ -94,7 +97,7 @@ class Agent:
                 helpers = [asyncio.create_task(work) for work in (self._apply_limits(), self._read_stats())]
                 if not self._stopping:
                     self._observe()
-                    self._perform(self._session.start(loop.time()))
+                    self._perform(self._session.start(loop.time(), self._state.renewed_ago(time.time())))
                 try:
                     await gateway
                 finally:
@@ -211,6 +214,8 @@ class Agent:
                     self.limits = (version, source, limits)
                     self._write_limits()
                     self._limits_wanted.set()
+                case Renewed(seconds):
+                    self._state.note_renewal(time.time() - seconds)
                 case Log(level, text):
                     _LOG.log(level, "%s", text)
                 case _:
@@ -239,7 +244,7 @@ class Agent:
             step = 0
             self.applied = Applied(version, how, "")
             self._observe()
-            self._perform(self._session.limits_applied(version, self._now()))
+            self._perform(self._session.limits_applied(version, limits, self._now()))
 
     async def _read_stats(self) -> None:
         """Keep the counters of the gateway's own statistics fresh, where it has any."""

@@ -3,9 +3,10 @@
 import re
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from node.logs import LogSettings
+from node.protocol import LABELS_MAX
 from node.settings import (
     COMMAND,
     COMMAS,
@@ -36,6 +37,24 @@ def _as_api(text: str) -> str:
     if text:
         HostPort.parse(text)
     return text
+
+
+def _read_labels(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    pairs = [part.strip().partition("=") for part in value.split(",") if part.strip()]
+    if not all(sign for _, sign, _ in pairs):
+        raise ValueError(f"must be a map, or `zone=a,rack=2`, not `{value}`")
+    return {name.strip(): text.strip() for name, _, text in pairs}
+
+
+def _as_labels(labels: dict[str, str]) -> dict[str, str]:
+    if len(labels) > LABELS_MAX:
+        raise ValueError(f"must be at most {LABELS_MAX} labels, not {len(labels)}")
+    for text in (*labels, *labels.values()):
+        if not (text.isprintable() and len(text) <= 64):
+            raise ValueError(f"must be of at most 64 printable characters each, not {text[:64]!r}")
+    return labels
 
 
 class GatewaySettings(Settings):
@@ -123,6 +142,19 @@ class NodeSettings(Settings):
         str,
         Field(description="in place of /var/lib/krakend-cluster, else $XDG_STATE_HOME/krakend-cluster"),
     ] = ""
+    weight: Annotated[
+        float, Field(gt=0, le=1000, description="its part of limits that are divided by weight")
+    ] = 1.0
+    labels: Annotated[
+        dict[str, str],
+        BeforeValidator(_read_labels),
+        AfterValidator(_as_labels),
+        Field(description="shown to people; a map, or `zone=a,rack=2`"),
+    ] = Field(default_factory=dict)
+    class_: Annotated[
+        Literal["permanent", "ephemeral"],
+        Field(alias="class", description="ephemeral: forgotten soon after it is gone"),
+    ] = "permanent"
     limits_file: Annotated[str, Field(description="where to write this node's share of the limits")] = ""
     gateway: GatewaySettings = GatewaySettings()
     log: LogSettings = LogSettings()

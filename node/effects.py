@@ -3,10 +3,11 @@
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
-from node.protocol import Limits, NodeMessage
+from node.protocol import Leases, Limits, NodeMessage
 
 Source: TypeAlias = Literal["lease", "reuse_last", "safe", "free"]
-"""Where limits come from: a manager's share, the last one while there is no manager, or a refusal."""
+"""Where limits come from: a manager's share, the last one for a time while nobody renews it, what is safe
+after that, or a refusal."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,7 +21,10 @@ class NodeState:
     """That of the last hello; it is on disk before the hello leaves (rule I1)."""
     limits_version: int = 0
     limits: Limits = field(default_factory=dict)
-    """The last lease."""
+    """The last share."""
+    leases: Leases = field(default_factory=dict)
+    in_force: Limits = field(default_factory=dict)
+    """The most that the gateway may let through: the larger of what it works under and what it shall."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +66,13 @@ class ApplyLimits:
 
 
 @dataclass(frozen=True, slots=True)
+class Renewed:
+    """The leases count from `seconds` ago; the next start of the agent wants to know when that was."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class Log:
     """One line for the operator; `level` as in `logging`."""
 
@@ -69,4 +80,4 @@ class Log:
     text: str
 
 
-Effect: TypeAlias = Connect | Send | Close | Save | ApplyLimits | Log
+Effect: TypeAlias = Connect | Send | Close | Save | ApplyLimits | Renewed | Log

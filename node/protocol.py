@@ -19,6 +19,7 @@ PROTOCOL_MIN, PROTOCOL_MAX = 1, 1
 FRAME_BYTES_MAX = 64 * 1024
 TEXT_MAX = 1024
 ITEMS_MAX = 256
+LABELS_MAX = 16
 
 CLOSE_GOING = 1001
 """The manager goes: come back by another one, at once, it counts for nothing."""
@@ -57,6 +58,25 @@ class Limit:
 Limits: TypeAlias = dict[str, Limit]
 
 
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """For how long a share may be used when nobody renews it, counted from when the report left that was
+    answered last: `duration`, then `reuse_last` seconds more, then no more than `safe`; None: it stays.
+    """
+
+    duration: float = 20.0
+    reuse_last: float = 60.0
+    safe: Limit | None = None
+
+    @property
+    def lasts(self) -> float:
+        """Seconds after which only `safe` is in force."""
+        return self.duration + self.reuse_last
+
+
+Leases: TypeAlias = dict[str, Lease]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hello:
     """The node's first word; its incarnation is on its disk before it is sent (rule I1)."""
@@ -77,6 +97,11 @@ class Hello:
     """The gateway's kind and state, for people: `command: running`."""
     limits_version: int = 0
     """Of the last limits that it was sent: the next ones get a higher version."""
+    in_force: Limits = field(default_factory=dict)
+    """The most that its gateway may let through at this moment, by limit."""
+    weight: float = 1.0
+    labels: dict[str, str] = field(default_factory=dict)
+    ephemeral: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,6 +117,9 @@ class Welcome:
     heartbeat: float = 5.0
     limits_version: int = 0
     limits: Limits = field(default_factory=dict)
+    leases: Leases = field(default_factory=dict)
+    limits_follow: bool = False
+    """Whether `limits` says nothing yet: what is in force stays so until a `LimitsPush` comes."""
     free_limits: Limits = field(default_factory=dict)
     over_limit: bool = False
 
@@ -148,7 +176,7 @@ class Report:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reported:
-    """The manager has `Report(number)`: it is alive."""
+    """The manager has `Report(number)`: it is alive, and the leases are renewed."""
 
     number: int
 
@@ -159,6 +187,7 @@ class LimitsPush:
 
     version: int
     limits: Limits
+    leases: Leases = field(default_factory=dict)
     over_limit: bool = False
 
 
@@ -237,6 +266,37 @@ def _read_counters(value: object) -> dict[str, float]:
     return {_read_text(name): _read_float(number) for name, number in value.items()}
 
 
+def _read_labels(value: object) -> dict[str, str]:
+    if not isinstance(value, dict) or len(value) > LABELS_MAX:
+        raise ValueError(f"must be a map of at most {LABELS_MAX} texts")
+    return {_read_text(name): _read_text(text) for name, text in value.items()}
+
+
+def _read_leases(value: object) -> Leases:
+    if not isinstance(value, dict) or len(value) > ITEMS_MAX:
+        raise ValueError(f"must be a map of at most {ITEMS_MAX} leases")
+    leases = {}
+    for name, parts in value.items():
+        if not isinstance(parts, list) or len(parts) < 2:
+            raise ValueError("must map each name to [duration, reuse_last, safe max_rate, its every]")
+        safe = None
+        if len(parts) > 3:
+            safe = _read_limits({name: [parts[2], parts[3]]})[name]
+        leases[_read_text(name)] = Lease(_read_float(parts[0]), _read_float(parts[1]), safe)
+    return leases
+
+
+def _write_leases(leases: Leases) -> dict[str, list[float]]:
+    return {
+        name: [
+            lease.duration,
+            lease.reuse_last,
+            *([lease.safe.max_rate, lease.safe.every] if lease.safe else []),
+        ]
+        for name, lease in leases.items()
+    }
+
+
 def _read_limits(value: object) -> Limits:
     if not isinstance(value, dict) or len(value) > ITEMS_MAX:
         raise ValueError(f"must be a map of at most {ITEMS_MAX} limits")
@@ -260,7 +320,9 @@ _READERS: dict[Any, Any] = {
     bool: _read_bool,
     tuple[str, ...]: _read_texts,
     dict[str, float]: _read_counters,
+    dict[str, str]: _read_labels,
     Limits: _read_limits,
+    Leases: _read_leases,
 }
 
 _FIELDS = {
@@ -283,6 +345,8 @@ def encode(message: AnyMessage) -> bytes:
         value = getattr(message, name)
         if reader is _read_limits:
             value = {limit: [share.max_rate, share.every, share.per_client] for limit, share in value.items()}
+        elif reader is _read_leases:
+            value = _write_leases(value)
         body[name] = value
     frame: bytes = msgpack.packb([type(message).__name__.lower(), body])
     if len(frame) > FRAME_BYTES_MAX:

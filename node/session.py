@@ -14,7 +14,8 @@ from typing import TypeAlias, assert_never
 
 from node.backoff import full_jitter
 from node.candidates import Candidates
-from node.effects import ApplyLimits, Close, Connect, Effect, Log, NodeState, Save, Send, Source
+from node.effects import ApplyLimits, Close, Connect, Effect, Log, NodeState, Renewed, Save, Send, Source
+from node.leases import in_force, larger, next_change, shortest
 from node.protocol import (
     CLOSE_GOING,
     CLOSE_MOVING,
@@ -26,6 +27,7 @@ from node.protocol import (
     Clone,
     Hello,
     Here,
+    Leases,
     Leave,
     Limits,
     LimitsPush,
@@ -43,6 +45,11 @@ HELLO_SECONDS_MAX = 10.0
 """Wait for an answer to a hello."""
 SILENT_HEARTBEATS_MAX = 3
 """After so many without a word the manager is taken for dead."""
+SILENT_PART_MAX = 0.75
+"""… or after this part of a shorter lease: the rest is for finding another one."""
+REPORTS_PER_LEASE = 3
+"""So often at least a lease is renewed before it ends."""
+UNANSWERED_MAX = 16
 FAILOVER_SECONDS_MAX = 0.3
 """Spread of the first try after a lost session: a manager's nodes do not come to another all at once."""
 SUPERSEDED_SECONDS = 15.0
@@ -71,6 +78,8 @@ class Greeting:
 
     addresses: tuple[str, ...]
     until: float
+    said: float
+    """When the last hello left."""
     hellos: int = 1
 
 
@@ -85,6 +94,11 @@ class Joined:
 class Done:
     pass
 
+
+_SAID: dict[Source, str] = {
+    "reuse_last": "No manager: the last limits stay in force",
+    "safe": "No manager for too long: from now on the safe limits are in force",
+}
 
 Phase: TypeAlias = Waiting | Connecting | Greeting | Joined | Done
 
@@ -105,6 +119,9 @@ class Session:
         rng: Random,
         name: str = "",
         agent_version: str = "",
+        weight: float = 1.0,
+        labels: dict[str, str] | None = None,
+        ephemeral: bool = False,
     ) -> None:
         """`state` is what was saved, None at a node's first start; keys are drawn from `rng`."""
         self.state = state or NodeState(key=rng.randbytes(32))
@@ -115,22 +132,29 @@ class Session:
         self._rng = rng
         self._nonce = rng.getrandbits(63)
         self._name, self._agent_version = name, agent_version
+        self._weight, self._labels, self._ephemeral = weight, labels or {}, ephemeral
         self._candidates = Candidates(seeds)
         self._heartbeat = 5.0
         self._heard = 0.0
-        self._lost = -inf
         self._report_at = 0.0
         self._reports = 0
+        self._unanswered: dict[int, float] = {}
         self._over_limit = False
         self._applied = 0
         self._short_sessions = 0
+        self._renewed = -inf
+        self._looked = -inf
+        self._joined_once = False
+        self._free: Limits | None = None
+        self._wanted: Limits | None = None
 
-    def start(self, now: float) -> list[Effect]:
-        """Begin; call once, before anything else."""
+    def start(self, now: float, renewed_ago: float = inf) -> list[Effect]:
+        """Begin; call once, before anything else. The leases were renewed `renewed_ago` seconds ago."""
         effects: list[Effect] = []
         self._heard = now
+        self._renewed = now - renewed_ago
         if self.state.limits or self.state.limits_version:
-            effects.append(self._apply("reuse_last", self.state.limits))
+            effects += self._look_at_leases(now)
         self._candidates.restart(self._rng)
         self.phase = Waiting(self._candidates.next(self._rng), now)
         return [*effects, *self.tick(now)]
@@ -149,12 +173,20 @@ class Session:
                 return None
             case _:
                 assert_never(self.phase)
-        if self.source == "lease" and not isinstance(self.phase, Joined):
-            deadlines.append(self._alone_at)
+        if self._wanted is not None:
+            at = self._renewed + next_change(
+                self.state.limits, self.state.leases, self._looked - self._renewed
+            )
+            deadlines += [at] if at < inf else []
         return min(deadlines, default=None)
 
     def tick(self, now: float) -> list[Effect]:
         """Do what is due; early or twice does no harm."""
+        if self._wanted is None or isinstance(self.phase, Done):
+            return self._tick(now)
+        return [*self._look_at_leases(now), *self._tick(now)]
+
+    def _tick(self, now: float) -> list[Effect]:
         match self.phase:
             case Waiting(address, until) if now >= until:
                 self.phase = Connecting(address)
@@ -162,27 +194,27 @@ class Session:
             case Greeting(until=until) if now >= until:
                 return self._abandon("no answer to our hello", now)
             case Joined() if now >= self._silent_at:
-                return self._abandon(f"silent for {SILENT_HEARTBEATS_MAX} heartbeats", now)
+                return self._abandon(f"silent for {now - self._heard:.0f} s", now)
             case Joined() if now >= self._report_at:
                 return [self._report(now)]
-            case Waiting() | Connecting() | Greeting() if self.source == "lease" and now >= self._alone_at:
-                return [
-                    Log(logging.WARNING, "No manager: the last limits stay in force"),
-                    self._apply("reuse_last", self.state.limits),
-                ]
             case _:
                 return []
 
-    def limits_applied(self, version: int, now: float) -> list[Effect]:
-        """The gateway works under the limits of `version` from now on: the manager is told at once."""
+    def limits_applied(self, version: int, limits: Limits, now: float) -> list[Effect]:
+        """The gateway works under `limits`, those of `version`, from now on: the manager is told at once."""
         self._applied = version
-        return [self._report(now)] if isinstance(self.phase, Joined) else []
+        effects: list[Effect] = [self._report(now)] if isinstance(self.phase, Joined) else []
+        in_force = larger(limits, self._wanted or {})
+        if in_force != self.state.in_force:
+            self.state = replace(self.state, in_force=in_force)
+            effects.append(Save(self.state))
+        return effects
 
     def connected(self, now: float, remote: str = "") -> list[Effect]:
         """The connection is open, to `remote` if the name led to another address than it says."""
         assert isinstance(self.phase, Connecting)
         addresses = (self.phase.address, remote or self.phase.address)
-        self.phase = Greeting(addresses, now + HELLO_SECONDS_MAX)
+        self.phase = Greeting(addresses, now + HELLO_SECONDS_MAX, now)
         return self._hello()
 
     def connect_failed(self, reason: str, now: float) -> list[Effect]:
@@ -245,12 +277,12 @@ class Session:
                 return [Log(logging.WARNING, sentence), *self._hello_again(now)]
             case Ask(number=number):
                 return [Send(Here(number=number))]
-            case Reported():
-                return []
-            case LimitsPush(version=version, limits=limits, over_limit=over_limit):
-                if self.source == "lease" and version <= self.state.limits_version:
+            case Reported(number=number):
+                return self._renew(self._unanswered.pop(number, -inf), now)
+            case LimitsPush(version=version, limits=limits, leases=leases, over_limit=over_limit):
+                if version <= self.state.limits_version:
                     return []
-                return [*self._lease(version, limits, over_limit), Save(self.state)]
+                return [*self._take(version, limits, leases, over_limit, now), Save(self.state)]
             case Managers(managers=managers):
                 self._candidates.learn(managers)
                 return []
@@ -275,12 +307,16 @@ class Session:
             agent_version=self._agent_version,
             gateway=self.gateway,
             limits_version=self.state.limits_version,
+            in_force=self.state.in_force,
+            weight=self._weight,
+            labels=self._labels,
+            ephemeral=self._ephemeral,
         )
         return [Save(self.state), Send(hello)]
 
     def _hello_again(self, now: float) -> list[Effect]:
         match self.phase:
-            case Greeting(addresses, _, hellos):
+            case Greeting(addresses, hellos=hellos):
                 pass
             case Joined(addresses):
                 hellos = 0
@@ -288,7 +324,7 @@ class Session:
                 raise AssertionError("no connection to say hello on")
         if hellos >= HELLOS_MAX:
             return self.broken(f"{hellos} hellos without a welcome", now)
-        self.phase = Greeting(addresses, now + HELLO_SECONDS_MAX, hellos + 1)
+        self.phase = Greeting(addresses, now + HELLO_SECONDS_MAX, now, hellos + 1)
         return self._hello()
 
     def _go_above(self, incarnation: int, now: float) -> list[Effect]:
@@ -305,16 +341,23 @@ class Session:
         if not is_node_id(message.id):
             return self.broken("a welcome without a node id", now)
         self.state = replace(self.state, id=message.id, ticket=message.ticket)
+        asked = self.phase.said
         self.phase = Joined(self.phase.addresses, message.manager, now)
         self._heartbeat = min(max(message.heartbeat, 0.05), 3600.0)
         self._candidates.learn(message.managers)
+        self._free, self._joined_once = None, True
+        self._unanswered.clear()
+        effects: list[Effect] = [Log(logging.INFO, f"Joined as {message.id}, {self._where()}")]
+        if message.limits_follow:
+            effects += self._renew(asked, now)
+        else:
+            self._renewed = max(self._renewed, asked)
+            effects += self._take(
+                message.limits_version, message.limits, message.leases, message.over_limit, now
+            )
+            effects.append(Renewed(now - self._renewed))
         # Save comes last: what stands before it holds even when the disk is full.
-        return [
-            Log(logging.INFO, f"Joined as {message.id}, {self._where()}"),
-            *self._lease(message.limits_version, message.limits, message.over_limit),
-            self._report(now),
-            Save(self.state),
-        ]
+        return [*effects, self._report(now), Save(self.state)]
 
     def _refused(self, message: Refused, now: float) -> list[Effect]:
         self._candidates.learn(message.managers)
@@ -324,9 +367,10 @@ class Session:
         self._candidates.restart(self._rng)
         delay = self._rng.uniform(0.5, 1.5) * message.retry_after
         self.phase = Waiting(self._candidates.next(self._rng), now + delay)
+        self._free = dict(message.free_limits)
         return [
             Log(logging.WARNING, message.sentence),
-            self._apply("free", {**self.state.limits, **message.free_limits}),
+            *self._look_at_leases(now),
             Close(CLOSE_NORMAL),
             Log(logging.INFO, f"Next try in {delay:.1f} s"),
         ]
@@ -335,7 +379,10 @@ class Session:
 
     def _report(self, now: float) -> Effect:
         self._reports += 1
-        self._report_at = now + self._heartbeat
+        self._report_at = now + min(self._heartbeat, self._shortest_lease / REPORTS_PER_LEASE)
+        self._unanswered[self._reports] = now
+        while len(self._unanswered) > UNANSWERED_MAX:
+            del self._unanswered[min(self._unanswered)]
         return Send(
             Report(
                 number=self._reports,
@@ -345,7 +392,10 @@ class Session:
             )
         )
 
-    def _lease(self, version: int, limits: Limits, over_limit: bool) -> list[Effect]:
+    def _take(
+        self, version: int, limits: Limits, leases: Leases, over_limit: bool, now: float
+    ) -> list[Effect]:
+        """These are our shares from now on; they belong to the leases as renewed last."""
         effects: list[Effect] = []
         if over_limit and not self._over_limit:
             effects.append(Log(logging.WARNING, "This node runs above what the subscription allows"))
@@ -357,21 +407,48 @@ class Session:
                 f"{name} {limit.max_rate:g} per {limit.every:g} s" for name, limit in limits.items()
             )
             effects.append(Log(logging.INFO, f"Limits received, version {version}: {shown}"))
-        self.state = replace(self.state, limits_version=version, limits=limits)
-        return [*effects, self._apply("lease", limits)]
+        changed = version != self.state.limits_version
+        self.state = replace(self.state, limits_version=version, limits=limits, leases=leases)
+        return [*effects, *self._look_at_leases(now, changed=changed)]
 
-    def _apply(self, source: Source, limits: Limits) -> ApplyLimits:
-        self.source = source
-        return ApplyLimits(self.state.limits_version, source, limits)
+    # Leases
+
+    def _renew(self, asked: float, now: float) -> list[Effect]:
+        """A manager has answered what left at `asked`."""
+        if asked <= self._renewed:
+            return []
+        self._renewed = asked
+        return [*self._look_at_leases(now), Renewed(now - asked)]
+
+    def _look_at_leases(self, now: float, *, changed: bool = False) -> list[Effect]:
+        """Let that be in force which the leases, or a refusal, allow now."""
+        if not self.state.limits_version and self._free is None:
+            return []  # nobody has told us any yet
+        age = now - self._renewed
+        source, limits = in_force(self.state.limits, self.state.leases, age)
+        if source == "lease" and not self._joined_once:
+            source = "reuse_last"
+        if self._free is not None:
+            source, limits = "free", {**limits, **self._free}
+        before, self.source, self._looked = self.source, source, now
+        if (source, limits) == (before, self._wanted) and not changed:
+            return []
+        self._wanted = limits
+        self.state = replace(self.state, in_force=larger(self.state.in_force, limits))
+        effects: list[Effect] = []
+        if before is not None and source != before and source in _SAID:
+            effects.append(Log(logging.WARNING, _SAID[source]))
+        return [*effects, ApplyLimits(self.state.limits_version, source, limits)]
+
+    @property
+    def _shortest_lease(self) -> float:
+        return max(0.15, shortest(self.state.limits, self.state.leases))
 
     @property
     def _silent_at(self) -> float:
-        return self._heard + SILENT_HEARTBEATS_MAX * self._heartbeat
-
-    @property
-    def _alone_at(self) -> float:
-        """A manager that was left for its silence has used up its time; the next one has a heartbeat."""
-        return max(self._silent_at, self._lost + self._heartbeat)
+        return self._heard + min(
+            SILENT_HEARTBEATS_MAX * self._heartbeat, SILENT_PART_MAX * self._shortest_lease
+        )
 
     # Going elsewhere
 
@@ -398,7 +475,6 @@ class Session:
     def _fail_over(self, why: str, now: float, level: int = logging.WARNING) -> list[Effect]:
         """Another manager, at once after a session that was one; after one that was none, back off."""
         text = f"Lost {self._where()}: {why}"
-        self._lost = now
         match self.phase:
             case Joined(addresses, _, since):
                 self._short_sessions = self._short_sessions + 1 if now - since < self._heartbeat else 0

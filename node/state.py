@@ -2,11 +2,13 @@
 
 `DIRECTORY/NAME/state.json`, 0600: key, id, ticket, incarnation, the last limits, and the process of
 the gateway under supervision. It is written aside, synced, renamed into place, and its directory
-synced, before anyone acts on it. `lock` beside it is held for as long as the agent lives.
+synced, before anyone acts on it. `lock` beside it is held for as long as the agent lives. `renewed` has
+the time of the last renewal of the leases; it is not synced, since after a power cut no lease is left.
 """
 
 import os
 from collections.abc import Mapping
+from math import inf
 from pathlib import Path
 from typing import Annotated
 
@@ -14,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from node.effects import NodeState
 from node.folder import InUse, LockedFolder
-from node.protocol import Limit
+from node.protocol import Lease, Limit
 
 SYSTEM_DIRECTORY = Path("/var/lib/krakend-cluster")
 FILE_BYTES_MAX = 1024 * 1024
@@ -44,6 +46,8 @@ class _Stored(BaseModel):
     incarnation: Annotated[int, Field(ge=0, lt=2**63)]
     limits_version: Annotated[int, Field(ge=0, lt=2**63)]
     limits: dict[str, Limit]
+    leases: dict[str, Lease] = {}
+    in_force: dict[str, Limit] = {}
     gateway: ProcessId | None
 
 
@@ -96,6 +100,24 @@ class StateFile:
         self._write(self.state, gateway)
         self.gateway = gateway
 
+    def note_renewal(self, wall: float) -> None:
+        """The leases were renewed at `wall`, seconds since 1970."""
+        aside = self.path.with_name(".renewed.new")
+        try:
+            aside.write_text(f"{_boot_id()} {wall:.3f}\n")
+            aside.rename(self.path.with_name("renewed"))
+        except OSError:
+            pass  # then they count as renewed earlier than they were
+
+    def renewed_ago(self, wall: float) -> float:
+        """Seconds since the last renewal; infinite where that is not known for certain."""
+        try:
+            boot_id, text = self.path.with_name("renewed").read_text().split()
+            ago = wall - float(text)
+        except (OSError, ValueError):
+            return inf
+        return ago if ago >= 0.0 and boot_id == _boot_id() else inf
+
     def close(self) -> None:
         """Let another agent have the state."""
         self._folder.close()
@@ -123,6 +145,8 @@ class StateFile:
             incarnation=stored.incarnation,
             limits_version=stored.limits_version,
             limits=stored.limits,
+            leases=stored.leases,
+            in_force=stored.in_force,
         )
 
     def _write(self, state: NodeState, gateway: ProcessId | None) -> None:
@@ -133,6 +157,8 @@ class StateFile:
             incarnation=state.incarnation,
             limits_version=state.limits_version,
             limits=state.limits,
+            leases=state.leases,
+            in_force=state.in_force,
             gateway=gateway,
         )
         try:
@@ -163,6 +189,10 @@ def write_atomically(path: Path, content: bytes, mode: int) -> None:
         os.fsync(directory)
     finally:
         os.close(directory)
+
+
+def _boot_id() -> str:
+    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
 
 
 def _why(error: OSError) -> str:

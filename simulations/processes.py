@@ -17,7 +17,7 @@ from manager.core import TAG_HTTP_PORT, TAG_NODE_PORT, Manager
 from manager.effects import AskIssuer, CloseNode, Count, Log, ManagerEffect, Persist, Stop, ToNode
 from manager.records import Setting
 from manager.terms import SUBSCRIPTION, ManagerConfig
-from node.effects import ApplyLimits, Close, Connect, NodeState, Save
+from node.effects import ApplyLimits, Close, Connect, NodeState, Renewed, Save
 from node.effects import Effect as NodeEffect
 from node.effects import Log as NodeLog
 from node.effects import Send as SendToManager
@@ -515,7 +515,9 @@ class SimNode:
                     self._connection = None
                 case ApplyLimits(version, source, limits):
                     self.applied = Applied(source, limits)
-                    self._perform(self.session.limits_applied(version, self.loop.now))
+                    self._perform(self.session.limits_applied(version, limits, self.loop.now))
+                case Renewed():
+                    pass
                 case NodeLog(_, text):
                     self.lines.append((self._world.now, text))
         deadline = self.session.next_deadline()

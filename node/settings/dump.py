@@ -24,7 +24,7 @@ _Dumper.add_representer(str, _represent_text)
 def dump(model: BaseModel) -> str:
     """YAML of the whole of `model`: every key, defaults too, durations as they are typed."""
     text = yaml.dump(
-        model.model_dump(mode="json"),
+        model.model_dump(mode="json", by_alias=True),
         Dumper=_Dumper,
         default_flow_style=False,
         sort_keys=False,

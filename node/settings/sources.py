@@ -66,7 +66,8 @@ def option_name(path: str) -> str:
 
 def keys(model: type[BaseModel], path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], FieldInfo]]:
     """Every key that holds a value of its own, nested ones by their path; not the maps of named things."""
-    for name, field in model.model_fields.items():
+    for attribute, field in model.model_fields.items():
+        name = field.alias or attribute
         nested = nested_model(field)
         if nested is not None:
             yield from keys(nested, (*path, name))

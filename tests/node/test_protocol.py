@@ -16,6 +16,8 @@ from node.protocol import (
     AnyMessage,
     Ask,
     Hello,
+    Lease,
+    Leases,
     Leave,
     Limit,
     Limits,
@@ -42,6 +44,14 @@ VALUES: dict[Any, st.SearchStrategy[Any]] = {
     bool: st.booleans(),
     tuple[str, ...]: st.lists(texts, max_size=5).map(tuple),
     dict[str, float]: st.dictionaries(texts, numbers, max_size=5),
+    dict[str, str]: st.dictionaries(texts, texts, max_size=5),
+    Leases: st.dictionaries(
+        texts,
+        st.builds(
+            Lease, numbers, numbers, st.none() | st.builds(Limit, numbers, st.floats(0.001, 1e17))
+        ),
+        max_size=5,
+    ),
     Limits: st.dictionaries(
         texts, st.builds(Limit, numbers, st.floats(0.001, 1e17), st.booleans()), max_size=5
     ),

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from node.backoff import full_jitter
 from node.candidates import Candidates
-from node.effects import ApplyLimits, Close, Connect, Effect, Log, NodeState, Save, Send
+from node.effects import ApplyLimits, Close, Connect, Effect, Log, NodeState, Renewed, Save, Send
 from node.protocol import (
     CLOSE_GOING,
     CLOSE_MOVING,
@@ -22,6 +22,8 @@ from node.protocol import (
     Clone,
     Hello,
     Here,
+    Lease,
+    Leases,
     Leave,
     Limit,
     LimitsPush,
@@ -32,7 +34,7 @@ from node.protocol import (
     Reported,
     Welcome,
 )
-from node.session import HELLOS_MAX, Greeting, Joined, Session, Waiting
+from node.session import HELLOS_MAX, Connecting, Greeting, Joined, Session, Waiting
 
 ID = "krakend_3f20a44d-3d93-4bc9-829b-b76b22055142"
 A, B, C = "10.0.0.1:7000", "10.0.0.2:7000", "10.0.0.3:7000"
@@ -62,9 +64,9 @@ def welcome(made: Session, **changes: object) -> Welcome:
     return replace(plain, **changes)  # type: ignore[arg-type]
 
 
-def joined(*seeds: str, managers: tuple[str, ...] = ()) -> Session:
+def joined(*seeds: str, managers: tuple[str, ...] = (), leases: Leases | None = None) -> Session:
     made, _ = greeted(*seeds)
-    made.received(welcome(made, managers=managers), 0.0)
+    made.received(welcome(made, managers=managers, leases=leases or {}), 0.0)
     assert isinstance(made.phase, Joined)
     return made
 
@@ -140,6 +142,7 @@ def test_a_welcome_brings_id_ticket_and_limits_and_is_answered_by_a_report() -> 
         Log(logging.INFO, f"Joined as {ID}, manager m1 ({A})"),
         Log(logging.INFO, "Limits received, version 3: public 100 per 1 s"),
         ApplyLimits(3, "lease", PUBLIC),
+        Renewed(0.5),
         Send(report),
         Save(replace(made.state, id=ID, ticket="t", limits_version=3, limits=PUBLIC)),
     ]
@@ -166,7 +169,7 @@ def test_a_tick_that_comes_early_or_twice_does_nothing() -> None:
 def test_a_manager_silent_for_three_heartbeats_is_left_for_another() -> None:
     made = joined(A, managers=(A, B))
     effects = run_to(made, 16.0)
-    assert (15.0, Close(CLOSE_MOVING, "silent for 3 heartbeats")) in effects
+    assert (15.0, Close(CLOSE_MOVING, "silent for 15 s")) in effects
     at, effect = effects[-1]
     assert effect == Connect(B)
     assert at <= 15.3
@@ -311,7 +314,7 @@ def test_a_clone_becomes_a_newcomer_on_the_same_connection() -> None:
     assert isinstance(effects[1], Save)
     saved = effects[1].state
     assert saved.key != old.key
-    assert saved == replace(old, key=saved.key, id="", ticket="", incarnation=1)
+    assert saved == replace(old, key=saved.key, id="", ticket="", incarnation=1, in_force=PUBLIC)
     assert isinstance(effects[2], Send)
 
 
@@ -326,7 +329,7 @@ def test_a_push_of_limits_is_applied_and_saved_and_confirmed_once_the_gateway_ha
         ApplyLimits(4, "lease", limits),
         Save(replace(made.state, limits_version=4, limits=limits)),
     ]
-    assert made.limits_applied(4, 2.5) == [Send(Report(number=2, limits_version=4))]
+    assert made.limits_applied(4, PUBLIC, 2.5) == [Send(Report(number=2, limits_version=4))]
     assert made.received(LimitsPush(version=3, limits=PUBLIC), 2.1) == []
 
 
@@ -344,25 +347,93 @@ def test_running_above_the_subscription_is_said_once_and_so_is_its_end() -> None
     ]
 
 
-def test_without_a_session_for_three_heartbeats_the_last_limits_are_reused() -> None:
+def test_when_its_lease_is_over_the_last_limits_are_reused() -> None:
     made = joined()
     made.closed(1006, "reset", 2.0)
     made.tick(3.0)
     due = made.next_deadline()
-    assert due == 15.0
+    assert due == 20.0
     assert without_logs(made.tick(due)) == [ApplyLimits(3, "reuse_last", PUBLIC)]
     assert made.next_deadline() is None
 
 
-def test_a_manager_left_for_its_silence_leaves_a_heartbeat_for_another_before_anything_is_said() -> None:
+def test_a_manager_left_for_its_silence_leaves_a_part_of_the_lease_for_another() -> None:
     made = joined(A, B)
     lost = made.tick(15.0)
     assert any(isinstance(effect, Close) for effect in lost)
-    said = [effect for at, effect in run_to(made, 19.9) if isinstance(effect, Log | ApplyLimits)]
+    said = [effect for at, effect in run_to(made, 19.9) if isinstance(effect, ApplyLimits)]
     assert said == []
-    [log, applied] = [effect for at, effect in run_to(made, 20.0) if isinstance(effect, Log | ApplyLimits)]
-    assert isinstance(log, Log)
-    assert applied == ApplyLimits(3, "reuse_last", PUBLIC)
+    [(at, applied)] = [(at, e) for at, e in run_to(made, 20.1) if isinstance(e, ApplyLimits)]
+    assert (at, applied) == (20.0, ApplyLimits(3, "reuse_last", PUBLIC))
+
+
+SAFE = {"public": Lease(5.0, 10.0, Limit(7.0))}
+
+
+def test_a_lease_counts_from_when_the_report_left_that_was_answered() -> None:
+    made = joined(A, leases=SAFE)
+    [report] = [e.message for at, e in run_to(made, 2.0) if isinstance(e, Send)]
+    assert isinstance(report, Report)
+    left = 5.0 / 3
+    made.received(Reported(number=report.number), 4.0)
+    made.closed(1006, "", 4.1)
+    assert made.source == "lease"
+    applied = [(at, e) for at, e in run_to(made, 60.0) if isinstance(e, ApplyLimits)]
+    assert applied == [
+        (left + 5.0, ApplyLimits(3, "reuse_last", PUBLIC)),
+        (left + 15.0, ApplyLimits(3, "safe", {"public": Limit(7.0)})),
+    ]
+
+
+def test_what_is_safe_is_never_more_than_the_share_was() -> None:
+    made = joined(A, leases={"public": Lease(5.0, 0.0, Limit(1000.0))})
+    made.closed(1006, "", 1.0)
+    applied = [e for _, e in run_to(made, 60.0) if isinstance(e, ApplyLimits)]
+    assert applied == [ApplyLimits(3, "safe", PUBLIC)]
+
+
+def test_an_answer_to_nothing_that_was_asked_renews_no_lease() -> None:
+    made = joined(A, leases=SAFE)
+    made.received(Reported(number=99), 4.0)
+    assert made.tick(5.0)[0] == Log(logging.WARNING, "No manager: the last limits stay in force")
+
+
+def test_a_renewed_lease_brings_the_share_back() -> None:
+    made = joined(A, leases=SAFE)
+    made.closed(1006, "", 1.0)
+    run_to(made, 20.0)
+    assert made.source == "safe"
+    made.phase = Connecting(A)
+    made.connected(20.0)
+    effects = made.received(welcome(made, limits_version=4, leases=SAFE), 20.5)
+    assert ApplyLimits(4, "lease", PUBLIC) in effects
+    assert Renewed(0.5) in effects
+
+
+def test_a_welcome_whose_limits_follow_leaves_in_force_what_is() -> None:
+    made, _ = greeted()
+    effects = made.received(welcome(made, limits={}, limits_version=0, limits_follow=True), 0.5)
+    assert not [e for e in effects if isinstance(e, ApplyLimits)]
+    effects = made.received(LimitsPush(version=1, limits=PUBLIC), 1.0)
+    assert ApplyLimits(1, "lease", PUBLIC) in effects
+
+
+def test_a_hello_brings_the_larger_of_what_holds_and_what_shall_hold() -> None:
+    made = joined(A)
+    made.limits_applied(3, PUBLIC, 1.0)
+    made.received(LimitsPush(version=4, limits={"public": Limit(10.0)}), 2.0)
+    assert made.state.in_force == PUBLIC
+    effects = made.limits_applied(4, {"public": Limit(10.0)}, 3.0)
+    assert effects[-1] == Save(made.state)
+    assert made.state.in_force == {"public": Limit(10.0)}
+
+
+def test_a_restarted_agent_goes_on_where_its_leases_were() -> None:
+    saved = NodeState(key=b"k" * 32, limits_version=3, limits=PUBLIC, leases=SAFE)
+    made = session(state=saved)
+    assert made.start(100.0, 12.0)[0] == ApplyLimits(3, "reuse_last", PUBLIC)
+    late = session(state=saved)
+    assert late.start(100.0)[0] == ApplyLimits(3, "safe", {"public": Limit(7.0)})
 
 
 def test_saved_limits_are_reused_from_the_start() -> None:
