@@ -78,6 +78,11 @@ class Namespaces(Loopback):
     def hosts(self, count: int) -> list[str]:
         return self._hosts[:count]
 
+    def listen_on_hub(self) -> str:
+        """Give this process an address that every host reaches, also through a cut."""
+        _run("ip", "addr", "add", "10.77.0.254/24", "dev", "hub")
+        return "10.77.0.254"
+
     def inside(self, host: str) -> tuple[str, ...]:
         return ("ip", "netns", "exec", _name(host))
 

@@ -3,9 +3,10 @@
 import os
 import re
 import socket
+from collections.abc import Mapping
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Annotated, TypeAlias
+from typing import Annotated, Literal
 
 from pydantic import (
     AfterValidator,
@@ -24,6 +25,7 @@ from manager.documents import MAX_NODES_MAX, read_public_key
 from manager.doors import is_near
 from manager.keys import A_NEW_KEY, read_keyring
 from manager.licence import LICENCE_FILE
+from manager.limits import Algorithm, Sharing, to_plain
 from manager.records import Setting
 from manager.terms import ManagerConfig
 from node.logs import LogSettings
@@ -41,6 +43,7 @@ from node.settings import (
 
 GOSSIP_PORT = 7946
 CONFIG_FILE = Path("/etc/krakend/cluster-manager.yml")
+LIMIT_NAME_MAX = 100
 _HEARTBEATS = re.compile(r"([1-9][0-9]{0,2}) heartbeats?")
 
 
@@ -86,25 +89,51 @@ def _silence(text: str, heartbeat: float) -> float:
     return int(match[1]) * heartbeat if match else parse_duration(text)
 
 
-class LimitSettings(Settings):
-    """One cluster-wide limit."""
+class RateSettings(Settings):
+    """So many requests in so long a time."""
 
     max_rate: Annotated[float, Field(gt=0, lt=1e12, description="requests that pass in each `every`")]
-    every: Annotated[Duration, Field(ge=0.001, description="the window")] = 1.0
+    every: Annotated[Duration, Field(ge=0.001, lt=1e9, description="the window")] = 1.0
+    per_client: Annotated[bool, Field(description="of each client's own")] = False
+
+
+class LimitSettings(RateSettings):
+    """One cluster-wide limit."""
+
+    algorithm: Annotated[Algorithm, Field(description="how it is divided over the nodes")] = "equal"
+    lease: Annotated[Duration, Field(ge=0.5, lt=1e9, description="a share is renewed before it ends")] = (
+        Sharing().lease
+    )
+    reuse_last: Annotated[
+        Duration, Field(ge=0, lt=1e9, description="… and may be used for so long when nobody renews it")
+    ] = Sharing().reuse_last
+    safe: Annotated[
+        float | None, Field(gt=0, lt=1e12, description="then this is a node's max_rate; unset: a seat's part")
+    ] = None
+
+
+def check_limits(limits: Limits, sharing: Mapping[str, Sharing]) -> None:
+    """What every manager keeps in one entry of its page, and every node gets in one message.
+
+    Raises `ValueError` that says what must be.
+    """
+    for name in limits:
+        if not (0 < len(name) <= LIMIT_NAME_MAX and name.isprintable()):
+            raise ValueError(
+                f"must have names of 1 to {LIMIT_NAME_MAX} printable characters, not {name[:100]!r}"
+            )
+    if len(Setting(0, "x" * 128, to_plain(limits, sharing)).pack()) > VALUE_BYTES_MAX:
+        raise ValueError(f"must fit into {VALUE_BYTES_MAX} bytes, some 60 limits: leave some out")
 
 
 def _fitting(limits: dict[str, LimitSettings]) -> dict[str, LimitSettings]:
-    """What every manager keeps in one entry of its page, and every node gets in one message."""
-    for name in limits:
-        if not (0 < len(name) <= 100 and name.isprintable()):
-            raise ValueError(f"must have names of 1 to 100 printable characters, not {name[:100]!r}")
-    plain = {name: [limit.max_rate, limit.every] for name, limit in limits.items()}
-    if len(Setting(0, "x" * 128, plain).pack()) > VALUE_BYTES_MAX:
-        raise ValueError(f"must fit into {VALUE_BYTES_MAX} bytes, some 100 limits: leave some out")
+    check_limits(_limits(limits), _sharing(limits))
     return limits
 
 
-Limited: TypeAlias = Annotated[dict[str, LimitSettings], AfterValidator(_fitting)]
+def _free_fitting(limits: dict[str, RateSettings]) -> dict[str, RateSettings]:
+    check_limits(_limits(limits), {})
+    return limits
 
 
 class GroupSettings(Settings):
@@ -205,7 +234,9 @@ class SubscriptionSettings(Settings):
     """How many nodes may run."""
 
     max_nodes: Annotated[int | None, Field(ge=0, le=MAX_NODES_MAX, description="unset: no cap")] = None
-    free_limits: Limited = Field(default_factory=dict)
+    free_limits: Annotated[dict[str, RateSettings], AfterValidator(_free_fitting)] = Field(
+        default_factory=dict
+    )
     issuers: Annotated[
         tuple[Annotated[str, AfterValidator(_as_issuer)], ...],
         COMMAS,
@@ -326,7 +357,11 @@ class ManagerFile(Settings):
     group: GroupSettings = GroupSettings()
     gossip: Annotated[GossipSettings, BeforeValidator(_as_gossip)] = GossipSettings()
     subscription: SubscriptionSettings = SubscriptionSettings()
-    limits: Limited = Field(default_factory=dict)
+    limits: Annotated[dict[str, LimitSettings], AfterValidator(_fitting)] = Field(default_factory=dict)
+    limits_mode: Annotated[
+        Literal["available", "conserve"],
+        Field(description="in a split: each side comes to the whole, or all sides together keep to it"),
+    ] = "available"
     nodes: NodesSettings = NodesSettings()
     stats: StatsSettings = StatsSettings()
     log: LogSettings = LogSettings()
@@ -386,6 +421,8 @@ def core_config(file: ManagerFile) -> ManagerConfig:
         margin=file.subscription.margin,
         free_limits=_limits(file.subscription.free_limits),
         limits=_limits(file.limits),
+        sharing=_sharing(file.limits),
+        limits_mode=file.limits_mode,
         stats_window=file.stats.window,
         stats_step=file.stats.step,
     )
@@ -404,8 +441,15 @@ def gossip_layers(file: ManagerFile) -> Layers:
     return Layers(keyring, settings.label.encode(), os.urandom)
 
 
-def _limits(settings: dict[str, LimitSettings]) -> Limits:
-    return {name: Limit(limit.max_rate, limit.every) for name, limit in settings.items()}
+def _limits(settings: Mapping[str, RateSettings]) -> Limits:
+    return {name: Limit(limit.max_rate, limit.every, limit.per_client) for name, limit in settings.items()}
+
+
+def _sharing(settings: Mapping[str, LimitSettings]) -> dict[str, Sharing]:
+    return {
+        name: Sharing(limit.algorithm, limit.lease, limit.reuse_last, limit.safe)
+        for name, limit in settings.items()
+    }
 
 
 def address_to_advertise(file: ManagerFile, own: list[str]) -> str:

@@ -41,6 +41,7 @@ from manager.registry import Registry
 from manager.saved import Saved
 from manager.sessions import Sessions
 from manager.settings import Settings
+from manager.shares import HELD, Shares
 from manager.stats import StatsWindow
 from manager.subscription import Stage, Subscription
 from manager.terms import SUBSCRIPTION, ManagerConfig, Terms
@@ -97,6 +98,7 @@ class Manager:
         self.registry.take_changes()
         if self.group.before is not None:
             self._page.adopt(self.group.before, now)
+            self.shares.recall(dict(self.group.before.entries), now)
         self.stats.recall(saved.steps, self.group.wall(now))
 
     # What there is to see
@@ -130,6 +132,11 @@ class Manager:
     def stats(self) -> StatsWindow:
         """What the nodes reported to this manager."""
         return self._sessions.stats
+
+    @property
+    def shares(self) -> Shares:
+        """Of the limits, for the nodes that this manager serves. To be read."""
+        return self._sessions.shares
 
     @property
     def fresh(self) -> bool:
@@ -329,7 +336,7 @@ class Manager:
     def _turn(self, now: float) -> list[ManagerEffect]:
         """What every input ends with: decide what can now be decided, tell what was written."""
         if self.fresh and self._sessions.admission.knows_enough(now - self._started, _FRESH_SECONDS):
-            self._sessions.fresh = False
+            self._sessions.fresh = self.shares.fresh = False
         self._sessions.admit_newcomers(now)
         self._sessions.check_limits(now)
         self._absorb(self.group.flush(now), now)
@@ -412,6 +419,8 @@ class Manager:
             if order is not None:
                 self._sessions.newer_elsewhere(id_, order, now)
         former = self.max_nodes
+        if any(key.startswith(HELD) for key in keys):
+            self.shares.changed()
         changed, warnings = self.settings.page_changed(keys)
         for warning in warnings:
             self._outbox.log(Level.WARNING, warning)
@@ -451,6 +460,7 @@ class Manager:
         left = {m.name for m in self.group.swim.members.others() if m.state is State.LEFT}
         self.registry.liveness(alive, seen_by_alive, left, now)
         self._sessions.admission.forget_silence(alive)
+        self.shares.changed()
         ours = str(Address(self.group.swim.members.me.address.host, self.config.node_port))
         others = [
             str(Address(member.address.host, int(port)))

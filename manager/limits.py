@@ -1,21 +1,111 @@
-"""Shares of the cluster's limits."""
+"""The cluster's limits, and what a node's part of one is: arithmetic, in requests per second.
 
-from math import ceil
+`level` divides a limit over what nodes want; `as_share` makes of a number what a gateway can be told.
+"""
 
-from node.protocol import Limit, Limits
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from math import ceil, inf
+from typing import Any, Literal, TypeAlias, get_args
+
+from node.protocol import Lease, Limit, Limits
+
+Algorithm: TypeAlias = Literal["equal", "weighted", "fair_share"]
+ALGORITHMS: tuple[Algorithm, ...] = get_args(Algorithm)
+
+TRICKLE_EVERY = 3600.0
+"""Where nothing is left a node gets one request in so long a time: no gateway takes 0, and KrakenD takes it
+for unlimited."""
 
 
-def share(limit: Limit, nodes: int) -> Limit:
-    """One node's part of `limit` divided equally over `nodes`, rounded down to a thousandth.
+@dataclass(frozen=True, slots=True)
+class Sharing:
+    """How a limit is divided, and for how long a share may be used without a manager. Seconds."""
 
-    A part below one request per window widens the window instead: no gateway admits half a request.
+    algorithm: Algorithm = "equal"
+    lease: float = 20.0
+    reuse_last: float = 60.0
+    safe: float | None = None
+    """`max_rate` of a node that no manager has renewed for longer; None: its part of all seats."""
+
+
+@dataclass(frozen=True, slots=True)
+class Division:
+    """Each node gets `demand` up to `per_weight` times its weight, or `demand` and `more` for its weight."""
+
+    per_weight: float
+    more: float = 0.0
+
+    def part(self, weight: float, demand: float) -> float:
+        return demand + self.more * weight if self.more else min(demand, self.per_weight * weight)
+
+
+def rate(limit: Limit) -> float:
+    """Requests per second."""
+    return limit.max_rate / limit.every
+
+
+def level(total: float, wishes: Iterable[tuple[float, float]]) -> Division:
+    """Divide `total` over (weight, demand): who wants less than its part leaves the rest to the others.
+
+    Max-min fairness, as Doorman's fair share. Where all want less than `total` the rest is theirs by weight.
     """
-    rate = limit.max_rate / max(1, nodes)
-    if 0 < rate < 1:
-        return Limit(1.0, ceil(limit.every / rate * 1000) / 1000)
-    return Limit(int(rate * 1000) / 1000, limit.every)
+    left = total
+    waiting = sorted(wishes, key=lambda wish: wish[1] / wish[0])
+    weights = sum(weight for weight, _ in waiting)
+    for weight, demand in waiting:
+        if demand > left * weight / weights:
+            return Division(left / weights)
+        left -= demand
+        weights -= weight
+        if weights <= 1e-12:
+            break
+    weights = sum(weight for weight, _ in waiting)
+    return Division(inf, left / weights) if weights else Division(inf)
 
 
-def shares(limits: Limits, nodes: int) -> Limits:
-    """One node's part of each limit, divided equally over `nodes`."""
-    return {name: share(limit, nodes) for name, limit in limits.items()}
+def as_share(per_second: float, limit: Limit) -> Limit:
+    """`per_second` of `limit`, rounded down to a thousandth; below one request per window it is widened."""
+    per_window = per_second * limit.every
+    if per_window >= 1 - 1e-9:
+        return Limit(max(1.0, int(per_window * 1000 + 1e-6) / 1000), limit.every, limit.per_client)
+    if per_second < 1e-9:
+        return Limit(1.0, max(TRICKLE_EVERY, limit.every), limit.per_client)
+    return Limit(1.0, ceil(1000 / per_second - 1e-6) / 1000, limit.per_client)
+
+
+def lease_of(limit: Limit, sharing: Sharing, cap: int | None) -> Lease:
+    """What a node is told beside its share; `cap`: how many nodes may have one."""
+    safe = None
+    if sharing.safe is not None:
+        safe = Limit(sharing.safe, limit.every, limit.per_client)
+    elif cap:
+        safe = as_share(rate(limit) / cap, limit)
+    return Lease(sharing.lease, sharing.reuse_last, safe)
+
+
+def to_plain(limits: Limits, sharing: Mapping[str, Sharing]) -> dict[str, Any]:
+    """As JSON, what has its default left out."""
+    plain = {}
+    for name, limit in limits.items():
+        how = sharing.get(name, Sharing())
+        entry: dict[str, Any] = {"max_rate": limit.max_rate, "every": limit.every}
+        if limit.per_client:
+            entry["per_client"] = True
+        for field in ("algorithm", "lease", "reuse_last", "safe"):
+            if (value := getattr(how, field)) != getattr(Sharing(), field):
+                entry[field] = value
+        plain[name] = entry
+    return plain
+
+
+def from_plain(plain: Mapping[str, Any]) -> tuple[Limits, dict[str, Sharing]]:
+    """What `to_plain` made."""
+    limits, sharing = {}, {}
+    for name, entry in plain.items():
+        limits[name] = Limit(entry["max_rate"], entry["every"], entry.get("per_client", False))
+        how = {
+            field: entry[field] for field in ("algorithm", "lease", "reuse_last", "safe") if field in entry
+        }
+        sharing[name] = Sharing(**how)
+    return limits, sharing

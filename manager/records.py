@@ -6,6 +6,7 @@
 | `clone/<id>` | `CloneNote`: the session of that incarnation is a second process of the id (rule I3) |
 | `sees` | names of the managers that this one sees alive (rule I7) |
 | `setting/<name>` | `Setting`: this manager's YAML value, or its copy of the winner (rule L7) |
+| `held/<limit>` | `Claim` in `manager/budgets.py`: what its nodes may have in force of a limit together |
 | `gone` | present where the manager has left for good |
 
 Values are MessagePack arrays in the order of the fields; what cannot be read is ignored and counted, since
@@ -13,7 +14,7 @@ only a member that forges can have written it.
 """
 
 import json
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, field
 from enum import StrEnum
 from typing import Any
 
@@ -61,6 +62,9 @@ class NodeRecord:
     gateway: str
     over_since: float = 0.0
     """When its margin began, which runs on through moves; 0 where it has not been over the limit."""
+    weight: float = 1.0
+    labels: dict[str, str] = field(default_factory=dict)
+    ephemeral: bool = False
 
     @property
     def order(self) -> tuple[int, int]:
@@ -88,7 +92,10 @@ class NodeRecord:
                 str(address),
                 str(gateway),
                 float(over_since),
-            ]:
+                float(weight),
+                dict(labels),
+                bool(ephemeral),
+            ] if weight > 0:
                 return cls(
                     NodeState(state),
                     incarnation,
@@ -102,6 +109,9 @@ class NodeRecord:
                     address,
                     gateway,
                     over_since,
+                    weight,
+                    labels,
+                    ephemeral,
                 )
             case _:
                 raise ValueError("not a node record")

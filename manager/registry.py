@@ -81,6 +81,8 @@ class Registry:
         """Nodes that run beyond the cap."""
         self.running = 0
         """Nodes that may be serving traffic."""
+        self.changes = 0
+        """How often a node came to run, ceased to, or went to another manager."""
         self.highest_stamp = 0
         self._ticked = -inf
         self.unreadable = 0
@@ -96,6 +98,10 @@ class Registry:
     def views(self) -> Iterator[NodeView]:
         """Every node that is shown, by id."""
         return (self._views[id_] for id_ in sorted(self._views) if self._views[id_].shown)
+
+    def unordered(self) -> Iterable[NodeView]:
+        """The same in no order, for whoever looks at all of them often."""
+        return (view for view in self._views.values() if view.shown)
 
     def claims(self) -> Iterable[NodeView]:
         """Newcomers that wait for a seat, here or elsewhere."""
@@ -278,6 +284,7 @@ class Registry:
                 self.used += sign * counted.seat
                 self.running += sign * counted.running
                 self.over += sign * (counted.record.over_limit and counted.running)
+        self.changes += _uses_a_share(old) != _uses_a_share(view)
         self._claims.pop(id_, None)
         if view is None:
             self._views.pop(id_, None)
@@ -289,3 +296,7 @@ class Registry:
 
 def _if_shown(view: NodeView | None) -> NodeView | None:
     return view if view is not None and view.shown else None
+
+
+def _uses_a_share(view: NodeView | None) -> tuple[str, NodeState, float] | None:
+    return None if view is None else (view.manager, view.state, view.record.weight)

@@ -14,6 +14,7 @@ from manager.outbox import Outbox
 from manager.page import NodePage
 from manager.records import CLONE, CloneNote, NodeRecord, NodeState
 from manager.registry import Registry
+from manager.shares import Shares
 from manager.stats import StatsWindow
 from manager.terms import Terms
 from node.protocol import (
@@ -30,6 +31,7 @@ from node.protocol import (
     Clone,
     Hello,
     Here,
+    Leases,
     Leave,
     Limits,
     LimitsPush,
@@ -44,8 +46,6 @@ from node.protocol import (
 )
 
 FULL = "Your current subscription does not allow more nodes running. Please upgrade to add more nodes."
-_LIMITS_GAP_MIN = 0.05
-_LIMITS_GAP_PER_NODE = 0.0005
 _CLONE_NOTE_SECONDS = 3600.0
 _ANEW = "remove the node's state to join as a new node"
 
@@ -61,7 +61,7 @@ class _Session:
     admitted: bool = False
     stamp: int = 0
     limits_version: int = 0
-    limits_sent: tuple[Limits, bool] | None = None
+    limits_sent: tuple[Limits, Leases, bool] | None = None
     challenge: tuple[int, int] | None = None
     """The newer (incarnation, nonce) of its id, while it is asked whether it lives (rule I3)."""
     challenge_ends: float = inf
@@ -96,8 +96,7 @@ class Sessions:
         self._by_id: dict[str, _Session] = {}
         self._newcomers: dict[int, _Session] = {}
         self._clone_notes: dict[str, float] = {}
-        self._shares: Limits = {}
-        self._limits_at = inf
+        self.shares = Shares(group, registry, page, terms)
 
     def __len__(self) -> int:
         return len(self._sessions)
@@ -107,7 +106,7 @@ class Sessions:
         return [id_ for id_, session in self._by_id.items() if session.admitted]
 
     def next_deadline(self) -> float:
-        return min(self._limits_at, self.admission.next_deadline())
+        return min(self.shares.next_deadline(), self.admission.next_deadline())
 
     # What arrives
 
@@ -128,6 +127,7 @@ class Sessions:
             case Here():
                 self._here(session, now)
             case Leave(reason=reason):
+                self.shares.left(session.id)
                 self._ended(session, f"left: {reason}" if reason else "left", now)
 
     def closed(self, conn: int, code: int | None, now: float) -> None:
@@ -201,6 +201,8 @@ class Sessions:
 
     def _report(self, session: _Session, report: Report, now: float) -> None:
         assert session.hello is not None
+        if session.admitted and self.shares.has_lapsed(session.id, now):
+            self._let_anew(session, now)
         self._outbox.say(session.conn, Reported(number=report.number))
         record = self._page.record(session.id)
         highest = self._registry.highest(session.id)
@@ -212,6 +214,7 @@ class Sessions:
         if not session.admitted or record is None or record.order != session.order:
             return
         self._page.heard(session.id, now)
+        self.shares.reported(session.id, report.limits_version, report.counters, now)
         if report.counters:
             self.stats.add(session.id, session.hello.nonce, report.counters, self._group.wall(now))
         if record.gateway != report.gateway:
@@ -247,6 +250,7 @@ class Sessions:
         self._newcomers.pop(session.conn, None)
         if self._by_id.get(session.id) is session:
             del self._by_id[session.id]
+            self.shares.lost(session.id)
 
     # Letting in
 
@@ -309,14 +313,18 @@ class Sessions:
         known = self._registry.view(session.id)
         since = self._page.over_since(None if known is None else known.record, over=over, now=now)
         record = replace(record, seat=not over, over_limit=over, over_since=since)
+        self.shares.joined(session.id, session.hello.limits_version, session.hello.in_force, now)
         if not self._page.write(session.id, record, now, newcomer=self._page.record(session.id) is None):
             self._refuse_page_full(session)
+            self.shares.left(session.id)
             return
         session.admitted, session.stamp = True, stamp
         self._page.heard(session.id, now)
-        share = self._limits_of(record, now)
-        session.limits_version += 1
-        session.limits_sent = (share, over)
+        if self.shares.due(now):
+            self.shares.work_out(now)
+        share = self._limits_of(record, session.id, now)
+        if share is not None:
+            self._note_sent(session, share, over)
         welcome = Welcome(
             id=session.id,
             ticket=self._identity.seal(Ticket(self._identity.group, session.id, stamp)),
@@ -325,7 +333,9 @@ class Sessions:
             managers=self.managers,
             heartbeat=self._terms.config.heartbeat,
             limits_version=session.limits_version,
-            limits=share,
+            limits=share or {},
+            leases=self.shares.leases,
+            limits_follow=share is None,
             free_limits=self._terms.config.free_limits,
             over_limit=over,
         )
@@ -348,6 +358,9 @@ class Sessions:
             name=hello.name,
             address=hello.address or session.peer,
             gateway=hello.gateway,
+            weight=hello.weight or 1.0,
+            labels=hello.labels,
+            ephemeral=hello.ephemeral,
         )
 
     def _refuse_full(self, session: _Session, now: float) -> None:
@@ -444,12 +457,28 @@ class Sessions:
             if record is not None and record.over_limit:
                 self.send_limits(session.id, record, now)
 
-    def _limits_of(self, record: NodeRecord, now: float) -> Limits:
-        """What a node may pass: its share, or, once its margin is over, the free limits."""
+    def _limits_of(self, record: NodeRecord, id_: str, now: float) -> Limits | None:
+        """What a node may pass: its share, or, where its margin or the subscription ended, the free limits.
+
+        None as long as it is to wait for its share.
+        """
         free = self._terms.config.free_limits
-        if free and self._page.margin_over(record, now):
+        if free and (self._terms.free_only or self._page.margin_over(record, now)):
             return free
-        return self._terms.share(self._registry.running)
+        return self.shares.share_of(id_, now)
+
+    def _note_sent(self, session: _Session, share: Limits, over: bool) -> None:
+        session.limits_version += 1
+        session.limits_sent = (share, self.shares.leases, over)
+        self.shares.told(session.id, session.limits_version, share, self.shares.leases)
+
+    def _let_anew(self, session: _Session, now: float) -> None:
+        """Its leases were over, and it speaks again: its share is another before they are renewed."""
+        self.shares.let_anew(session.id, session.limits_version, now)
+        self.shares.work_out(now)
+        session.limits_sent = None
+        if (record := self._page.record(session.id)) is not None:
+            self.send_limits(session.id, record, now)
 
     def excuse(self, late: float) -> None:
         """We did not listen for `late` seconds: challenges have so much more time."""
@@ -484,26 +513,24 @@ class Sessions:
                 self._detach(session)
 
     def check_limits(self, now: float) -> None:
-        """Push the shares whenever they change, the more nodes the less often."""
-        share = self._terms.share(self._registry.running)
-        if self._limits_at == inf and share != self._shares:
-            self._limits_at = now + max(_LIMITS_GAP_MIN, _LIMITS_GAP_PER_NODE * len(self._by_id))
-        elif self._limits_at <= now:
-            self._limits_at = inf
-            self._shares = share
-            for session in self._by_id.values():
-                record = self._page.record(session.id)
-                if record is not None:
-                    self.send_limits(session.id, record, now)
+        """Push the shares that have changed, the more nodes the less often."""
+        if not self.shares.due(now):
+            return
+        self.shares.work_out(now)
+        for session in self._by_id.values():
+            record = self._page.record(session.id)
+            if record is not None:
+                self.send_limits(session.id, record, now)
 
     def send_limits(self, id_: str, record: NodeRecord, now: float) -> None:
         """Tell the node what it may pass by its `record`, unless it has been told."""
-        session = self._by_id.get(id_)
-        share, over = self._limits_of(record, now), record.over_limit
-        if session is None or not session.admitted or session.limits_sent == (share, over):
+        session, over = self._by_id.get(id_), record.over_limit
+        if session is None or not session.admitted:
             return
-        session.limits_version += 1
-        session.limits_sent = (share, over)
-        push = LimitsPush(version=session.limits_version, limits=share, over_limit=over)
+        share, leases = self._limits_of(record, id_, now), self.shares.leases
+        if share is None or session.limits_sent == (share, leases, over):
+            return
+        self._note_sent(session, share, over)
+        push = LimitsPush(version=session.limits_version, limits=share, leases=leases, over_limit=over)
         self._outbox.say(session.conn, push)
         self._outbox.log(Level.DEBUG, f"Sending the limits to the krakend: {id_}")

@@ -3,16 +3,17 @@
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from gossip.ledger import Ledger
-from manager.limits import shares
+from manager.limits import Sharing, from_plain, to_plain
+from manager.records import Setting
 from manager.saved import FILE
 from manager.settings import Settings
 from manager.subscription import Subscription
-from node.protocol import Limit, Limits
+from node.protocol import Limits
 
 SUBSCRIPTION = "subscription"
 LIMITS = "limits"
@@ -38,6 +39,10 @@ class ManagerConfig:
     margin: float = 7 * 86400.0
     free_limits: Limits = field(default_factory=dict)
     limits: Limits = field(default_factory=dict)
+    sharing: Mapping[str, Sharing] = field(default_factory=dict)
+    """Of the limits that are not shared by the defaults."""
+    limits_mode: Literal["available", "conserve"] = "available"
+    degrade_after: float = 7 * 86400.0
     stats_window: float = 3600.0
     stats_step: float = 10.0
 
@@ -56,6 +61,7 @@ class Terms:
             tolerance=config.tolerance,
             margin=config.margin,
         )
+        self._read: tuple[Setting | None, tuple[Limits, dict[str, Sharing]]] = (None, ({}, {}))
         self.free_only = False
         """Whether the subscription's ladder has come to its end: every node has the free limits."""
 
@@ -79,8 +85,7 @@ class Terms:
         return {FILE + name: json.dumps(value, sort_keys=True) for name, value in self._file().items()}
 
     def _file(self) -> dict[str, Any]:
-        limits = self.config.limits
-        plain = {name: [limit.max_rate, limit.every] for name, limit in limits.items()}
+        plain = to_plain(self.config.limits, self.config.sharing)
         return {SUBSCRIPTION: self.config.max_nodes, LIMITS: plain or None}
 
     @property
@@ -101,12 +106,21 @@ class Terms:
     @property
     def limits(self) -> Limits:
         """The cluster-wide limits."""
-        setting = self.settings.get(LIMITS)
-        pairs = {} if setting is None else setting.value
-        return {name: Limit(rate, every) for name, (rate, every) in pairs.items()}
+        return self._limits[0]
 
-    def share(self, running: int) -> Limits:
-        """One node's part of the limits while `running` nodes run."""
-        if self.free_only and self.config.free_limits:
-            return self.config.free_limits
-        return shares(self.limits, running)
+    @property
+    def limits_order(self) -> tuple[int, str, str]:
+        """Another one whenever the limits have changed."""
+        setting = self.settings.get(LIMITS)
+        return (0, "", "") if setting is None else setting.order
+
+    def sharing(self, name: str) -> Sharing:
+        """How the limit is divided."""
+        return self._limits[1].get(name) or Sharing()
+
+    @property
+    def _limits(self) -> tuple[Limits, dict[str, Sharing]]:
+        setting = self.settings.get(LIMITS)
+        if setting is not self._read[0]:
+            self._read = setting, from_plain({} if setting is None else setting.value)
+        return self._read[1]

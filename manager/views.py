@@ -11,7 +11,6 @@ from gossip.members import Member
 from gossip.messages import Address
 from manager.core import TAG_HTTP_PORT, TAG_NODE_PORT, Manager
 from manager.events import Event
-from manager.limits import shares
 from manager.records import NodeState, Setting
 from manager.registry import NodeView
 from manager.terms import LIMITS, SUBSCRIPTION
@@ -36,7 +35,7 @@ def limits_view(limits: Limits) -> dict[str, dict[str, Any]]:
 
 def node_view(core: Manager, view: NodeView) -> dict[str, Any]:
     """One node."""
-    share = shares(core.limits, core.registry.running) if view.running else {}
+    share = core.shares.shown(view) if view.running else {}
     return {
         "id": view.id,
         "name": view.record.name,
@@ -132,7 +131,7 @@ def cluster_limits_view(core: Manager) -> dict[str, Any]:
     setting = core.settings.get(LIMITS)
     return {
         "limits": limits_view(core.limits),
-        "share": limits_view(shares(core.limits, core.registry.running)),
+        "share": limits_view(core.shares.usual()),
         "nodes": core.registry.running,
         "algorithm": "equal",
         "serial": 0 if setting is None else setting.serial,

@@ -423,6 +423,8 @@ class SimNode:
         self.set_back = False
         """Whether its disk ever went back in time."""
         self.applied = Applied()
+        self.limits_changed: Callable[[], None] = lambda: None
+        """Called when its gateway works under other limits."""
         self.lines: list[tuple[float, str]] = []
         self._network = network
         self._world: World = network.world
@@ -516,6 +518,7 @@ class SimNode:
                 case ApplyLimits(version, source, limits):
                     self.applied = Applied(source, limits)
                     self._perform(self.session.limits_applied(version, limits, self.loop.now))
+                    self.limits_changed()
                 case Renewed():
                     pass
                 case NodeLog(_, text):

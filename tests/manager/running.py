@@ -16,7 +16,7 @@ from manager.core import TAG_HTTP_PORT, TAG_NODE_PORT, Manager
 from manager.effects import ManagerEffect, ToNode
 from manager.identity import Identity
 from manager.terms import ManagerConfig
-from node.protocol import Hello, Limits, LimitsPush, NodeMessage, Welcome
+from node.protocol import Hello, Limits, LimitsPush, NodeMessage, Report, Welcome
 
 IDENTITY = Identity("blue", "")
 WALL = 1_800_000_000.0
@@ -58,6 +58,7 @@ class Running:
         """What each node was told last."""
         self._http = http
         self._now = 0.0
+        self._reports = 0
         self._tick()
 
     def _tick(self) -> None:
@@ -68,10 +69,20 @@ class Running:
             match effect:
                 case Resolve(peer):
                     self._perform(self.core.resolved(peer, [], self._now))
-                case ToNode(conn, Welcome(limits=limits) | LimitsPush(limits=limits)):
-                    self.limits_of[conn] = limits
+                case ToNode(conn, Welcome(limits_follow=True)):
+                    pass
+                case ToNode(conn, Welcome(limits_version=version, limits=limits)):
+                    self._take(conn, version, limits)
+                case ToNode(conn, LimitsPush(version=version, limits=limits)):
+                    self._take(conn, version, limits)
                 case _:
                     pass
+
+    def _take(self, conn: int, version: int, limits: Limits) -> None:
+        """A gateway that takes what it is told at once."""
+        self.limits_of[conn] = limits
+        self._reports += 1
+        self.says(conn, Report(number=self._reports, limits_version=version))
 
     @property
     def http(self) -> ClientSession:

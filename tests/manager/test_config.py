@@ -219,7 +219,7 @@ MANY_LIMITS = "limits:\n" + "".join(f"  limit-with-a-name-{at}: {{max_rate: 1000
             'limits: {"": {max_rate: 1}}\n',
             "`limits` must have names of 1 to 100 printable characters, not ''",
         ),
-        (MANY_LIMITS, "`limits` must fit into 4096 bytes, some 100 limits: leave some out"),
+        (MANY_LIMITS, "`limits` must fit into 4096 bytes, some 60 limits: leave some out"),
         ("nodes: {heartbeat: 5}\n", "`nodes.heartbeat` must be a duration with its unit, not `5`"),
         ("nodes: {heartbeat: 10ms}\n", "`nodes.heartbeat` must be at least 100ms"),
         (

@@ -236,7 +236,7 @@ def test_over_the_limit_for_the_whole_margin_a_node_has_the_free_limits() -> Non
     running.wait(3500.0)
     assert running.limits_of[2] == {"a": Limit(50.0)}
     running.wait(200.0)
-    assert (running.limits_of[1], running.limits_of[2]) == ({"a": Limit(50.0)}, {"a": Limit(5.0)})
+    assert (running.limits_of[1], running.limits_of[2]) == ({"a": Limit(95.0)}, {"a": Limit(5.0)})
     asyncio.run(running.set_max_nodes(2))
     running.wait(1.0)
     assert running.limits_of[2] == {"a": Limit(50.0)}

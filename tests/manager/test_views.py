@@ -25,6 +25,7 @@ def test_a_node_is_shown_with_its_state_its_seat_and_its_present_share() -> None
     running.wait(10.0)
     id_ = running.node(1)
     running.node(2)
+    running.wait(0.1)
     view = running.core.registry.view(id_)
     assert view is not None
     assert views.node_view(running.core, view) == {
@@ -129,6 +130,7 @@ def test_the_limits_are_shown_whole_and_as_shared() -> None:
     running.wait(10.0)
     running.node(1)
     running.node(2)
+    running.wait(0.1)
     assert views.cluster_limits_view(running.core) == {
         "limits": {
             "batch": {"max_rate": 1.0, "every": 3600.0},

@@ -47,9 +47,7 @@ VALUES: dict[Any, st.SearchStrategy[Any]] = {
     dict[str, str]: st.dictionaries(texts, texts, max_size=5),
     Leases: st.dictionaries(
         texts,
-        st.builds(
-            Lease, numbers, numbers, st.none() | st.builds(Limit, numbers, st.floats(0.001, 1e17))
-        ),
+        st.builds(Lease, numbers, numbers, st.none() | st.builds(Limit, numbers, st.floats(0.001, 1e17))),
         max_size=5,
     ),
     Limits: st.dictionaries(

@@ -1,0 +1,121 @@
+"""One limit's budgets: how much of it the nodes of each manager may have in force together (rules Q2-Q4).
+
+Each manager publishes its own, at `held/<limit>` on its page, and is its only writer. It lowers it at will;
+what it adds it uses only when the managers it has to ask have answered for that version of its page, and
+the budgets that it then knows are within the limit. Of two that add at once at least one sees the other
+(as rule A1), so the sum of what is used never exceeds the limit while they are connected.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgpack
+
+EPSILON = 1e-9
+RETRY_SECONDS = 0.05
+"""After an addition that met another one: times the place of our name among those of the managers."""
+SHORT_SECONDS = 3.0
+"""A budget that has been below its entitlement for so long is divided as it is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A manager's budget, per second, the largest share in it, and what its nodes want.
+
+    `wishes`: (weight, demand) of nodes that are alike, for `fair_share` alone.
+    """
+
+    amount: float
+    largest: float = 0.0
+    wishes: tuple[tuple[float, float], ...] = ()
+
+    def pack(self) -> bytes:
+        packed: bytes = msgpack.packb([self.amount, self.largest, [list(wish) for wish in self.wishes]])
+        return packed
+
+    @classmethod
+    def unpack(cls, value: bytes) -> "Claim":
+        """Raises `ValueError` for anything else than a packed claim."""
+        try:
+            unpacked = msgpack.unpackb(value)
+        except (ValueError, msgpack.UnpackException, RecursionError) as error:
+            raise ValueError(str(error)) from error
+        match unpacked:
+            case [float(amount), float(largest), list(wishes)] if amount >= 0 and largest >= 0:
+                return cls(amount, largest, tuple(_wish(wish) for wish in wishes))
+            case _:
+                raise ValueError("not a claim")
+
+
+def _wish(value: Any) -> tuple[float, float]:
+    match value:
+        case [float(weight), float(demand)] if weight > 0 and demand >= 0:
+            return weight, demand
+        case _:
+            raise ValueError("not a wish")
+
+
+@dataclass(slots=True)
+class Budget:
+    """Our own. `claimed` stands on our page, `usable` of it may be given to nodes."""
+
+    claimed: float = 0.0
+    usable: float = 0.0
+    added_at: float | None = None
+    """When the addition that is not usable yet was written."""
+    version: int = 0
+    """… and the version of our page with it."""
+    retry_at: float = 0.0
+    short_since: float | None = None
+    reserve: float = 0.0
+    """What our nodes from before our start may still have in force."""
+    others: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def pending(self) -> bool:
+        return self.added_at is not None
+
+    def settle(self, held: float, entitled: float, now: float, *, keeps: bool = False) -> None:
+        """Cover what our nodes have in force, however they came by it; give back what is not ours.
+
+        `keeps`: nothing is given back, since nobody could take it.
+        """
+        floor = max(held, self.reserve)
+        # What was taken over with a node is in force already, whatever others think.
+        self.claimed = max(self.claimed, floor)
+        self.usable = max(self.usable, min(held, self.claimed))
+        if not keeps and self.claimed > max(entitled, floor):
+            self.claimed = max(entitled, floor)
+            self.usable = min(self.usable, self.claimed)
+        if self.claimed <= self.usable * (1 + EPSILON):
+            self.added_at = None
+        short = self.usable < entitled * (1 - 1e-6)
+        self.short_since = (now if self.short_since is None else self.short_since) if short else None
+
+    def heard(self, total: float, turn: int, now: float) -> None:
+        """Those who had to be asked have answered: use what was added, or take it back."""
+        self.added_at = None
+        if self.claimed + sum(self.others.values()) <= total * (1 + EPSILON) + EPSILON:
+            self.usable = self.claimed
+        else:
+            self.withdraw(turn, now)
+
+    def withdraw(self, turn: int, now: float) -> None:
+        """Take back what was added; `turn` is the place of our name among those of the managers."""
+        self.claimed, self.added_at = max(self.usable, self.reserve), None
+        self.retry_at = now + RETRY_SECONDS * (1 + turn)
+
+    def add(self, total: float, entitled: float, lacking: float, now: float) -> bool:
+        """Add our part of what nobody has, `lacking` being what all managers lack; false for nothing."""
+        rest = total - self.claimed - sum(self.others.values())
+        short = entitled - self.claimed
+        if self.pending or now < self.retry_at or short <= entitled * 1e-6 or rest <= total * 1e-6:
+            return False
+        self.claimed += min(short, rest * short / max(short, lacking))
+        self.added_at = now
+        return True
+
+    def is_short(self, now: float) -> bool:
+        """Whether it cannot be what it should, and this has lasted."""
+        return self.short_since is not None and now - self.short_since >= SHORT_SECONDS

@@ -1,0 +1,458 @@
+"""Each node's share of the cluster's limits: who shrinks, who grows, and when (rules Q1-Q5).
+
+Shares follow from the pages: what every node should have is a function of the nodes that run, and so is the
+part of each manager. What a manager gives comes out of its own budget (`manager/budgets.py`). Whoever must
+shrink is told at once; whoever may grow is told when the budget has room.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from math import inf
+
+from gossip.group import Group
+from gossip.messages import State
+from manager.budgets import Budget, Claim
+from manager.demand import Demand
+from manager.limits import Algorithm, Division, as_share, lease_of, level, rate
+from manager.page import NodePage
+from manager.records import GONE, NodeState
+from manager.registry import NodeView, Registry
+from manager.tenants import CLOCK_RATE, Tenant
+from manager.terms import Terms
+from node.protocol import Leases, Limit, Limits
+
+HELD = "held/"
+GAP_MIN = 0.05
+GAP_PER_NODE = 0.0005
+"""Shares are worked out no more often than that, the more nodes the less often."""
+UNSETTLED_EVERY = 0.25
+"""… and so often while somebody waits for something."""
+PATIENCE = 1.0
+"""A living manager that has not answered for so long is not waited for (`available` alone)."""
+NEW_SECONDS = 2.0
+"""A node waits so long for half of its share before it is told less."""
+STEP = 0.1
+"""A node that grows by less than this part of its share waits for more, rather than be told twice."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What is shown of one node's share of one limit, per second."""
+
+    target: float
+    """What it should have."""
+    held: float
+    """What it may have in force."""
+    given: float
+    """What it may be told."""
+
+
+@dataclass(slots=True)
+class _Census:
+    """The nodes that may use shares, as the pages say."""
+
+    running: dict[str, list[NodeView]] = field(default_factory=lambda: defaultdict(list))
+    left: dict[str, int] = field(default_factory=lambda: defaultdict(int))
+    """By manager: nodes that ran there last, ended ones included whose leases may not be over."""
+
+
+class Shares:
+    """The shares of the nodes that this manager serves."""
+
+    def __init__(self, group: Group, registry: Registry, page: NodePage, terms: Terms) -> None:
+        self.fresh = True
+        """Whether this manager has just started: nobody grows before it has reconciled (rule Q3)."""
+        self.demand = Demand()
+        self._group = group
+        self._registry = registry
+        self._page = page
+        self._terms = terms
+        self._tenants: dict[str, Tenant] = {}
+        self._budgets: dict[str, Budget] = {}
+        self._parts: dict[str, dict[str, Part]] = {}
+        self._divisions: dict[str, Division] = {}
+        self._gone_since: dict[str, float] = {}
+        self._reserved_until = -inf
+        self._changed = True
+        self._unsettled = False
+        self._next_at = -inf
+        self._seen: tuple[object, ...] = ()
+
+    # What happens to nodes
+
+    def joined(self, id_: str, version: int, in_force: Limits, now: float) -> None:
+        """`id_` said hello here and is let in; its gateway may let `in_force` through by now."""
+        tenant = self._tenants[id_] = Tenant(now, now)
+        if in_force:
+            tenant.tell(version, in_force, self.leases)
+            self._cover(in_force)
+        self._changed = True
+
+    def _cover(self, in_force: Limits) -> None:
+        """Say that it is ours now, before the page says that the node is: nobody counts it as nobody's."""
+        for name in in_force.keys() & self._terms.limits.keys():
+            claimed = self._budgets.setdefault(name, Budget()).claimed + rate(in_force[name])
+            claim = Claim(float(claimed), float(claimed))
+            self._group.ledger.put(HELD + name, claim.pack(), ends_something=True)
+
+    def has_lapsed(self, id_: str, now: float) -> bool:
+        """Whether the node, which speaks now, was silent for so long that its shares may be others'."""
+        tenant = self._tenants.get(id_)
+        return tenant is not None and any(told.limits for told in tenant.told) and tenant.all_over(now)
+
+    def let_anew(self, id_: str, version: int, now: float) -> None:
+        """A node that had lapsed has in force what was safe; it is to be told before it is answered."""
+        tenant = self._tenants[id_]
+        limits = self._terms.limits
+        safe = {name: as_share(tenant.held(name, now), limit) for name, limit in limits.items()}
+        tenant.told, tenant.renewed = [], now
+        tenant.tell(version, safe, self.leases)
+        self._changed = True
+
+    def reported(self, id_: str, version: int, counters: Mapping[str, float], now: float) -> None:
+        """`id_` works under the limits of `version`; what it was told since may be in force all the same."""
+        tenant = self._tenants.get(id_)
+        if tenant is None:
+            return
+        tenant.renewed = now
+        if tenant.works_under(version):
+            self._changed = True
+        if self.demand.measured(id_, counters, now):
+            self._changed = True
+
+    def lost(self, id_: str) -> None:
+        """The session ended without a word, or its node is elsewhere: its leases run on."""
+        if (tenant := self._tenants.get(id_)) is not None:
+            tenant.connected = False
+            self._changed = True
+
+    def left(self, id_: str) -> None:
+        """The node said that its gateway ends."""
+        self._tenants.pop(id_, None)
+        self.demand.forget(id_)
+        self._changed = True
+
+    def changed(self) -> None:
+        """Something that shares depend on: pages, members, settings."""
+        self._changed = True
+
+    def recall(self, before: Mapping[str, bytes], now: float) -> None:
+        """What stood on our page when we ended: our nodes may still have it in force."""
+        for key, value in before.items():
+            if key.startswith(HELD):
+                try:
+                    claim = Claim.unpack(value)
+                except ValueError:
+                    continue
+                budget = self._budgets.setdefault(key[len(HELD) :], Budget())
+                budget.claimed = budget.reserve = claim.amount
+                if self._conserves:
+                    budget.usable = claim.amount
+        self._reserved_until = now + self._longest
+        self._changed = True
+
+    # What to tell
+
+    @property
+    def leases(self) -> Leases:
+        """For how long a share may be used, by limit."""
+        terms = self._terms
+        return {name: lease_of(limit, terms.sharing(name), terms.cap) for name, limit in terms.limits.items()}
+
+    def told(self, id_: str, version: int, limits: Limits, leases: Leases) -> None:
+        """`id_` is about to be told."""
+        if (tenant := self._tenants.get(id_)) is not None:
+            tenant.tell(version, limits, leases)
+            self._changed = True
+
+    def share_of(self, id_: str, now: float) -> Limits | None:
+        """What to tell the node now; None as long as it should wait for more."""
+        tenant = self._tenants.get(id_)
+        if tenant is None:
+            return None
+        last = tenant.last_told
+        share: dict[str, Limit] = {}
+        for name, limit in self._terms.limits.items():
+            before = None if last is None else last.limits.get(name)
+            part = self._parts.get(name, {}).get(id_)
+            few = part is None or part.given < part.target / 2
+            if before is None and few and now < tenant.since + NEW_SECONDS:
+                self._unsettled = True
+                return None
+            if part is None:
+                share[name] = as_share(0.0, limit) if before is None else before
+                continue
+            new, whole = as_share(part.given, limit), as_share(part.target, limit)
+            share[name] = new if before is None or self._is_worth(before, new, whole) else before
+            self._unsettled = self._unsettled or share[name] != whole
+        return share
+
+    @staticmethod
+    def _is_worth(before: Limit, new: Limit, whole: Limit) -> bool:
+        """Whether it is told of `new`: less, all that it should have, or a good part more."""
+        if before.per_client != new.per_client or rate(new) <= rate(before):
+            return True
+        return new == whole or rate(new) - rate(before) >= STEP * rate(whole)
+
+    # When to look
+
+    def due(self, now: float) -> bool:
+        """Whether shares are to be worked out now; cheap, to be asked in every turn."""
+        if not self._changed:
+            seen = self._signature()
+            self._changed = seen != self._seen or (self._is_pending and self._answered(now))
+        if self._unsettled and self._next_at + UNSETTLED_EVERY <= now:
+            self._changed = True
+        return self._changed and self._next_at <= now
+
+    def next_deadline(self) -> float:
+        """When shares are to be worked out, or looked at again."""
+        if self._changed:
+            return self._next_at
+        return self._next_at + UNSETTLED_EVERY if self._unsettled or self._is_pending else inf
+
+    def _signature(self) -> tuple[object, ...]:
+        terms = self._terms
+        return self._registry.changes, terms.limits_order, terms.cap, terms.free_only, self.fresh
+
+    # Working out
+
+    def work_out(self, now: float) -> None:
+        """From what is known now: what each node should have, what each budget can be, what each is given."""
+        nodes = len(self._tenants)
+        self._next_at = now + (max(GAP_MIN, GAP_PER_NODE * nodes) if nodes else 0.0)
+        self._seen, self._changed, self._unsettled = self._signature(), False, False
+        self._forget_the_gone(now)
+        census = self._census(now)
+        limits = self._terms.limits
+        for name in [name for name in self._budgets if name not in limits]:
+            del self._budgets[name]
+            self._parts.pop(name, None)
+            self._group.ledger.delete(HELD + name)
+        for name, limit in limits.items():
+            self._work_out(name, limit, census, now)
+
+    def _work_out(self, name: str, limit: Limit, census: _Census, now: float) -> None:
+        me, total = self._group.name, rate(limit)
+        claims = self._claims(name)
+        budget = self._budgets.setdefault(name, Budget())
+        entitled, targets = self._divide(name, total, census, claims)
+        reserved = self._conserves and self._is_split
+        held = {id_: tenant.held(name, now, reserved=reserved) for id_, tenant in self._tenants.items()}
+        if now >= self._reserved_until and not reserved:
+            budget.reserve = 0.0
+        budget.others = {
+            owner: self._counts(owner, claim, census, now) for owner, claim in claims.items() if owner != me
+        }
+        mine = entitled.get(me, 0.0)
+        budget.settle(sum(held.values()), mine, now, keeps=reserved)
+        if budget.pending and self._answered(now):
+            self._end_addition(budget, total, now)
+        if not self.fresh:
+            lacking = (mine - budget.claimed) + sum(
+                max(0.0, entitled.get(owner, 0.0) - amount) for owner, amount in budget.others.items()
+            )
+            if budget.add(total, mine, lacking, now):
+                self._publish(name, budget, held, census)
+                budget.version = self._group.ledger.own.version
+                if self._answered(now):
+                    self._end_addition(budget, total, now)
+        if budget.is_short(now) and mine > 0:
+            targets = {id_: target * budget.usable / mine for id_, target in targets.items()}
+        self._parts[name] = self._give(budget, targets, held)
+        self._publish(name, budget, held, census)
+        waits = budget.pending or budget.claimed < mine * (1 - 1e-6)
+        lost = any(not tenant.connected for tenant in self._tenants.values())
+        self._unsettled = self._unsettled or waits or lost
+
+    def _end_addition(self, budget: Budget, total: float, now: float) -> None:
+        turn = sum(member.name < self._group.name for member in self._group.kin())
+        if self._conserves and self._is_split:
+            budget.withdraw(turn, now)
+        else:
+            budget.heard(total, turn, now)
+
+    def _give(self, budget: Budget, targets: dict[str, float], held: dict[str, float]) -> dict[str, Part]:
+        """Who has too much gets its part; the others what the budget has, by what they lack."""
+        room = budget.usable - sum(held.values())
+        lacking = sum(max(0.0, target - held[id_]) for id_, target in targets.items())
+        part = 0.0 if self.fresh or not lacking else max(0.0, min(1.0, room / lacking))
+        return {
+            id_: Part(target, held[id_], min(target, held[id_]) + max(0.0, target - held[id_]) * part)
+            for id_, target in targets.items()
+        }
+
+    def _divide(
+        self, name: str, total: float, census: _Census, claims: Mapping[str, Claim]
+    ) -> tuple[dict[str, float], dict[str, float]]:
+        """What each manager's nodes should have together, and what each of ours should have."""
+        algorithm = self._terms.sharing(name).algorithm
+        me = self._group.name
+        weights = {
+            owner: sum(self._weight(name, view) for view in views) for owner, views in census.running.items()
+        }
+        alive = {me, *(member.name for member in self._group.kin())}
+        wishes: dict[str, list[tuple[float, float]]] = {}
+        for owner, weighs in weights.items():
+            known = claims[owner].wishes if owner in claims and owner in alive else ()
+            if owner == me and algorithm == "fair_share":
+                known = self._wishes(census)
+            wishes[owner] = list(known) if algorithm == "fair_share" and known else [(weighs, inf)]
+        division = level(total, [wish for each in wishes.values() for wish in each])
+        self._divisions[name] = division
+        entitled = {
+            owner: sum(division.part(weighs, demand) for weighs, demand in each)
+            for owner, each in wishes.items()
+        }
+        ours = {
+            view.id: division.part(self._weight(name, view), self._wanted(view.id, algorithm))
+            for view in census.running.get(me, ())
+            if view.id in self._tenants
+        }
+        return entitled, ours
+
+    def _wanted(self, id_: str, algorithm: Algorithm) -> float:
+        return self.demand.of(id_) if algorithm == "fair_share" else inf
+
+    def _wishes(self, census: _Census) -> tuple[tuple[float, float], ...]:
+        views = census.running.get(self._group.name, ())
+        return self.demand.alike([(view.record.weight, self.demand.of(view.id)) for view in views])
+
+    # The managers' budgets
+
+    @property
+    def _conserves(self) -> bool:
+        return self._terms.config.limits_mode == "conserve"
+
+    @property
+    def _is_split(self) -> bool:
+        """Whether a manager of the group is out of reach, and has not left."""
+        return any(self._is_out_of_reach(owner) for owner in self._group.ledger.pages)
+
+    def _is_out_of_reach(self, owner: str) -> bool:
+        if owner == self._group.name or owner in self._alive:
+            return False
+        member = self._group.swim.members.get(owner)
+        page = self._group.ledger.pages[owner]
+        has_left = member is not None and member.state is State.LEFT
+        return not has_left and page.get(GONE) is None
+
+    @property
+    def _alive(self) -> set[str]:
+        return {member.name for member in self._group.kin()}
+
+    @property
+    def _is_pending(self) -> bool:
+        return any(budget.pending for budget in self._budgets.values())
+
+    def _answered(self, now: float) -> bool:
+        """Whether every living manager has answered for all that was added, or is not waited for."""
+        pending = [budget for budget in self._budgets.values() if budget.added_at is not None]
+        version = max((budget.version for budget in pending), default=0)
+        since = max((budget.added_at or 0.0 for budget in pending), default=now)
+        if self._conserves and self._is_split:
+            return True  # it is taken back
+        if now >= since + PATIENCE and not self._conserves:
+            return True
+        return all(self._group.heard_by(member.name, version) for member in self._group.kin())
+
+    def _claims(self, name: str) -> dict[str, Claim]:
+        claims = {}
+        for owner, page in self._group.ledger.pages.items():
+            value = page.get(HELD + name)
+            if value is not None:
+                try:
+                    claims[owner] = Claim.unpack(value)
+                except ValueError:
+                    continue
+        return claims
+
+    def _counts(self, owner: str, claim: Claim, census: _Census, now: float) -> float:
+        """How much of another manager's budget may be in force."""
+        if owner in self._alive:
+            self._gone_since.pop(owner, None)
+            return claim.amount
+        since = self._gone_since.setdefault(owner, now)
+        if self._conserves and self._is_out_of_reach(owner):
+            return claim.amount
+        if now >= since + self._longest:
+            return 0.0
+        self._unsettled = True
+        return min(claim.amount, census.left[owner] * claim.largest)
+
+    @property
+    def _longest(self) -> float:
+        """Seconds after which no share that was given by now is in force any more."""
+        return CLOCK_RATE * max((lease.lasts for lease in self.leases.values()), default=0.0)
+
+    def _publish(self, name: str, budget: Budget, held: dict[str, float], census: _Census) -> None:
+        fair = self._terms.sharing(name).algorithm == "fair_share"
+        wishes = self._wishes(census) if fair else ()
+        largest = max(
+            (max(part.held, part.given) for part in self._parts.get(name, {}).values()), default=0.0
+        )
+        claim = Claim(float(budget.claimed), float(largest), wishes)
+        if budget.claimed <= 0 and not wishes and self._group.ledger.own.get(HELD + name) is None:
+            return
+        if self._group.ledger.own.get(HELD + name) != (packed := claim.pack()):
+            self._group.ledger.put(HELD + name, packed, ends_something=True)
+
+    # The nodes
+
+    def _census(self, now: float) -> _Census:
+        census, wall = _Census(), self._group.wall(now)
+        for view in self._registry.unordered():
+            if view.running and not self._is_free(view, now):
+                census.running[view.manager].append(view)
+            ended = view.state in (NodeState.REMOVED, NodeState.DOWN)
+            if view.running or (ended and wall < view.since + self._longest):
+                census.left[view.manager] += 1
+        return census
+
+    def _is_free(self, view: NodeView, now: float) -> bool:
+        """Whether it has the free limits, since it has been over the limit for too long."""
+        free = self._terms.config.free_limits
+        return bool(free) and view.record.over_limit and self._page.margin_over(view.record, now)
+
+    def _forget_the_gone(self, now: float) -> None:
+        """Let go of nodes that are elsewhere, or whose leases are over and that count as gone."""
+        reserved = self._conserves and self._is_split
+        for id_, tenant in list(self._tenants.items()):
+            if tenant.connected:
+                continue
+            view = self._registry.view(id_)
+            elsewhere = view is not None and view.manager != self._group.name and view.running
+            running = view is not None and view.running
+            if elsewhere or (not running and not reserved and tenant.all_over(now)):
+                self.left(id_)
+
+    def shown(self, view: NodeView) -> Limits:
+        """What people are shown as a running node's share: what ours was told, what others' should be."""
+        tenant = self._tenants.get(view.id)
+        if tenant is not None and (last := tenant.last_told) is not None:
+            return last.limits
+        return {
+            name: as_share(self._divisions[name].part(self._weight(name, view), inf), limit)
+            for name, limit in self._terms.limits.items()
+            if name in self._divisions
+        }
+
+    def usual(self) -> Limits:
+        """What a node of weight 1 that wants all it can get should have."""
+        return {
+            name: as_share(min(rate(limit), self._divisions[name].part(1.0, inf)), limit)
+            for name, limit in self._terms.limits.items()
+            if name in self._divisions
+        }
+
+    def _weight(self, name: str, view: NodeView) -> float:
+        return 1.0 if self._terms.sharing(name).algorithm == "equal" else view.record.weight
+
+    def parts(self, name: str) -> Iterator[tuple[str, Part]]:
+        """For each of our nodes its part of the limit."""
+        return iter(sorted(self._parts.get(name, {}).items()))
+
+    def budget(self, name: str) -> Budget:
+        """Ours, of the limit. To be read."""
+        return self._budgets.get(name, Budget())
