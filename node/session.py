@@ -423,7 +423,11 @@ class Session:
     def _look_at_leases(self, now: float, *, changed: bool = False) -> list[Effect]:
         """Let that be in force which the leases, or a refusal, allow now."""
         if not self.state.limits_version and self._free is None:
-            return []  # nobody has told us any yet
+            # Nobody has told us any share yet; what a refusal left goes on until somebody does.
+            if self.source != "free":
+                return []
+            self.source = "reuse_last"
+            return [ApplyLimits(0, "reuse_last", self._wanted or {})]
         age = now - self._renewed
         source, limits = in_force(self.state.limits, self.state.leases, age)
         if source == "lease" and not self._joined_once:

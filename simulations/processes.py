@@ -460,6 +460,8 @@ class SimNode:
         self.leaving = False
         self._network.light(self.host)
         self._connection: Connection | None = None
+        # Its gateway starts with the files that its last process left.
+        self.applied = Applied("", self.applied.limits)
         rng = self._world.random(f"{self.host}/{self.name}/{self._starts}")
         self.loop = Loop(
             self._world, self._world.random(f"{self.host}/{self.name}/{self._starts}/loop"), self._rate

@@ -103,8 +103,16 @@ def in_force(model: type[BaseModel], path: tuple[str, ...] = ()) -> dict[str, st
         value: Any = data
         for part in key:
             value = value[part]
-        found[".".join(key)] = "—" if value in (None, "", []) else f"`{value}`"
+        found[".".join(key)] = as_told(value)
     return found
+
+
+def as_told(default: object) -> str:
+    if isinstance(default, bool):
+        return f"`{str(default).lower()}`"
+    if isinstance(default, float):
+        return f"`{default:g}`"
+    return "—" if default in (None, "", [], {}) else f"`{default}`"
 
 
 def with_named(model: type[BaseModel]) -> dict[str, str]:
@@ -123,7 +131,7 @@ def with_named(model: type[BaseModel]) -> dict[str, str]:
             required = {name: field_.is_required() for name, field_ in named.model_fields.items()}
             defaults = dump(named(**{name: 1 for name, is_required in required.items() if is_required}))
             for name, value in yaml.safe_load(defaults).items():
-                shown = "required" if required[name] else f"`{value}`"
+                shown = "required" if required[name] else as_told(value)
                 found[".".join((*outer, "NAME", name))] = shown
     return found
 
