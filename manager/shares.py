@@ -83,6 +83,8 @@ class Shares:
 
     def joined(self, id_: str, version: int, in_force: Limits, now: float) -> None:
         """`id_` said hello here and is let in; its gateway may let `in_force` through by now."""
+        if not self._tenants:
+            self._next_at = now  # the first one need not wait
         tenant = self._tenants[id_] = Tenant(now, now)
         if in_force:
             tenant.tell(version, in_force, self.leases)
@@ -220,8 +222,7 @@ class Shares:
 
     def work_out(self, now: float) -> None:
         """From what is known now: what each node should have, what each budget can be, what each is given."""
-        nodes = len(self._tenants)
-        self._next_at = now + (max(GAP_MIN, GAP_PER_NODE * nodes) if nodes else 0.0)
+        self._next_at = now + max(GAP_MIN, GAP_PER_NODE * len(self._tenants))
         self._seen, self._changed, self._unsettled = self._signature(), False, False
         self._forget_the_gone(now)
         census = self._census(now)

@@ -1,4 +1,4 @@
-"""What of a node's shares is in force, so long after a manager renewed its leases."""
+"""What of a node's shares is in force; `renewed` is when that left which a manager answered last."""
 
 from math import inf
 
@@ -27,9 +27,9 @@ def larger(limits: Limits, others: Limits) -> Limits:
     return merged
 
 
-def in_force(limits: Limits, leases: Leases, age: float) -> tuple[Source, Limits]:
-    """What holds `age` seconds after the renewal, and how far the first lease to end has come."""
-    stages = {name: _stage(leases.get(name, Lease()), age) for name in limits}
+def in_force(limits: Limits, leases: Leases, renewed: float, now: float) -> tuple[Source, Limits]:
+    """What holds at `now`, and how far the first lease to end has come."""
+    stages = {name: _stage(leases.get(name, Lease()), renewed, now) for name in limits}
     kept = {}
     for name, limit in limits.items():
         safe = leases.get(name, Lease()).safe
@@ -37,12 +37,14 @@ def in_force(limits: Limits, leases: Leases, age: float) -> tuple[Source, Limits
     return max(stages.values(), key=_ORDER.index, default="lease"), kept
 
 
-def next_change(limits: Limits, leases: Leases, age: float) -> float:
-    """The age at which `in_force` says something else."""
-    ages = [inf]
+def next_change(limits: Limits, leases: Leases, renewed: float, now: float) -> float:
+    """When, after `now`, `in_force` says something else; infinite for never."""
+    ends = [inf]
     for lease in (leases.get(name, Lease()) for name in limits):
-        ages += [lease.duration] if lease.safe is None else [lease.duration, lease.lasts]
-    return min((at for at in ages if at > age), default=inf)
+        ends.append(renewed + lease.duration)
+        if lease.safe is not None:
+            ends.append(renewed + lease.lasts)
+    return min((end for end in ends if end > now), default=inf)
 
 
 def shortest(limits: Limits, leases: Leases) -> float:
@@ -50,7 +52,8 @@ def shortest(limits: Limits, leases: Leases) -> float:
     return min((leases.get(name, Lease()).duration for name in limits), default=inf)
 
 
-def _stage(lease: Lease, age: float) -> Source:
-    if age < lease.duration:
+def _stage(lease: Lease, renewed: float, now: float) -> Source:
+    # Compared as in `next_change`, and not by a difference: a sum and a difference round differently.
+    if now < renewed + lease.duration:
         return "lease"
-    return "safe" if age >= lease.lasts and lease.safe is not None else "reuse_last"
+    return "safe" if now >= renewed + lease.lasts and lease.safe is not None else "reuse_last"

@@ -174,9 +174,7 @@ class Session:
             case _:
                 assert_never(self.phase)
         if self._wanted is not None:
-            at = self._renewed + next_change(
-                self.state.limits, self.state.leases, self._looked - self._renewed
-            )
+            at = next_change(self.state.limits, self.state.leases, self._renewed, self._looked)
             deadlines += [at] if at < inf else []
         return min(deadlines, default=None)
 
@@ -428,8 +426,7 @@ class Session:
                 return []
             self.source = "reuse_last"
             return [ApplyLimits(0, "reuse_last", self._wanted or {})]
-        age = now - self._renewed
-        source, limits = in_force(self.state.limits, self.state.leases, age)
+        source, limits = in_force(self.state.limits, self.state.leases, self._renewed, now)
         if source == "lease" and not self._joined_once:
             source = "reuse_last"
         if self._free is not None:
