@@ -182,7 +182,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--window", type=float, default=10.0, help="seconds to count for (default 10)")
 
 
-async def measure(options: argparse.Namespace) -> list[Table]:
+async def measure(_: argparse.Namespace) -> list[Table]:
     """Both gateways, and both modes, each in namespaces of its own."""
     tables = []
     for gateway, mode in (("nginx", "available"), ("nginx", "conserve"), ("haproxy", "available")):
