@@ -42,7 +42,7 @@ def test_a_manager_that_is_killed_again_and_again_while_nodes_join_knows_all_who
         known = wait_for(lambda: ids(cluster, "m1").items(), 10.0, "m1 knows nodes") if told else told
         assert told <= known
     cluster.everywhere(dict.fromkeys(cluster.nodes, "active"), 40.0, "all nodes are in")
-    assert welcomed(cluster) == ids(cluster, "m1")
+    wait_for(lambda: welcomed(cluster) == ids(cluster, "m1"), 10.0, "whom it lists was told so")
 
 
 def test_all_managers_killed_at_once_come_back_with_all_nodes_and_what_was_set_live(cluster: Cluster) -> None:
