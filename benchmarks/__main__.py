@@ -8,13 +8,13 @@ import signal
 import sys
 
 from benchmarks import formation, gossip, idle, limits, machine, news
-from benchmarks.figures import Table
+from benchmarks.figures import Table, with_part
 from benchmarks.processes import BenchmarkError
 from node.loop import run
 
 FIGURES = {"formation": formation.measure, "news": news.measure, "idle": idle.measure}
 ASKED_FOR = {"gossip": gossip.measure, "limits": limits.measure}
-"""They take hours, and minutes, as root: only when named."""
+"""They take long, as root: only when named."""
 RESULTS = machine.ROOT / "benchmarks" / "RESULTS.md"
 
 
@@ -59,11 +59,13 @@ def main(arguments: list[str] | None = None) -> int:
         return 1
     except (KeyboardInterrupt, asyncio.CancelledError):
         return 130
-    head = ["# Figures", "", *machine.description(" ".join(["python -m benchmarks", *given]), load)]
+    # Taken apart, they are written apart: those of other runs stay, with the commit and machine of theirs.
+    title = f"# Figures: {', '.join(options.names)}" if options.names else "# Figures"
+    head = [title, "", *machine.description(" ".join(["python -m benchmarks", *given]), load)]
     text = "\n".join([*head, *(f"\n{table.markdown()}" for table in tables)]) + "\n"
     print(text, end="")
     if options.write:
-        RESULTS.write_text(text, encoding="utf-8")
+        RESULTS.write_text(with_part(RESULTS.read_text(encoding="utf-8"), text), encoding="utf-8")
     return 0
 
 

@@ -1,5 +1,6 @@
 """Numbers for people: medians with their spread, percentiles, ratios, and tables of them."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import inf, isnan
@@ -34,6 +35,14 @@ def _number(value: float) -> str:
     if value == inf:
         return "never"
     return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
+
+
+def with_part(text: str, part: str) -> str:
+    """`text` with `part` instead of the part of the same heading (a line `# …`), or at its end."""
+    heading = part.splitlines()[0]
+    parts = re.split(r"^(?=# )", text, flags=re.MULTILINE)
+    kept = [part if old.startswith(f"{heading}\n") else f"{old.rstrip()}\n" for old in parts if old]
+    return "\n".join(kept if part in kept else [*kept, part])
 
 
 @dataclass(frozen=True, slots=True)

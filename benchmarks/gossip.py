@@ -1,8 +1,11 @@
 """The whole life of a group beside serf's: forming, news, quiet, splits, a death, a farewell.
 
-Each cell (system, size, round, story) is appended to a file as it is finished, so that a run of hours can
-be stopped and gone on with (`--resume`). `python -m benchmarks.gossip` is the process that is alone in its
+Each cell (system, size, round, story) is appended to a file as it is finished, so that a long run can be
+stopped and gone on with (`--resume`). `python -m benchmarks.gossip` is the process that is alone in its
 namespaces.
+
+Stories of milliseconds have the machine to themselves, one group after the other. Those that mostly wait are
+lived through by many groups side by side, ours and serf's in equal number.
 """
 
 import argparse
@@ -14,7 +17,9 @@ import shutil
 import signal
 import sys
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Container, Iterable
+from dataclasses import dataclass
+from itertools import product
 from math import inf, isfinite
 from pathlib import Path
 from statistics import median
@@ -22,13 +27,17 @@ from statistics import median
 from benchmarks.figures import Table, ratio, spread
 from benchmarks.groups import WatchedAgents, WatchedGroup, WatchedManagers, cpu_seconds, mebibytes
 from benchmarks.machine import ROOT, commit
-from benchmarks.networks import Loopback, Namespaces
+from benchmarks.networks import Loopback, Namespaces, prepare
 from benchmarks.processes import BenchmarkError
 from benchmarks.serf import installed
 from node.loop import run
 
 SIZES = (3, 5, 16, 32)
-STORIES = ("formation", "news", "tag", "quiet", "split5", "split45", "kill", "leave")
+ALONE = ("formation", "news", "tag", "leave")
+WAITING = ("quiet", "split5", "split45", "kill")
+STORIES = (*ALONE, *WAITING)
+MEMBERS_AT_ONCE = 80
+"""Of all groups that wait side by side; idle, each takes some 0.3 % of a core."""
 CELLS = ROOT / ".bench" / "gossip.jsonl"
 NEWS_PER_ROUND = 10
 FORMING_SECONDS_MAX = 120.0
@@ -56,8 +65,10 @@ ROWS = {
     ("leave", "all"): ("told to leave → all say left", "s", "0.2"),
 }
 NOTES = """
-- {rounds} rounds, ours and serf's group by turns, each a new group that lives through all stories. Median
-  (least-most) of the rounds; the ratio is ours over serf's in each round. {network}
+- {rounds} rounds, each with new groups. Median (least-most) of the rounds; the ratio is ours over serf's in
+  each round. {network}
+- {alone}: one group after the other, ours and serf's by turns, and nothing else runs. {waiting}: as many
+  groups side by side as have {members} members together, ours and serf's of a round always at once.
 - Both are watched by what they log, stamped by one clock as it arrives; nobody is asked anything. Serf's are
   the lines of its core: what it tells its RPC clients of members is 1 to 3 s later.
 - Ours all start at once and list each other; serf's first runs before the others are started and join it.
@@ -101,7 +112,7 @@ class Life:
     async def _median_of_news(self, tell: Callable[[str, str], Awaitable[float]], what: str) -> float:
         took = []
         for _ in range(NEWS_PER_ROUND):
-            await asyncio.sleep(random.uniform(0.5, 1.0))
+            await asyncio.sleep(random.uniform(0.3, 0.6))
             self._told += 1
             origin = random.choice(list(self.group.running))
             since = len(self.watch.seen)
@@ -172,18 +183,12 @@ class Life:
         return {"healed": inf}
 
     async def kill(self) -> Figures:
-        """The killed one is started again afterwards, for the story that follows."""
         victim = random.choice(list(self.group.running)[1:])
         since = len(self.watch.seen)
         at = await self.group.end(victim, signal.SIGKILL)
         figures = {"all": await self._all_saw(since, victim, "dead", at, SEEN_SECONDS_MAX)}
         saw = self.watch.first_of_each(since, victim, "dead")
-        figures["first"] = min(saw.values(), default=inf) - at if saw else inf
-        await self.group.start(victim, list(self.group.hosts.values()))
-        names = list(self.group.running)
-        if not await self.watch.until(lambda: self.watch.complete(names), FORMING_SECONDS_MAX):
-            raise BenchmarkError(f"{victim} is not taken back after its death")
-        await asyncio.sleep(2.0)
+        figures["first"] = min(saw.values(), default=inf) - at
         return figures
 
     async def leave(self) -> Figures:
@@ -213,35 +218,78 @@ def _key(cell: dict[str, object]) -> tuple[object, ...]:
     return cell["system"], cell["size"], cell["round"], cell["story"]
 
 
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """Stories for one new group to live through."""
+
+    system: str
+    size: int
+    round: int
+    stories: tuple[str, ...]
+
+
+def batches(
+    sizes: Iterable[int],
+    rounds: int,
+    systems: Iterable[str],
+    stories: Iterable[str],
+    taken: Container[tuple[object, ...]],
+) -> list[list[_Wanted]]:
+    """What is wanted and not `taken` yet: the batches one after the other, what is in one side by side."""
+
+    def missing(system: str, size: int, number: int, of: tuple[str, ...]) -> _Wanted:
+        left = (story for story in of if story in stories and (system, size, number, story) not in taken)
+        return _Wanted(system, size, number, tuple(left))
+
+    alone, waiting = [], []
+    for size, number in product(sizes, range(rounds)):
+        alone += [[missing(system, size, number, ALONE)] for system in systems]
+        waiting.append([missing(system, size, number, WAITING) for system in systems])
+    side_by_side: list[list[_Wanted]] = []
+    for group in waiting:
+        group = [wanted for wanted in group if wanted.stories]
+        last = side_by_side[-1] if side_by_side else []
+        if not last or sum(wanted.size for wanted in [*last, *group]) > MEMBERS_AT_ONCE:
+            side_by_side.append(last := [])
+        last += group
+    return [batch for batch in alone if batch[0].stories] + [batch for batch in side_by_side if batch]
+
+
 async def _take(options: argparse.Namespace) -> None:
-    """Take all cells that are wanted and not there yet."""
+    """Take all cells that are wanted and not there yet, as far as time permits."""
+    started = time.monotonic()
     options.cells.parent.mkdir(exist_ok=True)
     taken = {_key(cell) for cell in _read_cells(options.cells)}
-    network = Namespaces(max(options.sizes)) if os.geteuid() == 0 else Loopback()
+    root = os.geteuid() == 0
+    if root:
+        prepare()
     systems = {"ours": WatchedManagers, **({"serf": WatchedAgents} if installed() else {})}
-    for size in options.sizes:
-        for number in range(options.rounds):
-            for name, make in systems.items():
-                wanted = [story for story in options.stories if (name, size, number, story) not in taken]
-                if wanted:
-                    await _live(make(network, size), name, number, wanted, options.cells)
+    for batch in batches(options.sizes, options.rounds, systems, options.stories, taken):
+        if time.monotonic() - started > options.minutes * 60:
+            print("no time is left; --resume goes on", file=sys.stderr)
+            return
+        async with asyncio.TaskGroup() as lives:
+            for number, wanted in enumerate(batch):
+                network = Namespaces(wanted.size, number) if root else Loopback()
+                group = systems[wanted.system](network, wanted.size)
+                lives.create_task(_live(group, wanted, options.cells))
 
 
-async def _live(group: WatchedGroup, system: str, number: int, wanted: list[str], cells: Path) -> None:
+async def _live(group: WatchedGroup, wanted: _Wanted, cells: Path) -> None:
     life = Life(group)
-    size = len(group.hosts)
     try:
         # Without this the group is not there, so it is taken whether or not it is wanted.
-        for story in dict.fromkeys(["formation", *wanted]):
+        for story in dict.fromkeys(["formation", *wanted.stories]):
             figures: Figures = await getattr(life, story)()
-            said = ", ".join(f"{name} {value:.3g}" for name, value in figures.items()) or "not measured"
-            print(f"n={size} round {number + 1} {system} {story}: {said}", file=sys.stderr, flush=True)
-            if story not in wanted:
+            if story not in wanted.stories:
                 continue
+            said = ", ".join(f"{name} {value:.3g}" for name, value in figures.items()) or "not measured"
+            head = f"n={wanted.size} round {wanted.round + 1} {wanted.system} {story}"
+            print(f"{head}: {said}", file=sys.stderr, flush=True)
             cell = {
-                "system": system,
-                "size": size,
-                "round": number,
+                "system": wanted.system,
+                "size": wanted.size,
+                "round": wanted.round,
                 "story": story,
                 "commit": commit(),
                 "load": os.getloadavg()[0],
@@ -249,10 +297,10 @@ async def _live(group: WatchedGroup, system: str, number: int, wanted: list[str]
             }
             with cells.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(cell) + "\n")
+    except BenchmarkError as error:
+        print(f"n={wanted.size} round {wanted.round + 1} {wanted.system}: {error}", file=sys.stderr)
     finally:
-        if isinstance(group.network, Namespaces):
-            group.network.heal()
-        await group.kill()
+        await group.close()
 
 
 # The figure
@@ -264,6 +312,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--sizes", type=_sizes, default=SIZES, help="gossip: of groups (default 3,5,16,32)")
     parser.add_argument("--stories", type=_stories, default=STORIES, help=f"gossip: of {listed}")
     parser.add_argument("--resume", action="store_true", help="gossip: keep the cells that are there")
+    parser.add_argument("--minutes", type=float, default=inf, help="gossip: begin nothing new after so many")
     parser.add_argument("--cells", type=Path, default=CELLS, help="gossip: where cells are kept")
 
 
@@ -294,7 +343,7 @@ async def measure(options: argparse.Namespace) -> list[Table]:
         *(alone if os.geteuid() == 0 else ()),
         *(sys.executable, "-m", "benchmarks.gossip", f"--rounds={options.rounds}"),
         *(f"--sizes={','.join(map(str, options.sizes))}", f"--stories={','.join(options.stories)}"),
-        f"--cells={options.cells.resolve()}",
+        *(f"--cells={options.cells.resolve()}", f"--minutes={options.minutes}"),
     )
     try:
         if await child.wait():
@@ -333,6 +382,9 @@ def _table(cells: list[dict[str, object]], *, separate: bool) -> Table:
         network="Each member in a network namespace of its own, cuts by nft on the bridge between them."
         if separate
         else "All on loopback addresses (not root): no splits, and no traffic of one group apart.",
+        alone=", ".join(ALONE).capitalize(),
+        waiting=", ".join(WAITING).capitalize(),
+        members=MEMBERS_AT_ONCE,
         news=NEWS_PER_ROUND,
         stays=STAYS_SECONDS,
         heal=HEAL_SECONDS_MAX,

@@ -4,6 +4,7 @@ import asyncio
 import json
 import re
 import signal
+import tempfile
 import time
 from pathlib import Path
 
@@ -29,6 +30,8 @@ class WatchedGroup:
         self.ended: list[Process] = []
         self.watch = Watch(self.read)
         self.network = network
+        self._folder = tempfile.TemporaryDirectory(prefix="kcm-bench-")
+        """What its members keep on disk, so that no group remembers another."""
 
     @staticmethod
     def read(observer: str, at: float, line: str) -> Seen | None:
@@ -57,16 +60,18 @@ class WatchedGroup:
         await process.until_ready(self.ready_line)
 
     async def end(self, name: str, number: signal.Signals) -> float:
-        """Signal `name`, which ends by it; when that was. It is reaped by `kill`."""
+        """Signal `name`, which ends by it; when that was. It is reaped by `close`."""
         process = self.running.pop(name)
         at = time.monotonic()
         process.send(number)
         self.ended.append(process)
         return at
 
-    async def kill(self) -> None:
+    async def close(self) -> None:
         """End all at once."""
         await asyncio.gather(*(process.kill() for process in [*self.running.values(), *self.ended]))
+        self.network.close()
+        self._folder.cleanup()
 
 
 class WatchedManagers(WatchedGroup):
@@ -83,6 +88,7 @@ class WatchedManagers(WatchedGroup):
             f"--name={name}",
             f"--bind={self.network.bind(host)}",
             f"--advertise={host}",
+            f"--state-dir={self._folder.name}",
         ]
         return [str(PROGRAM), *own, *(f"--peer={host}" for host in self.hosts.values())]
 

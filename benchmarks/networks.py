@@ -1,7 +1,7 @@
 """Where the members of a group run: on loopback addresses, or each in a network namespace of its own.
 
 Namespaces need root, and a process that is alone in its network and mount namespace: `benchmarks.gossip`
-is started so. All that is made here ends with it.
+is started so, and calls `prepare` first. All that is made here ends with it.
 """
 
 import asyncio
@@ -30,6 +30,9 @@ class Sent:
 class Loopback:
     """Addresses of a block that nobody else uses; they cannot be cut apart, nor their traffic told apart."""
 
+    def close(self) -> None:
+        """Leave nothing behind."""
+
     def hosts(self, count: int) -> list[str]:
         """The members' addresses."""
         net = block()
@@ -52,25 +55,42 @@ class Loopback:
         return await asyncio.open_connection(host, port)
 
 
+def prepare() -> None:
+    """Room for the names of namespaces, that nobody outside of this process sees."""
+    _NAMED.mkdir(parents=True, exist_ok=True)
+    _run("mount", "-t", "tmpfs", "tmpfs", str(_NAMED))
+
+
 class Namespaces(Loopback):
     """One namespace for each member, with a bridge between them; cuts by nft on the bridge."""
 
-    def __init__(self, count: int) -> None:
-        """Raises `BenchmarkError` where the machine does not let us."""
-        self._hosts = [f"10.77.0.{number}" for number in range(1, count + 1)]
-        _NAMED.mkdir(parents=True, exist_ok=True)
-        _run("mount", "-t", "tmpfs", "tmpfs", str(_NAMED))
-        _run("ip", "link", "add", "hub", "type", "bridge", "forward_delay", "0")
-        _run("ip", "link", "set", "hub", "up")
+    def __init__(self, count: int, number: int) -> None:
+        """Of `count` members. `number`, below 255, is no other's: networks are apart.
+
+        Raises `BenchmarkError` where the machine does not let us.
+        """
+        self._hosts = [f"10.77.{number}.{member}" for member in range(1, count + 1)]
+        self._hub = f"hub{number}"
+        self._table = f"cut{number}"
+        _run("ip", "link", "add", self._hub, "type", "bridge", "forward_delay", "0")
+        _run("ip", "link", "set", self._hub, "up")
         for host in self._hosts:
             self._add(host)
-        _run("nft", "add table bridge cut; add chain bridge cut f { type filter hook forward priority 0; }")
+        hook = "{ type filter hook forward priority 0; }"
+        _run("nft", f"add table bridge {self._table}; add chain bridge {self._table} f {hook}")
+
+    def close(self) -> None:
+        """End the namespaces; whatever ran in them must have ended."""
+        _run("nft", f"delete table bridge {self._table}")
+        for host in self._hosts:
+            _run("ip", "netns", "delete", _name(host))
+        _run("ip", "link", "delete", self._hub)
 
     def _add(self, host: str) -> None:
         name, outside = _name(host), f"v{_name(host)}"
         _run("ip", "netns", "add", name)
         _run("ip", "link", "add", outside, "type", "veth", "peer", "name", "eth0", "netns", name)
-        _run("ip", "link", "set", outside, "master", "hub", "up")
+        _run("ip", "link", "set", outside, "master", self._hub, "up")
         _run("ip", "-n", name, "addr", "add", f"{host}/24", "dev", "eth0")
         for device in ("lo", "eth0"):
             _run("ip", "-n", name, "link", "set", device, "up")
@@ -102,13 +122,13 @@ class Namespaces(Loopback):
         one, other = (f"{{ {', '.join(side)} }}" for side in (left, right))
         _run(
             "nft",
-            f"add rule bridge cut f ip saddr {one} ip daddr {other} drop;"
-            f"add rule bridge cut f ip saddr {other} ip daddr {one} drop",
+            f"add rule bridge {self._table} f ip saddr {one} ip daddr {other} drop;"
+            f"add rule bridge {self._table} f ip saddr {other} ip daddr {one} drop",
         )
 
     def heal(self) -> None:
         """Everything passes again."""
-        _run("nft", "flush chain bridge cut f")
+        _run("nft", f"flush chain bridge {self._table} f")
 
     def sent(self, host: str) -> Sent:
         """Frames that the bridge got from `host`, and their bytes from the IP header on."""
@@ -122,7 +142,8 @@ class Namespaces(Loopback):
 
 
 def _name(host: str) -> str:
-    return f"n{host.rpartition('.')[2]}"
+    _, _, network, member = host.split(".")
+    return f"n{network}-{member}"
 
 
 def _socket_in(namespace: str) -> socket.socket:

@@ -170,7 +170,7 @@ class Claims:
         self.suspects.begin(member, claim.incarnation, claim.accuser, now)
         self._teller.tell(claim)
         if claim.accuser != self._me.name and self._config.accused_first:
-            self._prober.accused = claim.node
+            self._prober.give_second_opinion(claim.node, now)
         why = f"no answer to {claim.accuser}"
         output: list[Output] = [MemberChanged(claim.node, State.ALIVE, State.SUSPECT, why)]
         if (elsewhere := self._conflicts.moved(member, now)) is not None:

@@ -36,10 +36,16 @@ class GossipConfig:
     """Being called later than this is our own fault: it counts against us, and nobody is judged for it."""
 
     suspicion_mult: int = 4
-    """α of the Lifeguard paper: the shortest suspicion is this × log10(n) × probe_interval."""
+    """α of the Lifeguard paper: the shortest suspicion is this × max(1, log10(n)) × probe_interval."""
 
     suspicion_max_mult: int = 6
     """β: the longest suspicion is this × the shortest."""
+
+    suspicion_confirmations: int = 3
+    """K of the paper: so many, or as many as there can be, end a suspicion. memberlist: α - 2."""
+
+    suspicion_confirmed: float = 0.75
+    """With all its confirmations a suspicion lasts this × the shortest."""
 
     gossip_interval: float = 0.2
     gossip_nodes: int = 3

@@ -68,7 +68,7 @@ class Prober:
     ) -> None:
         self.awareness = Awareness(config.awareness_max)
         self.accused: NodeName | None = None
-        """Whoever somebody else has just accused: it is probed next, for that wants a second opinion."""
+        """Whoever somebody else has just accused, until we have asked it ourselves."""
         self._members = members
         self._me = members.me
         self._send = send
@@ -78,6 +78,7 @@ class Prober:
         self._probe: _Probe | None = None
         self.probe_at = now + random.uniform(0, config.probe_interval)
         """When the next one begins."""
+        self._begun = -inf
         self._relays: dict[int, _Relay] = {}
         self._fallbacks: dict[int, int] = {}
 
@@ -103,6 +104,16 @@ class Prober:
         for relay in self._relays.values():
             relay.expires += absence
 
+    def give_second_opinion(self, accused: NodeName, now: float) -> None:
+        """Somebody else has accused this member: probe it next, and soon if no probe is under way.
+
+        Two probes in an interval at the most, however many are accused.
+        """
+        self.accused = accused
+        if self._probe is None:
+            soon = self._begun + self.awareness.stretch(self._config.probe_interval) / 2
+            self.probe_at = min(self.probe_at, max(now, soon))
+
     def tick(self, now: float, *, leaving: bool) -> tuple[list[Output], Member | None]:
         """What is due, and the member that gave no answer to anybody, if there is one."""
         output, silent = self._tick_relays(now), None
@@ -122,6 +133,7 @@ class Prober:
         return accused if accused is not None and accused.present else self._members.next_to_probe()
 
     def _start(self, target: Member, now: float) -> Send:
+        self._begun = now
         number = self.next_number()
         config = self._config
         ends = now + self.awareness.stretch(config.probe_interval)

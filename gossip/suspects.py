@@ -26,14 +26,19 @@ class Suspects:
 
     def begin(self, member: Member, incarnation: Incarnation, accuser: NodeName, now: float) -> None:
         """`member`, which was alive, is suspected from now on."""
+        config, members = self._config, len(self._members)
         shortest, longest = suspicion_bounds(
-            len(self._members),
-            self._config.suspicion_mult,
-            self._config.suspicion_max_mult,
-            self._config.probe_interval,
+            members, config.suspicion_mult, config.suspicion_max_mult, config.probe_interval
         )
-        most = max(0, self._config.suspicion_mult - 2)
-        suspicion = Suspicion(incarnation, now, most, shortest, longest, {accuser})
+        suspicion = Suspicion(
+            incarnation=incarnation,
+            started=now,
+            most=config.suspicion_confirmations,
+            confirmed=config.suspicion_confirmed * shortest,
+            shortest=shortest,
+            longest=longest,
+            accusers={accuser},
+        )
         self._members.change(member, State.SUSPECT, now, suspicion)
         self._first_end = min(self._first_end, self._end(member))
 
@@ -82,7 +87,7 @@ class Suspects:
 
     def _confirmers_now(self) -> int:
         """How many confirmations a suspicion can get and waits for."""
-        return confirmations_wanted(self._members.alive, self._config.suspicion_mult)
+        return confirmations_wanted(self._members.alive, self._config.suspicion_confirmations)
 
     def _end(self, member: Member) -> float:
         """When `member` is given up: the sooner the more confirm it, and soonest where nobody could."""

@@ -13,14 +13,14 @@ def suspicion_bounds(members: int, mult: int, max_mult: int, interval: float) ->
     return shortest, max_mult * shortest
 
 
-def confirmations_wanted(confirmers: int, mult: int) -> int:
-    """How many independent confirmations bring a suspicion down to its shortest.
+def confirmations_wanted(confirmers: int, most: int) -> int:
+    """How many independent confirmations bring a suspicion to its end.
 
     `confirmers` are the live members that could give one. memberlist asks for none in groups below four
     (K = mult - 2 = 2, and 0 where n - 2 < K), which switches its main defence against false alarms off; here
     only where nobody could confirm.
     """
-    return max(0, min(mult - 2, confirmers))
+    return max(0, min(most, confirmers))
 
 
 def suspicion_seconds(confirmations: int, wanted: int, shortest: float, longest: float) -> float:
@@ -39,8 +39,12 @@ class Suspicion:
     started: float
     most: int
     """More accusers than this and one are not worth telling."""
+    confirmed: float
+    """Seconds it lasts with all confirmations."""
     shortest: float
+    """Seconds where there is nobody who could confirm."""
     longest: float
+    """Seconds while nobody has."""
     accusers: set[NodeName] = field(default_factory=set)
 
     def confirm(self, accuser: NodeName) -> bool:
@@ -52,5 +56,5 @@ class Suspicion:
 
     def deadline(self, wanted: int) -> float:
         """When it is over, with `wanted` confirmations to be had."""
-        confirmations = len(self.accusers) - 1
-        return self.started + suspicion_seconds(confirmations, wanted, self.shortest, self.longest)
+        shortest = self.confirmed if wanted else self.shortest
+        return self.started + suspicion_seconds(len(self.accusers) - 1, wanted, shortest, self.longest)

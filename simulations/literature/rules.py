@@ -17,13 +17,20 @@ _MEMBERLIST = replace(
     rejoin_interval=inf,
     peer_retry_max=1e9,
     accused_first=False,
+    suspicion_confirmations=2,
+    suspicion_confirmed=1.0,
 )
 """It joins once, tells news every 200 ms, takes the clock's word, and probes in turn."""
 
 RULES: dict[str, GossipConfig] = {
     "paper-swim": replace(_MEMBERLIST, suspicion_mult=5, suspicion_max_mult=1, awareness_max=0),
     "paper-lifeguard": replace(
-        _MEMBERLIST, suspicion_mult=5, suspicion_max_mult=6, awareness_max=8, timeout_stretches=True
+        _MEMBERLIST,
+        suspicion_mult=5,
+        suspicion_max_mult=6,
+        suspicion_confirmations=3,
+        awareness_max=8,
+        timeout_stretches=True,
     ),
     "memberlist": _MEMBERLIST,
     "ours": LAN,
@@ -33,7 +40,7 @@ RULES: dict[str, GossipConfig] = {
 def rules(name: str, members: int) -> GossipConfig:
     """Those called `name`, in a group of `members`."""
     config = RULES[name]
-    if name != "ours" and members - 2 < config.suspicion_mult - 2:
+    if name != "ours" and members - 2 < config.suspicion_confirmations:
         # Where too few could confirm, memberlist waits for nobody, which is to say for the shortest time.
         config = replace(config, suspicion_max_mult=1)
     return config
