@@ -27,7 +27,7 @@ from statistics import median
 from benchmarks.figures import Table, ratio, spread
 from benchmarks.groups import WatchedAgents, WatchedGroup, WatchedManagers, cpu_seconds, mebibytes
 from benchmarks.machine import ROOT, commit
-from benchmarks.networks import Loopback, Namespaces, prepare
+from benchmarks.networks import Loopback, Namespaces
 from benchmarks.processes import BenchmarkError
 from benchmarks.serf import installed
 from node.loop import run
@@ -261,8 +261,6 @@ async def _take(options: argparse.Namespace) -> None:
     options.cells.parent.mkdir(exist_ok=True)
     taken = {_key(cell) for cell in _read_cells(options.cells)}
     root = os.geteuid() == 0
-    if root:
-        prepare()
     systems = {"ours": WatchedManagers, **({"serf": WatchedAgents} if installed() else {})}
     for batch in batches(options.sizes, options.rounds, systems, options.stories, taken):
         if time.monotonic() - started > options.minutes * 60:

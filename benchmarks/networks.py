@@ -1,7 +1,7 @@
 """Where the members of a group run: on loopback addresses, or each in a network namespace of its own.
 
 Namespaces need root, and a process that is alone in its network and mount namespace: `benchmarks.gossip`
-is started so, and calls `prepare` first. All that is made here ends with it.
+is started so. All that is made here ends with it.
 """
 
 import asyncio
@@ -11,6 +11,7 @@ import os
 import socket
 import subprocess
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from benchmarks.processes import BenchmarkError, block
@@ -55,8 +56,9 @@ class Loopback:
         return await asyncio.open_connection(host, port)
 
 
-def prepare() -> None:
-    """Room for the names of namespaces, that nobody outside of this process sees."""
+@cache
+def _prepare() -> None:
+    """Room for the names of namespaces, once; nobody outside of this process sees it."""
     _NAMED.mkdir(parents=True, exist_ok=True)
     _run("mount", "-t", "tmpfs", "tmpfs", str(_NAMED))
 
@@ -64,13 +66,14 @@ def prepare() -> None:
 class Namespaces(Loopback):
     """One namespace for each member, with a bridge between them; cuts by nft on the bridge."""
 
-    def __init__(self, count: int, number: int) -> None:
+    def __init__(self, count: int, number: int = 0) -> None:
         """Of `count` members. `number`, below 255, is no other's: networks are apart.
 
         Raises `BenchmarkError` where the machine does not let us.
         """
         self._hosts = [f"10.77.{number}.{member}" for member in range(1, count + 1)]
-        self._hub = f"hub{number}"
+        _prepare()
+        self._hub = f"hub{number or ''}"
         self._table = f"cut{number}"
         _run("ip", "link", "add", self._hub, "type", "bridge", "forward_delay", "0")
         _run("ip", "link", "set", self._hub, "up")
@@ -100,7 +103,7 @@ class Namespaces(Loopback):
 
     def listen_on_hub(self) -> str:
         """Give this process an address that every host reaches, also through a cut."""
-        _run("ip", "addr", "add", "10.77.0.254/24", "dev", "hub")
+        _run("ip", "addr", "add", "10.77.0.254/24", "dev", self._hub)
         return "10.77.0.254"
 
     def inside(self, host: str) -> tuple[str, ...]:
