@@ -86,7 +86,6 @@ class Group:
             tokens=tokens,
             config=config,
             random=random,
-            wall=self.wall,
             now=now,
         )
         self.keys = Keys(

@@ -33,8 +33,8 @@ PAGES_MAX = 1024
 TOMBSTONES_MAX = 4096
 """The owner collects the older half when it has more."""
 GENERATION_SHIFT = 24
-GENERATION_AHEAD_MAX = (366 * 86400) << GENERATION_SHIFT
-"""A generation starts with seconds since 1970; one that is a year ahead of our clock is not taken."""
+GENERATION_LIMIT = 3_100_000_000 << GENERATION_SHIFT
+"""A generation starts with seconds since 1970, by a clock that may be wrong, as ours may: until 2068."""
 
 SUCCEEDS = "succeeds"
 """Key on a page: the owner took over what stood on its earlier ones, under each generation up to a mark.
@@ -297,16 +297,13 @@ class Ledger:
             if owner != self.own.owner
         )
 
-    def apply(self, piece: Piece, unix_seconds: float) -> tuple[str, ...] | None:
+    def apply(self, piece: Piece) -> tuple[str, ...] | None:
         """Take `piece` of another's page: the keys that it changed, () where it brought nothing.
 
         None where a gap keeps us from taking it: ask for what we lack. Raises `ValueError` for an absurd one,
         and for one that would make the page, or the number of pages, larger than any honest member's.
         """
-        if (
-            piece.generation > generation_at(unix_seconds, 0) + GENERATION_AHEAD_MAX
-            or piece.upto > VERSION_MAX
-        ):
+        if piece.generation >= GENERATION_LIMIT or piece.upto > VERSION_MAX:
             raise ValueError("a generation or version that no honest clock or page has")
         page = self._pages.get(piece.owner)
         if page is not None and Mark(piece.generation, piece.upto) <= page.mark:

@@ -3,7 +3,7 @@
 Decides with whom to exchange what. Rules are named as in `PROTOCOL.md` § Ledger.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from math import inf
 from random import Random
@@ -68,10 +68,8 @@ class Reconciler:
         tokens: Iterator[int],
         config: GossipConfig,
         random: Random,
-        wall: Callable[[float], float],
         now: float,
     ) -> None:
-        """`wall(now)` gives seconds since 1970."""
         self.reconciled = False
         """Whether we have all that some other member had at some time since we started."""
         self.closed = False
@@ -83,7 +81,6 @@ class Reconciler:
         self._tokens = tokens
         self._config = config
         self._random = random
-        self._wall = wall
         self._kin: dict[NodeName, Member] = {}
         self._readers: dict[NodeName, _Reader] = {}
         self._syncs: dict[int, NodeName] = {}
@@ -323,7 +320,7 @@ class Reconciler:
                 output += self._take_own(piece)
                 continue
             try:
-                changed = self._ledger.apply(piece, self._wall(now))
+                changed = self._ledger.apply(piece)
             except ValueError:
                 output.append(Rejected("absurd_page"))
                 continue

@@ -7,16 +7,17 @@ from gossip import ledger, reconcile
 from gossip.ledger import NOTHING, Digest, Ledger, Page, Piece, split
 from gossip.reconcile import Reconciler
 from simulations.mutants.patch import Patch
+from simulations.world import WALL_AT_START
 
 
 def highest_version_per_key(patch: Patch) -> None:
     """Replicas take the higher version per key, whatever came before it (L1)."""
     right = Ledger.apply
 
-    def apply(self: Ledger, piece: Piece, unix_seconds: float) -> tuple[str, ...] | None:
+    def apply(self: Ledger, piece: Piece) -> tuple[str, ...] | None:
         page = self._pages.get(piece.owner)
         if page is None or page.generation != piece.generation or piece.reset:
-            return right(self, piece, unix_seconds)
+            return right(self, piece)
         news = [
             e for e in piece.entries if e.key not in page.values or page.values[e.key].version < e.version
         ]
@@ -51,11 +52,11 @@ def late_duplicate_after_collection(patch: Patch) -> None:
     """A late duplicate brings back a key whose tombstone has been collected (L1)."""
     right = Ledger.apply
 
-    def apply(self: Ledger, piece: Piece, unix_seconds: float) -> tuple[str, ...] | None:
+    def apply(self: Ledger, piece: Piece) -> tuple[str, ...] | None:
         page = self._pages.get(piece.owner)
         late = page is not None and page.generation == piece.generation and piece.upto <= page.version
         if page is None or not late:
-            return right(self, piece, unix_seconds)
+            return right(self, piece)
         lost = [entry for entry in piece.entries if entry.key not in page.values and entry.value is not None]
         version = page.version
         for entry in lost:
@@ -80,11 +81,11 @@ def late_reset_taken(patch: Patch) -> None:
     """A reset that arrives late takes the copy back in time (L3)."""
     right = Ledger.apply
 
-    def apply(self: Ledger, piece: Piece, unix_seconds: float) -> tuple[str, ...] | None:
+    def apply(self: Ledger, piece: Piece) -> tuple[str, ...] | None:
         page = self._pages.get(piece.owner)
         if page is not None and piece.reset and piece.generation == page.generation:
             return self._replace(page, piece)
-        return right(self, piece, unix_seconds)
+        return right(self, piece)
 
     patch(Ledger, "apply", apply)
 
@@ -113,19 +114,19 @@ def versions_without_generation(patch: Patch) -> None:
 
 
 def generation_ahead_refused(patch: Patch) -> None:
-    """A page from a clock that is ahead is not taken (CASSANDRA-10969)."""
-    patch(ledger, "GENERATION_AHEAD_MAX", 0)
+    """A page from a clock that is ahead, if only of one that is behind, is not taken (CASSANDRA-10969)."""
+    patch(ledger, "GENERATION_LIMIT", ledger.generation_at(WALL_AT_START + 60.0, 0))
 
 
 def gap_skipped(patch: Patch) -> None:
     """A piece that comes after a gap is taken as if there were none."""
     right = Ledger.apply
 
-    def apply(self: Ledger, piece: Piece, unix_seconds: float) -> tuple[str, ...] | None:
+    def apply(self: Ledger, piece: Piece) -> tuple[str, ...] | None:
         page = self.pages.get(piece.owner)
         if page is not None and page.generation == piece.generation and piece.after > page.version:
             piece = replace(piece, after=page.version)
-        return right(self, piece, unix_seconds)
+        return right(self, piece)
 
     patch(Ledger, "apply", apply)
 

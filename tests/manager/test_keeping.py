@@ -236,16 +236,16 @@ def test_what_others_know_better_than_a_store_that_went_back_is_taken_over_and_s
     old.apply(Changes(pages=(saved.pages["m1"].whole(),), facts=dict(saved.facts)))
     lost = first.hello(2)
     theirs = Ledger("m2", 5)
-    theirs.apply(first.group.ledger.own.whole(), WALL)
+    theirs.apply(first.group.ledger.own.whole())
     back = Life(old, seed=2)
     assert back.state(lost) is None
-    theirs.apply(back.group.ledger.own.whole(), WALL)
+    theirs.apply(back.group.ledger.own.whole())
     digest = {"m1": back.group.ledger.own.mark}
     [offered] = [piece for piece in theirs.lacking("m1", digest) if piece.owner == "m1"]
     back.core._absorb(back.group._reconciler._take_own(offered), back.now)
     assert back.state(lost) == ("unreachable", True)
     assert WENT_BACK in [*back.lines(), *(e.text for e in back.core._turn(back.now) if isinstance(e, Log))]
-    theirs.apply(back.group.ledger.own.whole(), WALL)
+    theirs.apply(back.group.ledger.own.whole())
     assert theirs.former == {}
 
 
@@ -255,9 +255,9 @@ def test_a_start_from_a_whole_store_leaves_nothing_for_the_others_to_offer() -> 
     first.wait(6.0)
     first.hello(1)
     theirs = Ledger("m2", 5)
-    theirs.apply(first.group.ledger.own.whole(), WALL)
+    theirs.apply(first.group.ledger.own.whole())
     second = Life(saved, seed=2)
-    theirs.apply(second.group.ledger.own.whole(), WALL)
+    theirs.apply(second.group.ledger.own.whole())
     assert theirs.former == {}
     assert second.group.ledger.succeeds(first.group.ledger.own.mark)
     assert not second.group.ledger.succeeds(Mark(first.group.ledger.own.generation, 10**6))

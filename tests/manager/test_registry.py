@@ -12,7 +12,7 @@ def holding() -> Registry:
     """That of m1, which holds the page of m2 with node `n`."""
     ledger = Ledger("m1", 1)
     nodes = Registry(ledger, GRACE, WINDOW, 0.0)
-    ledger.apply(Piece("m2", 1, 0, 1, 0, (Entry(f"{NODE}n", 1, RECORD.pack()),), reset=True), 0.0)
+    ledger.apply(Piece("m2", 1, 0, 1, 0, (Entry(f"{NODE}n", 1, RECORD.pack()),), reset=True))
     nodes.page_changed("m2", [f"{NODE}n"], 0.0)
     return nodes
 

@@ -29,7 +29,7 @@ def subscription(on: Ledger, *, asks: bool = False) -> Subscription:
 def tell(teller: Ledger, hearer: Ledger) -> None:
     page = teller.own
     piece = Piece(page.owner, page.generation, 0, page.version, page.floor, tuple(page.since(0)), reset=True)
-    hearer.apply(piece, NOW)
+    hearer.apply(piece)
 
 
 def text(**changes: object) -> str:

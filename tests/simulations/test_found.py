@@ -16,7 +16,7 @@ OLD, NEW, NEWEST = 1 << 40, 2 << 40, 3 << 40
 def follow(copy: Ledger, owner: Ledger) -> None:
     piece = owner.piece("a", copy.digest().get("a", Mark(0, 0)))
     assert piece is not None
-    assert copy.apply(piece, 2.0**31) is not None
+    assert copy.apply(piece) is not None
 
 
 def test_of_three_processes_of_one_disk_at_one_manager_each_becomes_a_node() -> None:
