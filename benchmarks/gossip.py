@@ -36,7 +36,7 @@ SIZES = (3, 5, 16, 32)
 ALONE = ("formation", "news", "tag", "leave")
 WAITING = ("quiet", "split5", "split45", "kill")
 STORIES = (*ALONE, *WAITING)
-MEMBERS_AT_ONCE = 80
+MEMBERS_AT_ONCE = 128
 """Of all groups that wait side by side; idle, each takes some 0.3 % of a core."""
 CELLS = ROOT / ".bench" / "gossip.jsonl"
 NEWS_PER_ROUND = 10
