@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import NoReturn
 
 from gossip.effects import OpenStream, Send
+from gossip.members import Member
 from gossip.messages import IndirectPing, Ping, State
 from node.session import Joined
 from simulations.processes import Ending, SimManager, SimNode
@@ -16,6 +17,8 @@ from simulations.world import World
 
 WELL_AFTER = 20.0
 """Whoever is well for so long has answered every accusation of an earlier time."""
+AWAY = 1.0
+"""Whoever did not run for so long knows nothing of the others, and still not so long afterwards."""
 LEAVE_TOLD = 3.0
 """Within so many seconds after it ended a member that left is known to have left."""
 
@@ -53,6 +56,10 @@ class Conduct:
         self._fail = fail
         self._seen: dict[tuple[str, int], _Seen] = {}
         self._well_since: dict[str, float] = {}
+        self._ran: dict[str, float] = {}
+        """When each host was last seen to run, before it was away for long."""
+        self._away: dict[str, float] = {}
+        """When each host was last seen to be away, after it was so for long."""
         self._broken_at = 0.0
         self._left: list[tuple[float, SimManager, int, list[tuple[SimManager, int]]]] = []
         """When who ended after a leave, at which start, and whom it had told."""
@@ -88,6 +95,7 @@ class Conduct:
                 seen.states[member.name] = member.state
                 if member.state in (State.DEAD, State.SUSPECT) and before is not None:
                     self._nobody_well_is_accused(manager, member.name, member.incarnation, member.state)
+                    self._who_was_away_blames_nobody(manager, member)
         for _, line in manager.lines[seen.lines :]:
             if " is unreachable: silent" in line or " is down: silent" in line:
                 self._nobody_who_speaks_is_silent(manager, line)
@@ -117,6 +125,10 @@ class Conduct:
         for process in processes:
             if not process.alive or process.loop.busy:
                 self._well_since[process.host] = now
+                if now - self._ran.get(process.host, now) >= AWAY:
+                    self._away[process.host] = now
+            else:
+                self._ran[process.host] = now
         for manager in self._managers:
             if manager.alive:
                 self._no_stranger_is_a_member(manager)
@@ -160,6 +172,16 @@ class Conduct:
         current = incarnation >= other.core.group.swim.members.me.incarnation
         if current and not other.loop.busy and self._is_well(other.host):
             self._fail(f"{manager.name} holds {name} for {state.name.lower()}, which is well")
+
+    def _who_was_away_blames_nobody(self, manager: SimManager, member: Member) -> None:
+        """Who did not run accuses nobody who is well of having been silent meanwhile."""
+        alone = member.suspicion is not None and member.suspicion.accusers == {manager.name}
+        named = [other for other in self._managers if other.name == member.name]
+        if not alone or len(named) != 1 or not named[0].alive or named[0].loop.busy or named[0].core.going:
+            return
+        away = self._world.now - self._away.get(manager.host, -AWAY) < AWAY
+        if away and self._is_well(named[0].host):
+            self._fail(f"{manager.name} was away itself, and accuses {member.name}")
 
     def _accusers_are_well(self, manager: SimManager, name: str) -> bool:
         """Whether `manager`, and all who it knows to accuse `name`, have been well for a while."""

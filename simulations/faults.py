@@ -51,6 +51,9 @@ KINDS = (
 DISK_KINDS = ("full_disk", "slow_disk", "old_store")
 """More, where managers have disks."""
 
+STUTTER = "stutter_manager"
+"""More, drawn by a chance of its own as those of disks are: all else of a seed stays as it was."""
+
 NODES_MAX = 20
 
 _OF_LINKS = frozenset({"partition", "lonely_link", "one_way", "no_udp", "no_tcp", "clog", "flip_flop"}) | {
@@ -121,6 +124,8 @@ class Plan:
             # By a chance of its own: all else is as without disks.
             disk_random = Random(f"{seed}/plan of disks")
             kinds += tuple(kind for kind in DISK_KINDS if disk_random.random() < share)
+        if Random(f"{seed}/stutter").random() < share / 2:
+            kinds += (STUTTER,)
         return cls(
             seed=seed,
             managers=random.choice((1, 2, 2, 3, 3, 3, 3, 4, 4, 5)),
@@ -180,7 +185,7 @@ class Fire:
         self._moves = 0
         self._ends = plan.calm + plan.fire
         self._faults: dict[str, Callable[[], str]] = {
-            kind: getattr(self, f"_{kind}") for kind in (*KINDS, *DISK_KINDS)
+            kind: getattr(self, f"_{kind}") for kind in (*KINDS, *DISK_KINDS, STUTTER)
         }
 
     def burn(self) -> None:
@@ -464,6 +469,26 @@ class Fire:
         loop = manager.loop
         loop.slow = (0.3, self.random.uniform(0.3, 3.0))
         return f"{manager.name} for {self._for_a_while(loop.hurry):.1f} s"
+
+    def _stutter_manager(self) -> str:
+        """It stands still again and again, and hardly goes on between (Lifeguard's anomaly)."""
+        manager = self._manager()
+        loop = manager.loop
+        still, between = self.random.choice((2.0, 9.0, 30.0)), self.random.choice((0.001, 0.02))
+        ends = min(self._ends, self.world.now + still * self.random.uniform(3, 8))
+
+        def stand() -> None:
+            if self.world.now < ends:
+                loop.pause_within()
+                self.world.after(still, go_on)
+
+        def go_on() -> None:
+            self.watch.disturb()
+            loop.resume()
+            self.world.after(between, stand)
+
+        stand()
+        return f"{manager.name}, {still:.0f} s each, {between * 1000:.0f} ms between, until {ends:.1f} s"
 
     def _set_clock(self) -> str:
         manager = self._manager()

@@ -31,6 +31,8 @@ class Loop:
         self._world = world
         self._random = random
         self._waiting: deque[tuple[str, Callable[[], None]]] = deque()
+        self._unsent: list[Callable[[], None]] = []
+        self._stops_within = False
         self._datagrams = 0
         self._wakes = False
         self._armed = inf
@@ -56,12 +58,14 @@ class Loop:
         """The process is gone, and all that waited for it."""
         self.ended = True
         self._waiting.clear()
+        self._unsent.clear()
 
     def submit(self, action: Callable[[], None], kind: str = "stream") -> None:
         """Let the process do it, when it can. `kind`: `stream`, `datagram` or `timer`."""
         if self.ended:
             return
         if not self.busy:
+            self.paused, self._stops_within = self._stops_within, False
             action()
             return
         if kind == "datagram":
@@ -74,7 +78,19 @@ class Loop:
     def pause(self) -> None:
         self.paused = True
 
+    def pause_within(self) -> None:
+        """Stop at the next thing that it does, just before what it would send."""
+        self._stops_within = not self.paused
+
+    def emit(self, send: Callable[[], None]) -> None:
+        """Let the process send it, when it gets that far."""
+        if self.paused:
+            self._unsent.append(send)
+        else:
+            send()
+
     def resume(self) -> None:
+        self._stops_within = False
         if self.paused:
             self.paused = False
             self._wakes = True
@@ -111,6 +127,9 @@ class Loop:
         self._wakes = False
         if self.paused or self.ended:
             return
+        unsent, self._unsent = self._unsent, []
+        for send in unsent:
+            send()
         waiting, self._waiting, self._datagrams = self._waiting, deque(), 0
         others = [action for kind, action in waiting if kind != "timer"]
         timers = [action for kind, action in waiting if kind == "timer"]

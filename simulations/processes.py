@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import count
 from typing import Literal, Protocol, TypeAlias
 
@@ -314,13 +315,13 @@ class SimManager:
                 case Send(address, messages, crc):
                     if self._observer is not None:
                         self._observer.sent(self, effect)
-                    self._network.send(
-                        (self.host, GOSSIP_PORT), (address.host, address.port), encode_packet(messages, crc)
-                    )
+                    source, target = (self.host, GOSSIP_PORT), (address.host, address.port)
+                    data = encode_packet(messages, crc)
+                    self.loop.emit(partial(self._network.send, source, target, data))
                 case OpenStream():
                     if self._observer is not None:
                         self._observer.sent(self, effect)
-                    self._open(effect)
+                    self.loop.emit(partial(self._open, effect))
                 case Resolve(peer):
                     self._resolve(peer)
                 case ToNode(conn, message):
