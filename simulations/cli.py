@@ -38,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         case "fuzz":
             return _fuzz(parser, given)
         case "replay":
-            return _replay(parser, given.token)
+            return _replay(parser, given.token, disks=given.disks)
         case "mutants":
             return _mutants(parser, given)
         case "grid":
@@ -81,9 +81,11 @@ def _parser() -> argparse.ArgumentParser:
     many.add_argument(
         "--until-failure", action="store_true", help="end at the first seed that breaks a promise"
     )
+    _add_disks(many)
     _add_sweep(many)
     again = commands.add_parser("replay", help="play one seed of fuzz again, and tell what broke when")
     again.add_argument("token", help="SEED, or SEED:MUTANT with a bug put in")
+    _add_disks(again)
     bugs = commands.add_parser("mutants", help="put known bugs into the core: which checker names each?")
     bugs.add_argument("--seeds", type=_count, default=1000, help="give up after so many each (default 1000)")
     bugs.add_argument("--first-seed", type=_seed, default=1, metavar="S", help="(default 1)")
@@ -114,6 +116,12 @@ def _add_sweep(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--shard", type=_shard, default=Shard(), metavar="I/N", help="only this part of N")
     parser.add_argument(
         "--record", type=Path, metavar="FILE", help="append a line for each, and skip what is there"
+    )
+
+
+def _add_disks(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--disks", action="store_true", help="managers keep their state, and their disks fail too"
     )
 
 
@@ -191,11 +199,12 @@ def _fuzz(parser: argparse.ArgumentParser, given: argparse.Namespace) -> int:
     total = given.seeds or (_UNTIL_FAILURE if given.until_failure else 100)
     cells = range(given.first_seed, given.first_seed + total)[given.shard.index - 1 :: given.shard.count]
     log, progress = Log(given.record), Progress("seeds")
+    kind, work = ("disks", fuzz.cell_with_disks) if given.disks else ("fuzz", fuzz.cell)
     lines = []
     step = 1000 if given.until_failure else len(cells)
     for at in range(0, len(cells), max(1, step)):
         seeds = [str(seed) for seed in cells[at : at + step]]
-        for line in sweep("fuzz", seeds, fuzz.cell, jobs=given.jobs, log=log, progress=progress):
+        for line in sweep(kind, seeds, work, jobs=given.jobs, log=log, progress=progress):
             lines.append(line)
             if line["broken"] and given.until_failure:
                 break
@@ -208,17 +217,17 @@ def _fuzz(parser: argparse.ArgumentParser, given: argparse.Namespace) -> int:
     print(summary.seeds(lines))
     broken = [line for line in lines if line["broken"]]
     for line in broken:
-        print(f"again: python -m simulations replay {line['cell']}")
+        print(f"again: python -m simulations replay {line['cell']}{' --disks' if given.disks else ''}")
     if not broken:
         print("every checker held")
     return 1 if broken else 0
 
 
-def _replay(parser: argparse.ArgumentParser, token: str) -> int:
+def _replay(parser: argparse.ArgumentParser, token: str, *, disks: bool) -> int:
     seed, _, mutant = token.partition(":")
     if not seed.isdecimal() or (mutant and mutant not in MUTANTS):
         parser.error(f"a token is SEED or SEED:MUTANT, as `fuzz` and `mutants` print it, not {token!r}")
-    outcome = fuzz.run(int(seed), mutant)
+    outcome = fuzz.run(int(seed), mutant, disks=disks)
     print(outcome.text())
     return 1 if outcome.broken else 0
 

@@ -126,7 +126,15 @@ def _later(when: str, findings: list[Finding]) -> list[Finding]:
 
 def cell(seed: str) -> Line:
     """Work for a sweep over seeds."""
-    outcome = run(int(seed))
+    return _line(run(int(seed)))
+
+
+def cell_with_disks(seed: str) -> Line:
+    """The same, where managers have disks."""
+    return _line(run(int(seed), disks=True))
+
+
+def _line(outcome: Outcome) -> Line:
     return {
         "broken": outcome.broken,
         "checker": outcome.checker,

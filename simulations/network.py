@@ -235,13 +235,14 @@ class Network:
 
         return undo_all
 
-    def set_link(self, left: str, right: str, links: Links) -> Undo:
+    def set_link(self, left: str, right: str, links: Links, *, one_way: bool = False) -> Undo:
         """What travels between two hosts fares by `links` until it is undone, or all is healed."""
-        for way in ((left, right), (right, left)):
+        ways = [(left, right)] if one_way else [(left, right), (right, left)]
+        for way in ways:
             self._by_link[way] = links
 
         def undo() -> None:
-            for way in ((left, right), (right, left)):
+            for way in ways:
                 if self._by_link.get(way) is links:
                     del self._by_link[way]
 

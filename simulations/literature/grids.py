@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from random import Random
 
-from simulations.literature import lifeguard
+from simulations.literature import heal, lifeguard, rapid
 from simulations.literature.rules import RULES
-from simulations.literature.tables import alarms, compared
+from simulations.literature.tables import alarms, arrivals, compared, removals
 from simulations.report import Line
 
 
@@ -28,14 +28,28 @@ GRIDS = {
         tuple(RULES),
         lifeguard.cells,
         lifeguard.run,
-        lambda lines: compared(lines, alarms, "n"),
+        lambda lines: compared(lines, alarms, 1),
     ),
     "small": Grid(
         "3, 5 and 9 members, one stands still",
         ("memberlist", "ours"),
         lifeguard.small_cells,
         lifeguard.run,
-        lambda lines: compared(lines, alarms, "n"),
+        lambda lines: compared(lines, alarms, 1),
+    ),
+    "rapid": Grid(
+        "10, 50 and 100 members, one with links that fail one way",
+        ("memberlist", "ours"),
+        rapid.cells,
+        rapid.run,
+        lambda lines: compared(lines, removals, 2),
+    ),
+    "heal": Grid(
+        "managers with 10,000 nodes, parted and healed",
+        ("ours",),
+        heal.cells,
+        heal.run,
+        lambda lines: compared(lines, arrivals, 1),
     ),
 }
 

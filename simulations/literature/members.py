@@ -181,6 +181,8 @@ class Members:
         self.world: World = network.world
         self.deaths: list[tuple[float, str, str]] = []
         """When, who says so, of whom."""
+        self.returns: list[tuple[float, str, str]] = []
+        """The same for those who are alive again."""
         hosts = [f"10.0.{at // 250}.{at % 250 + 1}" for at in range(size)]
         first = f"{hosts[0]}:{GOSSIP_PORT}"
         self.all: list[Member] = []
@@ -198,3 +200,5 @@ class Members:
     def _note(self, member: Member, change: MemberChanged) -> None:
         if change.after is State.DEAD:
             self.deaths.append((self.world.now, member.name, change.name))
+        elif change.before is State.DEAD:
+            self.returns.append((self.world.now, member.name, change.name))

@@ -6,6 +6,7 @@ The whole grids are for `make nightly`.
 from statistics import median
 
 from simulations.literature.grids import cells
+from simulations.literature import heal, rapid
 from simulations.literature.lifeguard import run
 
 SHORT = ["*/D8192/I1/*", "*/D8192/I16/*", "*/D16384/I1/*", "*/D16384/I64/*"]
@@ -49,3 +50,14 @@ def test_in_small_groups_a_dead_member_is_found_as_soon_as_by_memberlists_rules(
         for rules in ("memberlist", "ours")
     }
     assert found["ours"] <= 1.1 * found["memberlist"]
+
+
+def test_what_ten_thousand_nodes_did_in_a_split_is_known_within_three_rounds_of_its_end() -> None:
+    found = heal.run("ours/n3/split10/s1")
+    assert found["rounds"] <= 3.0
+    assert found["lost"] == found["resurrected"] == found["late"] == 0
+
+
+def test_a_member_whose_links_fail_one_way_takes_no_other_down() -> None:
+    for cell in ("ours/n10/flipflop/s1", "ours/n10/egress/s1"):
+        assert rapid.run(cell)["healthy_removed"] == 0
