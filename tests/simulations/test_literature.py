@@ -5,8 +5,8 @@ The whole grids are for `make nightly`.
 
 from statistics import median
 
-from simulations.literature.grids import cells
 from simulations.literature import heal, rapid
+from simulations.literature.grids import cells
 from simulations.literature.lifeguard import run
 
 SHORT = ["*/D8192/I1/*", "*/D8192/I16/*", "*/D16384/I1/*", "*/D16384/I64/*"]
