@@ -457,7 +457,9 @@ class Manager:
         seen_by_alive = set(alive)
         for member in kin:
             seen_by_alive |= self._seen_by(member.name)
-        left = {m.name for m in self.group.swim.members.others() if m.state is State.LEFT}
+        # Not of all members, which strangers may make thousands of.
+        owners = map(self.group.swim.members.get, self.group.ledger.pages)
+        left = {owner.name for owner in owners if owner is not None and owner.state is State.LEFT}
         self.registry.liveness(alive, seen_by_alive, left, now)
         self._sessions.admission.forget_silence(alive)
         self.shares.changed()
