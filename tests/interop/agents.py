@@ -35,6 +35,7 @@ OF_ANY_GROUP = {
     r"memberlist: Push/Pull with \S+ failed": "the same, where it exchanges tables",
     r"memberlist: Was able to connect to": "a datagram was late: the machine is busy",
     r"serf: Shutdown without a Leave": "a signal ended it",
+    r"agent: Serf shutdown detected": "it left, and was quicker at that than at ending",
 }
 """What agents complain of whoever else is in the group, and why. A group of agents alone was heard to."""
 

@@ -11,7 +11,7 @@ import time
 from base64 import b64decode
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 from random import Random
 
@@ -173,26 +173,25 @@ def silent_connections(watched: Watched, stranger: Stranger) -> None:
 
 
 def test_without_a_key_whatever_arrives_disturbs_nobody(cluster: Cluster) -> None:
-    with watched_group(cluster, "") as watched:
-        stranger = Stranger(cluster, PLAIN)
+    with watched_group(cluster, "") as watched, closing(Stranger(cluster, PLAIN)) as stranger:
         with slow_writers(stranger, A_LONG_STATE):
             try_all(watched, [(stranger, frozenset())])
             wait_for(lambda: watched.rejected()["too_slow"] >= SLOW, 15.0, "slow writers are cut off")
         silent_connections(watched, stranger)
-        stranger.close()
 
 
 def test_under_a_key_whatever_arrives_with_or_without_it_disturbs_nobody(cluster: Cluster) -> None:
     layers = Layers(Keyring([b64decode(KEY)]), b"", os.urandom)
-    with watched_group(cluster, f"gossip: {{key: {KEY}}}\n") as watched:
-        outside, inside = Stranger(cluster, PLAIN), Stranger(cluster, layers)
+    with (
+        watched_group(cluster, f"gossip: {{key: {KEY}}}\n") as watched,
+        closing(Stranger(cluster, PLAIN)) as outside,
+        closing(Stranger(cluster, layers)) as inside,
+    ):
         with slow_writers(outside, A_LONG_FRAME):
             try_all(watched, [(outside, WITHOUT_THE_KEY), (inside, frozenset())])
             wait_for(lambda: watched.rejected()["too_slow"] >= SLOW, 15.0, "slow writers are cut off")
         silent_connections(watched, outside)
         replayed(watched, outside, layers)
-        for stranger in (outside, inside):
-            stranger.close()
 
 
 def replayed(watched: Watched, stranger: Stranger, layers: Layers) -> None:

@@ -79,6 +79,7 @@ def change_tags(group: ApartGroup, ours: str, theirs: str) -> None:
         views = [group.tags_seen_by(name) for name in group.addresses]
         assert views[0][theirs] == {"rack": "b", "zone": "1"}, views[0]
         assert views[0][ours]["kcm_node"] == "7001", views[0]
+        assert all(views[0][name]["kcm_group"] == "krakend" for name in group.managers), views[0]
         return views == [views[0]] * 6
 
     wait_for(seen, PATIENCE, "all see everybody's tags", every=0.5)
@@ -148,6 +149,7 @@ def test_all_agree_on_everybody_after_each_story_and_agents_complain_of_nothing_
                 continue
             story(group, "s6" if joins is Joins.SERF_ALONE else "m3", "s3")
             group.agree()
+            group.all_alive()
             group.write_to_the_ledger(number)
             moved = OF_A_MOVED_MEMBER if story is restart_at_another_address else {}
             assert not unlike(group.fresh_complaints(), OF_ANY_GROUP, moved), story.__name__

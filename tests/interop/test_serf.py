@@ -1,4 +1,7 @@
-"""Debian's `serf` and our managers in one group: each takes the other for a member like any other."""
+"""Debian's `serf` and our managers in one group: each takes the other for a member like any other.
+
+What both kinds live through together, under keys and without, is in `test_matrix.py`.
+"""
 
 from contextlib import closing
 
@@ -46,37 +49,6 @@ def test_an_agent_that_waits_for_a_manager_joins_when_that_one_comes(group: Mixe
     group.all_alive()
 
 
-def test_managers_that_know_nobody_but_an_agent_meet_through_it(group: MixedGroup) -> None:
-    group.start_agent("s1")
-    for manager in MANAGERS:
-        group.start_manager(manager, peers=["s1"])
-    group.all_alive()
-    wait_for(lambda: not group.differences(), 10.0, "the managers agree")
-
-
-def test_a_manager_that_is_stopped_has_left_and_may_come_and_leave_again(group: MixedGroup) -> None:
-    group.start_managers(3)
-    group.start_agent("s1", join="m1")
-    group.start_agent("s2", join="m2")
-    group.all_alive()
-    for _ in range(2):
-        assert group.managers["m2"].stop() == 0
-        group.listed("m2", ours="left", theirs="left", within=15.0)
-        group.start_manager("m2")
-        group.all_alive()
-
-
-def test_a_manager_that_is_killed_has_failed_and_is_alive_after_its_restart(group: MixedGroup) -> None:
-    group.start_managers(3)
-    group.start_agent("s1", join="m1")
-    group.start_agent("s2", join="m2")
-    group.all_alive()
-    group.managers["m2"].kill()
-    group.listed("m2", ours="dead", theirs="failed")
-    group.start_manager("m2")
-    group.all_alive()
-
-
 def test_a_manager_that_is_killed_and_restarted_is_believed_to_be_the_new_one(group: MixedGroup) -> None:
     group.start_managers(3)
     group.start_agent("s1", join="m1")
@@ -89,18 +61,6 @@ def test_a_manager_that_is_killed_and_restarted_is_believed_to_be_the_new_one(gr
         PATIENCE,
         "the new process is seen",
     )
-    group.all_alive()
-
-
-def test_an_agent_that_leaves_has_left_and_may_come_again(group: MixedGroup) -> None:
-    group.start_managers(3)
-    group.start_agent("s1", join="m1")
-    agent = group.start_agent("s2", join="m2")
-    group.all_alive()
-    group.serf("s2", "leave")
-    assert agent.popen.wait(15) == 0
-    group.listed("s2", ours="left", theirs="left")
-    group.start_agent("s2", join="m3")
     group.all_alive()
 
 
@@ -129,27 +89,6 @@ def test_a_running_manager_that_an_operator_declares_gone_says_that_it_is_not(gr
     # Its own word is still newer than all that was said of it.
     assert group.managers["m2"].stop() == 0
     group.listed("m2", ours="left", theirs="left", within=15.0)
-
-
-def test_tags_of_managers_are_seen_by_agents_and_changed_tags_of_agents_by_managers(
-    group: MixedGroup,
-) -> None:
-    group.start_managers(3, config="group:\n  name: blue\n")
-    group.start_agent("s1", "-tag=rack=a", join="m1")
-    group.all_alive()
-    listed = group.members_of("s1")
-    for manager in MANAGERS:
-        tags = listed[manager]["tags"]
-        assert (tags["kcm"], tags["kcm_group"]) == ("1", "blue")
-        assert group.tags_told_by(manager)["s1"] == {"rack": "a"}
-    assert "kcm_group=blue" in group.serf("s1", "members", "-detailed")
-    group.serf("s1", "tags", "-set", "rack=b", "-set", "zone=1")
-    changed = {"rack": "b", "zone": "1"}
-    wait_for(
-        lambda: all(group.tags_told_by(manager)["s1"] == changed for manager in MANAGERS),
-        PATIENCE,
-        "every manager has the new tags of s1",
-    )
 
 
 def test_nothing_that_managers_tell_each_other_reaches_an_agent(group: MixedGroup) -> None:
