@@ -348,7 +348,8 @@ async def measure(options: argparse.Namespace) -> list[Table]:
             raise BenchmarkError("gossip ended early; --resume goes on")
     finally:
         if child.returncode is None:
-            child.terminate()
+            # `unshare` takes no SIGTERM; what it has started ends with it.
+            child.kill()
             await child.wait()
     return [_table(_read_cells(options.cells), separate=os.geteuid() == 0)]
 

@@ -2,6 +2,7 @@
 
 import signal
 import socket
+import time
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -67,6 +68,22 @@ def test_a_killed_manager_is_found_dead_and_is_back_when_it_starts_again(cluster
     wait_for(lambda: "m3" not in cluster.members("m1"), 15.0, "m3 is dead")
     cluster.start_manager("m3")
     cluster.formed(3)
+
+
+@pytest.mark.parametrize("seconds", [3.0, 12.0])
+def test_a_manager_that_stood_still_listens_before_it_judges(cluster: Cluster, seconds: float) -> None:
+    """Row B23: blocked for 3 s, or suspended for so long that the others give it up."""
+    cluster.start_managers(3)
+    sleeper = cluster.managers["m1"]
+    sleeper.send(signal.SIGSTOP)
+    time.sleep(seconds)
+    sleeper.send(signal.SIGCONT)
+    sleeper.says("manager m1 is late: it was held up for")
+    cluster.formed(3)
+    # Whoever it had been probing would be given up by now.
+    time.sleep(5.0)
+    assert " is dead" not in sleeper.text
+    assert cluster.members("m1") == {"m1": "alive", "m2": "alive", "m3": "alive"}
 
 
 def test_kcm_leave_ends_the_manager_for_good(cluster: Cluster) -> None:
