@@ -6,6 +6,7 @@ from gossip.config import LAN, GossipConfig
 from manager.terms import ManagerConfig
 from node.protocol import Limit
 from simulations.checkers import unhealed
+from simulations.disk import ManagerDisk
 from simulations.network import Network
 from simulations.processes import GOSSIP_PORT, NODE_PORT, SimManager, SimNode
 from simulations.watch import Watch
@@ -24,8 +25,10 @@ class Cluster:
         config: ManagerConfig = DEFAULT,
         gossip: GossipConfig = LAN,
         watch: type[Watch] | None = None,
+        *,
+        disks: bool = False,
     ) -> None:
-        """`watch`: check at every step what must always hold."""
+        """`watch`: check at every step what must always hold. `disks`: whether managers keep their state."""
         self.world = World(seed)
         self.network = Network(self.world)
         hosts = [f"10.0.0.{at}" for at in range(1, managers + 1)]
@@ -39,9 +42,11 @@ class Cluster:
             else watch(self.world, self.managers, self.nodes, lambda: self.network.whole)
         )
         for at, host in enumerate(hosts, start=1):
-            self.managers.append(
-                SimManager(self.network, f"m{at}", host, peers, replace(config), gossip, observer=self.watch)
+            disk = ManagerDisk(self.world, f"{host}/m{at}") if disks else None
+            manager = SimManager(
+                self.network, f"m{at}", host, peers, replace(config), gossip, observer=self.watch, disk=disk
             )
+            self.managers.append(manager)
 
     def add_nodes(self, count: int, seeds: tuple[str, ...] = ()) -> list[SimNode]:
         """`count` more nodes, each on a host of its own, that know `seeds`, or else all managers."""

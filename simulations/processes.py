@@ -167,6 +167,10 @@ class SimManager:
 
         self.loop.submit(set_)
 
+    def install(self, text: str) -> None:
+        """An operator brings a signed subscription."""
+        self.loop.submit(lambda: self._perform(self.core.install(text, "an operator", self.loop.now)))
+
     def set_clock(self, skew: float) -> None:
         """Set the host's wall clock; the process finds out within a second."""
         self.set_back = self.set_back or skew < self.skew

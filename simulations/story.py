@@ -27,9 +27,11 @@ class Story:
         managers: int,
         config: ManagerConfig = DEFAULT,
         gossip: GossipConfig = LAN,
+        *,
+        disks: bool = False,
     ) -> None:
         self.report = Report(name, seed)
-        self.cluster = Cluster(seed, managers, config, gossip, watch=Watch)
+        self.cluster = Cluster(seed, managers, config, gossip, watch=Watch, disks=disks)
         self.world = self.cluster.world
         self.network = self.cluster.network
         self.managers = self.cluster.managers
