@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 from urllib.parse import quote
 
-from manager import cli_keys, cli_subscription
+from manager import cli_keys, cli_subscription, cli_tokens
 from manager.client import HTTP_PORT, ClientError, NoManager, NotFound, base_url, fetch, request
 from manager.output import write
 from manager.tables import pairs, printable, table
@@ -88,6 +88,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     _add_subscription(verbs)
     cli_keys.add_verbs(verbs, _verb, _shown)
+    cli_tokens.add_verb(verbs, _verb, _shown)
     return parser
 
 

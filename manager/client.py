@@ -1,6 +1,7 @@
 """Asking a manager over HTTP, for `kcm`: the standard library alone, since a command should start at once."""
 
 import json
+import os
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -57,7 +58,10 @@ def fetch(
 ) -> bytes:
     """The bytes that `manager` (a base URL) answers; raises `ClientError`."""
     data = None if body is None else json.dumps(body).encode()
-    asked = urllib.request.Request(manager + path, data, {"Content-Type": "application/json"}, method=method)
+    headers = {"Content-Type": "application/json"}
+    if token := os.environ.get("KCM_TOKEN"):
+        headers["Authorization"] = f"Bearer {token}"
+    asked = urllib.request.Request(manager + path, data, headers, method=method)
     # A proxy from the environment would be asked for addresses that only we can reach.
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:

@@ -28,6 +28,7 @@ from manager.licence import LICENCE_FILE
 from manager.limits import Algorithm, Sharing, to_plain
 from manager.records import Setting
 from manager.terms import ManagerConfig
+from manager.tokens import ApiToken, Scope, digest, peers_token
 from node.logs import LogSettings
 from node.protocol import Limit, Limits
 from node.settings import (
@@ -319,6 +320,30 @@ class StatsSettings(Settings):
         return step
 
 
+def _as_digest(text: str) -> str:
+    if not re.fullmatch(r"[0-9a-f]{64}", text):
+        raise ValueError("must be the SHA-256 of a token, 64 hex digits: `kcm token` makes both")
+    return text
+
+
+class ApiTokenSettings(Settings):
+    """One token for the API, which is known by its hash alone."""
+
+    scope: Annotated[Scope, Field(description="viewer, operator or admin")] = Scope.VIEWER
+    sha256: Annotated[str, AfterValidator(_as_digest), Field(description="hash of the token, by `kcm token`")]
+
+
+class HttpSettings(Settings):
+    """Who may use page, API and metrics."""
+
+    tokens: dict[str, ApiTokenSettings] = Field(default_factory=dict)
+    hosts: Annotated[
+        tuple[str, ...],
+        COMMAS,
+        Field(description="names, beside its own, by which people reach this manager, as through a proxy"),
+    ] = ()
+
+
 class ManagerFile(Settings):
     """The whole file."""
 
@@ -363,6 +388,7 @@ class ManagerFile(Settings):
         Field(description="in a split: each side comes to the whole, or all sides together keep to it"),
     ] = "available"
     nodes: NodesSettings = NodesSettings()
+    http: HttpSettings = HttpSettings()
     stats: StatsSettings = StatsSettings()
     log: LogSettings = LogSettings()
 
@@ -392,6 +418,15 @@ class ManagerFile(Settings):
                 f"has no `{unknown[0]}`, which `subscription.free_limits` names: correct one of both"
             )
         return limits
+
+    @field_validator("http")
+    @classmethod
+    def _have_a_secret_among_themselves(cls, http: HttpSettings, info: ValidationInfo) -> HttpSettings:
+        if http.tokens and not info.data.get("group", GroupSettings()).secret.get_secret_value():
+            raise ValueError(
+                "has `tokens`, by which managers must know each other too: set `group.secret`, equal on all"
+            )
+        return http
 
     @field_validator("gossip_port", "http_port")
     @classmethod
@@ -426,6 +461,26 @@ def core_config(file: ManagerFile) -> ManagerConfig:
         stats_window=file.stats.window,
         stats_step=file.stats.step,
     )
+
+
+def http_tokens(file: ManagerFile) -> tuple[ApiToken, ...]:
+    """Those of the file, and where there are any, that of the other managers."""
+    tokens = [ApiToken(name, token.scope, token.sha256) for name, token in file.http.tokens.items()]
+    if tokens:
+        tokens.append(ApiToken("another manager", Scope.VIEWER, digest(peers_token_of(file))))
+    return tuple(tokens)
+
+
+def own_names(file: ManagerFile) -> set[str]:
+    """By which this manager is asked, in lower case, beside addresses."""
+    host = socket.gethostname()
+    names = {file.name, host, host.partition(".")[0], socket.getfqdn(), *file.http.hosts}
+    return {name.lower() for name in names}
+
+
+def peers_token_of(file: ManagerFile) -> str:
+    """What managers show each other; empty where no tokens are wanted."""
+    return peers_token(file.group.secret.get_secret_value()) if file.http.tokens else ""
 
 
 def gossip_layers(file: ManagerFile) -> Layers:

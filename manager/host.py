@@ -26,10 +26,10 @@ from gossip.memory import NO_MEMORY
 from gossip.messages import Address, Message, StreamMessage
 from gossip.wire import PLAIN, Keyring, Layers
 from manager.commits import waits_for_nothing
-from manager.config import ManagerFile, core_config
+from manager.config import ManagerFile, core_config, http_tokens, own_names, peers_token_of
 from manager.core import TAG_HTTP_PORT, TAG_NODE_PORT, Manager
 from manager.documents import DOCUMENT_BYTES_MAX, DocumentError
-from manager.doors import is_near
+from manager.doors import HttpDoor, is_near
 from manager.effects import AskIssuer, CloseNode, Count, Log, ManagerEffect, Persist, Stop, ToNode
 from manager.journal import Journal
 from manager.keys import write_keyring
@@ -90,6 +90,8 @@ class ManagerHost:
         layers: Layers = PLAIN,
         store: Store | None = None,
     ) -> None:
+        self.door = HttpDoor(http_tokens(file), frozenset(own_names(file)))
+        self.peers_token = peers_token_of(file)
         self.counts: Counter[tuple[str, str]] = Counter()
         self.file = file
         self.http: ClientSession

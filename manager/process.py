@@ -145,7 +145,7 @@ def load_file(options: argparse.Namespace) -> Loaded[ManagerFile]:
         file_must_exist=options.config is not None,
         environ=os.environ,
         options=options_given(options),
-        not_keys=("KCM_MANAGER",),
+        not_keys=("KCM_MANAGER", "KCM_TOKEN"),
     )
 
 

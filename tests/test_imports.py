@@ -18,6 +18,7 @@ SHELLS = (
     "manager.cli",
     "manager.cli_keys",
     "manager.cli_subscription",
+    "manager.cli_tokens",
     "manager.client",
     "manager.config",
     "manager.host",

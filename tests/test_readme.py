@@ -129,7 +129,12 @@ def with_named(model: type[BaseModel]) -> dict[str, str]:
         named = named_model(field_)
         if named is not None:
             required = {name: field_.is_required() for name, field_ in named.model_fields.items()}
-            defaults = dump(named(**{name: 1 for name, is_required in required.items() if is_required}))
+            sample = {
+                name: "0" * 64 if field_.annotation is str else 1
+                for name, field_ in named.model_fields.items()
+                if field_.is_required()
+            }
+            defaults = dump(named(**sample))
             for name, value in yaml.safe_load(defaults).items():
                 shown = "required" if required[name] else as_told(value)
                 found[".".join((*outer, "NAME", name))] = shown

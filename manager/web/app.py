@@ -9,12 +9,14 @@ from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
 from manager import views
-from manager.doors import is_near, may_change
-from manager.web import cluster, discovery, keys, live, reads, writes
+from manager.doors import Refusal, may_change
+from manager.web import cluster, discovery, keys, live, reads, session, writes
 from manager.web.metrics import exposition
 from manager.web.operations import Operations
 from manager.web.problems import Handler, of_http_error, problem
-from manager.web.shared import AUDIT, AUDIT_MAX, CHANGE, OPERATIONS, STARTED, STREAMS
+from manager.web.scopes import wanted_scope
+from manager.web.session import COOKIE
+from manager.web.shared import AUDIT, AUDIT_MAX, CALLER, CHANGE, OPERATIONS, STARTED, STREAMS
 
 log = logging.getLogger(__name__)
 
@@ -24,6 +26,7 @@ _TYPES = {".html": "text/html", ".js": "text/javascript", ".css": "text/css", ".
 _FILES = frozenset(
     path.relative_to(_STATIC).as_posix() for path in _STATIC.rglob("*") if path.suffix in _TYPES
 )
+_ASK_FOR_TOKEN = {"WWW-Authenticate": "Bearer"}
 _COUNTED = {400: "bad_request", 413: "too_large", 415: "not_json"}
 _HEADERS = {
     "Cache-Control": "no-store",
@@ -59,6 +62,7 @@ def all_routes() -> list[web.AbstractRouteDef]:
         *discovery.routes,
         *keys.routes,
         *reads.routes,
+        *session.routes,
         *writes.routes,
         *routes,
     ]
@@ -91,16 +95,22 @@ async def _explain(request: web.Request, handler: Handler) -> web.StreamResponse
 
 @web.middleware
 async def _guard(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Near addresses only, and changes from this host only."""
-    operations, remote = request.app[OPERATIONS], request.remote or ""
-    if not is_near(remote):
-        operations.count("http", "not_near")
-        return problem(403, "without a token only loopback and private addresses are served")
-    if request.method not in ("GET", "HEAD", "OPTIONS"):
-        reason = may_change(remote, request.headers)
-        if reason is not None:
-            operations.count("http", "change_refused")
-            return problem(403, reason)
+    """Let in who may come, to what they may do."""
+    operations = request.app[OPERATIONS]
+    remote, cookie = request.remote or "", request.cookies.get(COOKIE, "")
+    caller, wanted = operations.door.who(remote, request.headers, cookie), wanted_scope(request)
+    if isinstance(caller, Refusal):
+        if wanted is None and caller.status == 401 and operations.door.tokens:
+            return await handler(request)
+        operations.count("http", caller.reason)
+        return problem(caller.status, caller.text, _ASK_FOR_TOKEN if caller.status == 401 else None)
+    if wanted is not None and not caller.scope.covers(wanted):
+        operations.count("http", "change_refused")
+        by_address = None if operations.door.tokens else may_change(remote, request.headers)
+        return problem(
+            403, by_address or f"this needs a token of scope {wanted}, this one is a {caller.scope}'s"
+        )
+    request[CALLER] = caller
     return await handler(request)
 
 
@@ -125,7 +135,7 @@ async def _write_down(request: web.Request, handler: Handler) -> web.StreamRespo
     answer = await handler(request)
     if CHANGE in request:
         operations = request.app[OPERATIONS]
-        who, change = f"somebody on this host ({request.remote})", request[CHANGE]
+        who, change = request[CALLER].who, request[CHANGE]
         at = views.rfc3339(operations.core.group.wall(operations.now()))
         request.app[AUDIT].append(
             {"at": at, "manager": operations.core.name, "who": who, "change": change, "status": answer.status}

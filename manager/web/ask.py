@@ -25,18 +25,25 @@ async def ask_others(
     """
     others = views.other_managers(operations.core)
     given = {**query, "local": "1"}
-    found = await asyncio.gather(*(_ask(operations.http, url + path, given, read) for url in others.values()))
+    headers = {"Authorization": f"Bearer {operations.peers_token}"} if operations.peers_token else {}
+    found = await asyncio.gather(
+        *(_ask(operations.http, url + path, given, headers, read) for url in others.values())
+    )
     answers = {name: answer for name, answer in zip(others, found, strict=True) if answer is not None}
     return {"asked": 1 + len(others), "answered": 1 + len(answers)}, answers
 
 
 async def _ask(
-    http: aiohttp.ClientSession, url: str, query: Mapping[str, str], read: Callable[[object], Answer]
+    http: aiohttp.ClientSession,
+    url: str,
+    query: Mapping[str, str],
+    headers: Mapping[str, str],
+    read: Callable[[object], Answer],
 ) -> Answer | None:
     timeout = aiohttp.ClientTimeout(total=ASK_SECONDS_MAX)
     try:
         async with http.get(
-            url, params=query, timeout=timeout, raise_for_status=True, allow_redirects=False
+            url, params=query, headers=headers, timeout=timeout, raise_for_status=True, allow_redirects=False
         ) as answer:
             if (answer.content_length or 0) > ANSWER_BYTES_MAX:
                 return None

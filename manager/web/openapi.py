@@ -177,7 +177,7 @@ def document() -> Schema:
             "get": get("subscription", "the cap, and what is left of it", _json("the cap", _SUBSCRIPTION)),
             "patch": get(
                 "set_subscription",
-                "set the cap, on all managers; from this manager's host only",
+                "set the cap, on all managers",
                 _json("the cap", _SUBSCRIPTION),
                 body=_closed(max_nodes=_whole(0, MAX_NODES_MAX)),
             ),
@@ -185,7 +185,7 @@ def document() -> Schema:
         "/api/v1/subscription/document": {
             "put": get(
                 "install_subscription",
-                "put a signed document into force, on all managers; from this manager's host only",
+                "put a signed document into force, on all managers",
                 _json("the cap", _SUBSCRIPTION),
                 body=_closed(document=_TEXT),
             ),
@@ -193,7 +193,7 @@ def document() -> Schema:
         "/api/v1/subscription/check": {
             "post": get(
                 "check_subscription",
-                "ask the issuer now; from this manager's host only",
+                "ask the issuer now",
                 _json("it is asked", _STATUS),
                 status="202",
                 body=_closed(),
@@ -288,12 +288,21 @@ def document() -> Schema:
                 parameters=_PORT,
             )
         },
+        "/api/v1/session": {
+            "post": get(
+                "log_in",
+                "let this browser show a token, by a cookie",
+                _json("whose it is", _object(name=_TEXT, scope={"enum": ["viewer", "operator", "admin"]})),
+                body=_closed(token=_TEXT),
+            ),
+            "delete": get("log_out", "forget that token", _json("it does", _STATUS), body=_closed()),
+        },
         "/api/v1/keys": {
-            "get": get("keys", "who has which keys; from this manager's host only", _json("keys", _keys())),
+            "get": get("keys", "who has which keys", _json("keys", _keys())),
             **{
                 method: get(
                     f"{verb}_key",
-                    f"{verb} a key of the gossip, on all members; from this manager's host only",
+                    f"{verb} a key of the gossip, on all members",
                     _json("keys", _keys()),
                     body={**_closed(key=_KEY, without=_list(_TEXT)), "required": ["key"]},
                 )
@@ -303,7 +312,7 @@ def document() -> Schema:
         "/api/v1/snapshot": {
             "post": get(
                 "snapshot",
-                "this manager's state as a file; from its host only",
+                "this manager's state as a file",
                 _answer("an SQLite file", {"application/octet-stream": _TEXT}),
                 body=_closed(),
             )
@@ -311,7 +320,7 @@ def document() -> Schema:
         "/api/v1/leave": {
             "post": get(
                 "leave",
-                "end this manager, once its nodes have moved; from its host only",
+                "end this manager, once its nodes have moved",
                 _json("it leaves", _object(status=_TEXT, for_good=_YES_NO)),
                 status="202",
                 body={**_closed(for_good=_YES_NO), "required": []},
@@ -319,7 +328,14 @@ def document() -> Schema:
         },
     }
     info = {"title": "KrakenD cluster manager", "version": installed_version()}
-    return {"openapi": "3.1.0", "info": info, "paths": paths}
+    schemes = {"token": {"type": "http", "scheme": "bearer"}}
+    return {
+        "openapi": "3.1.0",
+        "info": info,
+        "paths": paths,
+        "components": {"securitySchemes": schemes},
+        "security": [{}, {"token": []}],
+    }
 
 
 def _info() -> Schema:

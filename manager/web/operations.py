@@ -8,6 +8,7 @@ from aiohttp import ClientSession
 from gossip.effects import KeysDone
 from gossip.key_messages import Verb
 from manager.core import Manager
+from manager.doors import HttpDoor
 
 
 class Operations(Protocol):
@@ -20,6 +21,14 @@ class Operations(Protocol):
     @property
     def http(self) -> ClientSession:
         """For asking other managers."""
+
+    @property
+    def door(self) -> HttpDoor:
+        """Who may do what."""
+
+    @property
+    def peers_token(self) -> str:
+        """What other managers want to be shown; empty where they want nothing."""
 
     @property
     def counts(self) -> Mapping[tuple[str, str], int]:

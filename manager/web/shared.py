@@ -6,6 +6,7 @@ from typing import Any
 
 from aiohttp import web
 
+from manager.doors import Caller
 from manager.web.operations import Operations
 
 AUDIT_MAX = 1_000
@@ -15,5 +16,7 @@ STARTED = web.AppKey("started", float)
 AUDIT = web.AppKey[deque[dict[str, Any]]]("audit")
 STREAMS = web.AppKey[set[asyncio.Task[Any]]]("streams")
 """Live event streams that are open."""
+CALLER = web.RequestKey("caller", Caller)
+"""Who asks."""
 CHANGE = web.RequestKey("change", str)
 """A handler's words, on its request, for what it changed: what the audit log says."""

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, Route, expect
 
+from manager.tokens import digest
 from tests.e2e.browser import browser, page_of
 from tests.e2e.cluster import HTTP_PORT, Cluster
 from tests.e2e.simulated import simulated_nodes
@@ -182,3 +183,23 @@ def _listed(at: int) -> dict[str, Any]:
         "gateway": "nginx: running",
         "limits": {},
     }
+
+
+def test_a_page_behind_tokens_asks_for_one_and_managers_still_answer_each_other(cluster: Cluster) -> None:
+    token = "kcm_of_this_test"
+    tokens = f"http: {{tokens: {{alice: {{scope: viewer, sha256: {digest(token)}}}}}}}\n"
+    cluster.start_managers(2, config=f"group: {{secret: hush}}\n{tokens}{QUICK}")
+    assert cluster.get("m1", "stats")["managers"] == {"asked": 2, "answered": 2}
+    # This host itself needs no token; what came through a proxy does.
+    with browser() as chromium, page_of(chromium, extra_http_headers={"Via": "a proxy"}) as (page, _):
+        page.goto(url(cluster))
+        page.get_by_label("Token").fill("kcm_wrong")
+        page.keyboard.press("Enter")
+        expect(page.locator("#refused")).to_contain_text("not known here", timeout=SOON)
+        page.get_by_label("Token").fill(token)
+        page.keyboard.press("Enter")
+        expect(page.locator("#managers")).to_have_text("2 of 2", timeout=SOON)
+        expect(page.locator("#log-in")).to_be_hidden()
+    logs = "".join(process.text for process in cluster.managers.values())
+    assert token not in logs
+    assert "hush" not in logs

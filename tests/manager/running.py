@@ -13,6 +13,7 @@ from gossip.kinship import LEDGER_PROTOCOL, TAG_GROUP, TAG_SPEAKS
 from gossip.messages import OUR_VERSIONS, Address, Alive, Dead, Message
 from gossip.wire import Keyring, encode_tags
 from manager.core import TAG_HTTP_PORT, TAG_NODE_PORT, Manager
+from manager.doors import HttpDoor
 from manager.effects import ManagerEffect, ToNode
 from manager.identity import Identity
 from manager.terms import ManagerConfig
@@ -49,6 +50,8 @@ class Running:
             keyring=keyring,
         )
         self.core = Manager(group, config or ManagerConfig(), 0.0)
+        self.door = HttpDoor()
+        self.peers_token = ""
         self.counts: Counter[tuple[str, str]] = Counter()
         self.left: list[bool] = []
         """For good or not, each time it was told to leave."""

@@ -18,6 +18,7 @@ from manager.client import base_url
 from manager.store import Store
 from manager.tables import pairs, table
 from manager.terms import ManagerConfig
+from manager.tokens import digest
 from manager.web.app import create_app
 from node.protocol import Limit
 from tests.manager.running import Running
@@ -466,3 +467,15 @@ def test_kcm_loads_nothing_that_only_a_manager_needs() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     heavy = {"aiohttp", "asyncio", "pydantic", "yaml", "msgpack", "prometheus_client", "importlib.metadata"}
     assert not heavy & set(done.stdout.split())
+
+
+def test_a_new_token_is_shown_once_beside_the_hash_that_files_hold(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert ends(cli.main, "token", "alice", "--scope", "operator", "-o", "json") == 0
+    made = json.loads(capsys.readouterr().out)
+    assert (made["name"], made["scope"], made["sha256"]) == ("alice", "operator", digest(made["token"]))
+    assert ends(cli.main, "token", "alice") == 0
+    printed = capsys.readouterr().out
+    assert made["token"] not in printed
+    assert "    alice: {scope: viewer, sha256: " in printed

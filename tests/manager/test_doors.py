@@ -3,7 +3,8 @@
 import pytest
 from multidict import CIMultiDict
 
-from manager.doors import is_near, may_change
+from manager.doors import Caller, HttpDoor, Refusal, is_near, may_change
+from manager.tokens import ApiToken, Scope, digest
 
 
 @pytest.mark.parametrize(
@@ -100,3 +101,38 @@ def test_any_other_change_is_refused_with_its_reason_and_the_remedy(
     assert refusal is not None
     assert reason in refusal
     assert refusal.endswith(": use `kcm` on the manager's own host")
+
+
+# Names
+
+
+@pytest.mark.parametrize(
+    "host", ["127.0.0.1:9897", "192.168.1.100:9897", "[fd00::7]:9897", "localhost", "cm1:9897", "CM1"]
+)
+def test_a_manager_is_asked_by_address_or_by_a_name_of_its_own(host: str) -> None:
+    door = HttpDoor(hosts=frozenset({"cm1"}))
+    assert door.who("192.168.1.7", CIMultiDict(Host=host)) == Caller("192.168.1.7", Scope.VIEWER)
+
+
+@pytest.mark.parametrize(
+    "host", ["evil.example", "evil.example:9897", "cm1.evil.example", "", "[", "cm1@evil"]
+)
+def test_a_name_that_somebody_bound_to_our_address_opens_nothing(host: str) -> None:
+    refusal = HttpDoor(hosts=frozenset({"cm1"})).who("127.0.0.1", CIMultiDict(Host=host))
+    assert isinstance(refusal, Refusal)
+    assert (refusal.status, refusal.reason) == (403, "foreign_host")
+
+
+# Tokens
+
+
+def test_a_header_goes_over_a_cookie() -> None:
+    door = HttpDoor((ApiToken("a", Scope.ADMIN, digest("one")), ApiToken("b", Scope.VIEWER, digest("two"))))
+    headers = CIMultiDict(Host="10.0.0.1", Authorization="bearer two")
+    assert door.who("8.8.8.8", headers, "one") == Caller("b from 8.8.8.8", Scope.VIEWER)
+
+
+def test_a_token_of_a_megabyte_is_refused_unread() -> None:
+    door = HttpDoor((ApiToken("a", Scope.ADMIN, digest("x" * 10**6)),))
+    headers = CIMultiDict(Host="10.0.0.1", Authorization="Bearer " + "x" * 10**6)
+    assert isinstance(door.who("127.0.0.1", headers), Refusal)

@@ -8,6 +8,10 @@ const KEPT_EVENTS = 500;
 /** The JSON at `/api/v1/WHAT`. */
 export async function ask(what) {
   const answer = await fetch(`/api/v1/${what}`, { signal: AbortSignal.timeout(ANSWER_MS) });
+  if (answer.status === 401 && !live.locked) {
+    live.locked = true;
+    changed();
+  }
   if (!answer.ok) throw new Error(await reason(answer));
   live.behind = Date.parse(answer.headers.get("Date")) - Date.now();
   return answer.json();
@@ -21,12 +25,21 @@ async function reason(answer) {
   }
 }
 
+/** Show `token` from now on; rejects with the reason where the manager does not know it. */
+export async function logIn(token) {
+  const answer = await fetch("/api/v1/session", {
+    method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify({ token }),
+  });
+  if (!answer.ok) throw new Error(await reason(answer));
+}
+
 /** What is known, kept up to date; `listen` tells when it has changed. */
 export const live = {
   nodes: new Map(), // by id
   summary: null, // {info, members, subscription, limits}
   events: [], // those since the page was opened, newest first
   connected: false,
+  locked: false, // whether the manager wants a token that we do not have
   heardAt: 0,
   behind: 0, // ms that the manager's clock is ahead of ours
 };
@@ -112,6 +125,8 @@ export function follow() {
       if (stream.readyState !== EventSource.CONNECTING) {
         clearInterval(watch);
         stream.close();
+        // A stream does not tell why it was refused: an answer does.
+        ask("info").catch(() => {});
         setTimeout(follow, 2000);
       }
     }

@@ -1,6 +1,6 @@
 // The frame of the page: which view is shown, and what holds for all of them.
 
-import { follow, listen, live } from "./api.js";
+import { follow, listen, live, logIn } from "./api.js";
 import { fill, h, put, show } from "./dom.js";
 import { clock, span } from "./format.js";
 import * as events from "./views/events.js";
@@ -48,6 +48,7 @@ function go(first) {
 // What holds for all views
 
 function update() {
+  show(element("log-in"), live.locked);
   showConnection();
   show(element("view"), live.summary !== null);
   if (live.summary === null) return;
@@ -64,7 +65,7 @@ function update() {
 
 function showConnection() {
   const line = element("connection");
-  const gone = !live.connected && (live.heardAt > 0 || performance.now() > 3000);
+  const gone = !live.locked && !live.connected && (live.heardAt > 0 || performance.now() > 3000);
   show(line, gone);
   document.body.classList.toggle("stale", gone && live.summary !== null);
   if (!gone) return;
@@ -80,6 +81,15 @@ function showPartial({ managers }) {
     + `What only the ${missing === 1 ? "other one knows" : "others know"} is not on this page.`);
 }
 
+element("log-in").addEventListener("submit", async (event) => {
+  event.preventDefault();
+  try {
+    await logIn(element("token").value);
+    location.reload();
+  } catch (error) {
+    put(element("refused"), error.message);
+  }
+});
 addEventListener("hashchange", () => { if (/^#(\/|$)/.test(location.hash)) go(false); });
 listen(update);
 setInterval(update, 1000);

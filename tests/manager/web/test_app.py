@@ -325,7 +325,6 @@ async def test_a_method_that_is_not_for_a_resource_is_refused_with_those_that_ar
 @pytest.mark.parametrize(
     "headers",
     [
-        {"Host": "evil.example"},
         {"Origin": "http://evil.example"},
         {"Origin": "http://["},
         {"Forwarded": "for=10.0.0.1"},
@@ -350,9 +349,19 @@ async def test_a_change_that_did_not_come_straight_from_this_host_is_refused_and
     assert running.counts == {("http", "change_refused"): 1}
 
 
-async def test_reading_is_free_to_proxies_and_under_any_name(running: Running, serve: Serve) -> None:
-    headers = {"Host": "managers.example", "X-Forwarded-For": "10.0.0.1"}
+async def test_reading_is_free_to_proxies(running: Running, serve: Serve) -> None:
+    headers = {"X-Forwarded-For": "10.0.0.1"}
     assert (await (await serve(running)).get("/api/v1/nodes", headers=headers)).status == 200
+
+
+@pytest.mark.parametrize("method", ["GET", "PATCH"])
+async def test_under_a_name_that_is_not_its_own_a_manager_answers_nothing(
+    running: Running, serve: Serve, method: str
+) -> None:
+    headers = {"Host": "evil.example", "Content-Type": "application/json"}
+    answer = await (await serve(running)).request(method, "/api/v1/subscription", headers=headers)
+    assert "http.hosts" in await problem(answer, 403)
+    assert running.counts == {("http", "foreign_host"): 1}
 
 
 @pytest.mark.parametrize("path", ["/", "/api/v1/nodes", "/metrics", "/health", "/nothing"])

@@ -1,0 +1,72 @@
+"""Tokens that people, monitors and nodes show: random, kept only as hashes, compared in constant time."""
+
+import hmac
+from base64 import urlsafe_b64encode
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+from hashlib import sha256
+
+TOKEN_CHARS_MAX = 200
+"""Longer ones are not even hashed."""
+_PREFIX = "kcm_"
+
+
+class Scope(StrEnum):
+    """What a token is for; each may do what those before it may."""
+
+    VIEWER = "viewer"
+    OPERATOR = "operator"
+    ADMIN = "admin"
+
+    def covers(self, wanted: "Scope") -> bool:
+        order = list(Scope)
+        return order.index(self) >= order.index(wanted)
+
+
+@dataclass(frozen=True, slots=True)
+class ApiToken:
+    """`digest`: the SHA-256 of the token, in hex. A fast hash will do: nobody guesses 256 random bits."""
+
+    name: str
+    scope: Scope
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class JoinToken:
+    """Lets a newcomer in as a node: until `expires`, in seconds since 1970, and `uses` of them at a time."""
+
+    name: str
+    digest: str
+    expires: float | None = None
+    uses: int | None = None
+
+
+def token_of(random_bytes: bytes) -> str:
+    """A token's text, behind a prefix that searches for leaked secrets can look for."""
+    return _PREFIX + urlsafe_b64encode(random_bytes).decode().rstrip("=")
+
+
+def digest(token: str) -> str:
+    """What is kept of a token."""
+    return sha256(token.encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def find_token(shown: str, tokens: Iterable[ApiToken]) -> ApiToken | None:
+    """The one whose text is `shown`; always compares with all of them."""
+    return next(iter([token for token in tokens if _is(shown, token.digest)]), None)
+
+
+def find_join_token(shown: str, tokens: Iterable[JoinToken]) -> JoinToken | None:
+    """The same for a node's."""
+    return next(iter([token for token in tokens if _is(shown, token.digest)]), None)
+
+
+def _is(shown: str, kept: str) -> bool:
+    return len(shown) <= TOKEN_CHARS_MAX and hmac.compare_digest(digest(shown), kept)
+
+
+def peers_token(secret: str) -> str:
+    """What a manager shows to another one of its group: follows from the group's secret."""
+    return _PREFIX + hmac.new(secret.encode(), b"kcm managers among themselves", "sha256").hexdigest()

@@ -1,0 +1,27 @@
+"""What each request needs: reading a viewer, changing an operator or an admin."""
+
+from aiohttp import web
+
+from manager.tokens import Scope
+
+_SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
+_SCOPES = {
+    ("GET", "/api/v1/keys"): Scope.ADMIN,
+    ("HEAD", "/api/v1/keys"): Scope.ADMIN,
+    ("PATCH", "/api/v1/subscription"): Scope.OPERATOR,
+    ("PUT", "/api/v1/subscription/document"): Scope.OPERATOR,
+    ("POST", "/api/v1/subscription/check"): Scope.OPERATOR,
+}
+"""What is neither here nor safe needs an admin."""
+_OPEN = frozenset({"/", "/static/{name}", "/health", "/ready", "/api/v1/session"})
+"""Tells nothing of the group: the page's own files, what probes ask, and the way in."""
+
+
+def wanted_scope(request: web.Request) -> Scope | None:
+    """The scope that `request` needs; None where it needs none."""
+    resource = request.match_info.route.resource
+    path = "" if resource is None else resource.canonical
+    if path in _OPEN:
+        return None
+    default = Scope.VIEWER if request.method in _SAFE else Scope.ADMIN
+    return _SCOPES.get((request.method, path), default)
