@@ -18,20 +18,31 @@ def add_verb(verbs: Any, verb: Any, shown: Any) -> None:
 
     def action(options: argparse.Namespace) -> str:
         token = new_token()
-        answer = {"name": options.name, "scope": options.scope, "token": token, "sha256": digest(token)}
+        answer = {"name": options.name, "token": token, "sha256": digest(token)}
+        if not options.join:
+            answer["scope"] = options.scope
         text: str = shown(options, answer, lambda: for_people(answer))
         return text
 
-    parser = verb(verbs, "token", "make a token for API and page; nothing is asked, nothing is kept", action)
+    parser = verb(
+        verbs,
+        "token",
+        "make a token for API and page, or for nodes; nothing is asked, nothing is kept",
+        action,
+    )
     parser.add_argument("name", metavar="NAME", help="whose it is, as the audit log says it")
+    parser.add_argument("--join", action="store_true", help="for nodes, in place of the API")
     parser.add_argument(
         "--scope", choices=[scope.value for scope in Scope], default="viewer", help="default: viewer"
     )
 
 
 def for_people(answer: dict[str, str]) -> str:
+    """The token, and the line that belongs into the files."""
+    where = "http.tokens" if "scope" in answer else "nodes.tokens"
+    rest = "".join(f"{key}: {answer[key]}, " for key in ("scope",) if key in answer)
     return (
         f"{answer['token']}\n\n"
-        "That is the token; it is shown only now. Into every manager's file, under http.tokens:\n\n"
-        f"    {answer['name']}: {{scope: {answer['scope']}, sha256: {answer['sha256']}}}"
+        f"That is the token; it is shown only now. Into every manager's file, under {where}:\n\n"
+        f"    {answer['name']}: {{{rest}sha256: {answer['sha256']}}}"
     )

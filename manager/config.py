@@ -4,6 +4,7 @@ import os
 import re
 import socket
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Literal
@@ -28,7 +29,7 @@ from manager.licence import LICENCE_FILE
 from manager.limits import Algorithm, Sharing, to_plain
 from manager.records import Setting
 from manager.terms import ManagerConfig
-from manager.tokens import ApiToken, Scope, digest, peers_token
+from manager.tokens import ApiToken, JoinToken, Scope, digest, peers_token
 from node.logs import LogSettings
 from node.protocol import Limit, Limits
 from node.settings import (
@@ -262,6 +263,47 @@ class SubscriptionSettings(Settings):
         return url
 
 
+def _as_digest(text: str) -> str:
+    if not re.fullmatch(r"[0-9a-f]{64}", text):
+        raise ValueError("must be the SHA-256 of a token, 64 hex digits: `kcm token` makes both")
+    return text
+
+
+def _as_time(text: str) -> str:
+    try:
+        utc_seconds(text)
+    except ValueError:
+        raise ValueError(f"must be a day such as 2027-11-24, also with a time of day, not `{text}`") from None
+    return text
+
+
+def utc_seconds(text: str) -> float:
+    """Seconds since 1970 of an ISO 8601 time, in UTC where it names no zone. Raises `ValueError`."""
+    at = datetime.fromisoformat(text)
+    return (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()
+
+
+def _as_label_pair(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9_.-]{1,64}=[^=,]{0,64}", text) or not text.isprintable():
+        raise ValueError(f"must be labels such as `zone=a`, not `{text}`")
+    return text
+
+
+class JoinTokenSettings(Settings):
+    """One token for nodes, which is known by its hash alone."""
+
+    sha256: Annotated[str, AfterValidator(_as_digest), Field(description="hash of the token, by `kcm token`")]
+    expires: Annotated[str, AfterValidator(lambda text: text and _as_time(text))] = ""
+    uses: Annotated[int | None, Field(ge=1, description="so many nodes may be known that came in by it")] = (
+        None
+    )
+    labels: Annotated[
+        tuple[Annotated[str, AfterValidator(_as_label_pair)], ...],
+        COMMAS,
+        Field(description="of the nodes that come in by it: `zone=a, rack=2`"),
+    ] = ()
+
+
 class NodesSettings(Settings):
     """When a node counts as what."""
 
@@ -277,6 +319,8 @@ class NodesSettings(Settings):
     forget_after: Annotated[Duration, Field(description="a node that is gone is listed for so long")] = (
         30 * 86400.0
     )
+
+    tokens: dict[str, JoinTokenSettings] = Field(default_factory=dict)
 
     @field_validator("unreachable_after")
     @classmethod
@@ -318,12 +362,6 @@ class StatsSettings(Settings):
         if not step <= window <= 10_000 * step:
             raise ValueError(f"must divide the `window` ({format_duration(window)}) into 1 to 10000 steps")
         return step
-
-
-def _as_digest(text: str) -> str:
-    if not re.fullmatch(r"[0-9a-f]{64}", text):
-        raise ValueError("must be the SHA-256 of a token, 64 hex digits: `kcm token` makes both")
-    return text
 
 
 class ApiTokenSettings(Settings):
@@ -449,6 +487,16 @@ def core_config(file: ManagerFile) -> ManagerConfig:
         rejoin_window=file.nodes.rejoin_window,
         retry_after=file.nodes.retry_after,
         forget_after=file.nodes.forget_after,
+        join_tokens=tuple(
+            JoinToken(
+                name,
+                one.sha256,
+                utc_seconds(one.expires) if one.expires else None,
+                one.uses,
+                {key: value for key, _, value in (label.partition("=") for label in one.labels)},
+            )
+            for name, one in file.nodes.tokens.items()
+        ),
         max_nodes=file.subscription.max_nodes,
         issuers=tuple(read_public_key(key) for key in file.subscription.issuers),
         issuer_url=file.subscription.url,

@@ -65,6 +65,8 @@ class NodeRecord:
     weight: float = 1.0
     labels: dict[str, str] = field(default_factory=dict)
     ephemeral: bool = False
+    token: str = ""
+    """The name of the join token by which it came in."""
 
     @property
     def order(self) -> tuple[int, int]:
@@ -95,6 +97,7 @@ class NodeRecord:
                 float(weight),
                 dict(labels),
                 bool(ephemeral),
+                str(token),
             ] if weight > 0:
                 return cls(
                     NodeState(state),
@@ -112,6 +115,7 @@ class NodeRecord:
                     weight,
                     labels,
                     ephemeral,
+                    token,
                 )
             case _:
                 raise ValueError("not a node record")

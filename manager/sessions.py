@@ -17,6 +17,7 @@ from manager.registry import Registry
 from manager.shares import Shares
 from manager.stats import StatsWindow
 from manager.terms import Terms
+from manager.tokens import JoinToken, find_join_token, why_not
 from node.protocol import (
     CLOSE_GOING,
     CLOSE_MOVING,
@@ -62,6 +63,8 @@ class _Session:
     stamp: int = 0
     limits_version: int = 0
     limits_sent: tuple[Limits, Leases, bool] | None = None
+    token: JoinToken | None = None
+    """What it showed."""
     challenge: tuple[int, int] | None = None
     """The newer (incarnation, nonce) of its id, while it is asked whether it lives (rule I3)."""
     challenge_ends: float = inf
@@ -145,6 +148,9 @@ class Sessions:
         if session.conn in self._newcomers or self.admission.claim_of(session.conn) is not None:
             return
         id_, stamp, refusal = self._identify(hello)
+        token = find_join_token(hello.token, self._terms.config.join_tokens)
+        if refusal is None and (lacks := self._lacks_token(id_, stamp, token, now)):
+            refusal = "token", lacks
         if refusal is not None:
             code, sentence = refusal
             self._outbox.count("node", code)
@@ -164,6 +170,7 @@ class Sessions:
             self._detach(session)
             self._sessions[session.conn] = session
         session.id, session.hello, session.admitted, session.stamp = id_, hello, False, stamp
+        session.token = token
         session.limits_version = max(session.limits_version, hello.limits_version)
         session.limits_sent, session.challenge, session.challenge_ends = None, None, inf
         self._by_id[id_] = session
@@ -171,6 +178,18 @@ class Sessions:
             self._challenge(earlier, session.order, now)
         if not self._admit_known(session, now):
             self._newcomers[session.conn] = session
+
+    def _lacks_token(self, id_: str, stamp: int, token: JoinToken | None, now: float) -> str:
+        """Why a newcomer is not let in for its token; a known node needs none (rule A4)."""
+        view = self._registry.view(id_)
+        known = stamp or (view is not None and view.shown and view.state is not NodeState.REFUSED)
+        if known or not self._terms.config.join_tokens:
+            return ""
+        used = 0
+        if token is not None and token.uses is not None:
+            others = (view for view in self._registry.views() if view.id != id_)
+            used = sum(view.record.token == token.name and view.record.stamp > 0 for view in others)
+        return why_not(token, used, self._group.wall(now))
 
     def _identify(self, hello: Hello) -> tuple[str, int, tuple[str, str] | None]:
         """Its id, the stamp of its ticket, and what is wrong with it as (code, sentence)."""
@@ -344,7 +363,7 @@ class Sessions:
 
     def _record(self, session: _Session, state: NodeState, stamp: int, why: str, now: float) -> NodeRecord:
         """What is to stand about the node of `session`, without a seat."""
-        hello = session.hello
+        hello, token = session.hello, session.token or self._came_in_by(session.id)
         assert hello is not None
         return NodeRecord(
             state=state,
@@ -359,9 +378,16 @@ class Sessions:
             address=hello.address or session.peer,
             gateway=hello.gateway,
             weight=hello.weight or 1.0,
-            labels=hello.labels,
+            labels={**hello.labels, **({} if token is None else token.labels)},
             ephemeral=hello.ephemeral,
+            token="" if token is None else token.name,
         )
+
+    def _came_in_by(self, id_: str) -> JoinToken | None:
+        """The token by which a known node came in, as long as there is one of that name."""
+        view = self._registry.view(id_)
+        name = "" if view is None else view.record.token
+        return next((token for token in self._terms.config.join_tokens if token.name == name), None)
 
     def _refuse_full(self, session: _Session, now: float) -> None:
         self._page.write(session.id, self._record(session, NodeState.REFUSED, 0, FULL, now), now)

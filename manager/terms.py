@@ -13,6 +13,7 @@ from manager.records import Setting
 from manager.saved import FILE
 from manager.settings import Settings
 from manager.subscription import Subscription
+from manager.tokens import JoinToken
 from node.protocol import Limits
 
 SUBSCRIPTION = "subscription"
@@ -32,6 +33,8 @@ class ManagerConfig:
     rejoin_window: float = 60.0
     retry_after: float = 15.0
     forget_after: float = 30 * 86400.0
+    join_tokens: tuple[JoinToken, ...] = ()
+    """Newcomers must show one of them, where there are any."""
     max_nodes: int | None = None
     issuers: tuple[Ed25519PublicKey, ...] = ()
     issuer_url: str = ""

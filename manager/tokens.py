@@ -3,7 +3,7 @@
 import hmac
 from base64 import urlsafe_b64encode
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from hashlib import sha256
 
@@ -35,12 +35,14 @@ class ApiToken:
 
 @dataclass(frozen=True, slots=True)
 class JoinToken:
-    """Lets a newcomer in as a node: until `expires`, in seconds since 1970, and `uses` of them at a time."""
+    """Lets newcomers in as nodes: until `expires`, in seconds since 1970; `uses` are known at any time."""
 
     name: str
     digest: str
     expires: float | None = None
     uses: int | None = None
+    labels: dict[str, str] = field(default_factory=dict)
+    """Of the nodes that come in by it; over those that they give themselves."""
 
 
 def token_of(random_bytes: bytes) -> str:
@@ -70,3 +72,17 @@ def _is(shown: str, kept: str) -> bool:
 def peers_token(secret: str) -> str:
     """What a manager shows to another one of its group: follows from the group's secret."""
     return _PREFIX + hmac.new(secret.encode(), b"kcm managers among themselves", "sha256").hexdigest()
+
+
+def why_not(token: JoinToken | None, used: int, wall: float) -> str:
+    """Why a newcomer that shows `token` is not let in, with the remedy; empty where it is.
+
+    `used`: how many other nodes are known that came in by it. `wall`: seconds since 1970.
+    """
+    if token is None:
+        return "a join token is needed: put one that its managers know into `token` of service.yml"
+    if token.expires is not None and token.expires <= wall:
+        return f"join token {token.name} has expired: have another one issued"
+    if token.uses is not None and used >= token.uses:
+        return f"join token {token.name} is used up by {used} nodes: have another one issued"
+    return ""

@@ -48,6 +48,8 @@ def node_view(core: Manager, view: NodeView) -> dict[str, Any]:
         "seat": view.seat,
         "incarnation": view.record.incarnation,
         "gateway": view.record.gateway,
+        "token": view.record.token,
+        "labels": view.record.labels,
         "limits": limits_view(share),
     }
 

@@ -65,6 +65,7 @@ class Agent:
             weight=settings.weight,
             labels=settings.labels,
             ephemeral=settings.class_ == "ephemeral",
+            token=settings.token.get_secret_value(),
         )
         self._client: aiohttp.ClientSession | None = None
         self._link: Link | None = None

@@ -3,7 +3,14 @@
 import re
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    SecretStr,
+    field_serializer,
+    model_validator,
+)
 
 from node.logs import LogSettings
 from node.protocol import LABELS_MAX
@@ -155,6 +162,9 @@ class NodeSettings(Settings):
         Literal["permanent", "ephemeral"],
         Field(alias="class", description="ephemeral: forgotten soon after it is gone"),
     ] = "permanent"
+    token: Annotated[
+        SecretStr, Field(description="lets this node in where managers want one; better KRAKEND_NODE_TOKEN")
+    ] = SecretStr("")
     limits_file: Annotated[str, Field(description="where to write this node's share of the limits")] = ""
     gateway: GatewaySettings = GatewaySettings()
     log: LogSettings = LogSettings()
@@ -164,3 +174,8 @@ class NodeSettings(Settings):
         EMPTY_MEANS_OFF,
         Field(description="address of the agent's own API; empty: off"),
     ] = "127.0.0.1:9898"
+
+    @field_serializer("token")
+    def _hidden(self, _: SecretStr) -> None:
+        # --print-config is pasted into tickets and chats.
+        return None

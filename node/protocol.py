@@ -95,6 +95,8 @@ class Hello:
     agent_version: str = ""
     gateway: str = ""
     """The gateway's kind and state, for people: `command: running`."""
+    token: str = ""
+    """What lets a newcomer in, where the managers want one."""
     limits_version: int = 0
     """Of the last limits that it was sent: the next ones get a higher version."""
     in_force: Limits = field(default_factory=dict)
@@ -126,7 +128,10 @@ class Welcome:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refused:
-    """It is not in. `code`: `full`, `starting` (ask another manager), `protocol`, `foreign`, `invalid`."""
+    """It is not in.
+
+    `code`: `full`, `starting` (ask another manager), `token`, `protocol`, `foreign`, `invalid`.
+    """
 
     code: str
     sentence: str

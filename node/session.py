@@ -122,6 +122,7 @@ class Session:
         weight: float = 1.0,
         labels: dict[str, str] | None = None,
         ephemeral: bool = False,
+        token: str = "",
     ) -> None:
         """`state` is what was saved, None at a node's first start; keys are drawn from `rng`."""
         self.state = state or NodeState(key=rng.randbytes(32))
@@ -131,7 +132,7 @@ class Session:
         self.source: Source | None = None
         self._rng = rng
         self._nonce = rng.getrandbits(63)
-        self._name, self._agent_version = name, agent_version
+        self._name, self._agent_version, self._token = name, agent_version, token
         self._weight, self._labels, self._ephemeral = weight, labels or {}, ephemeral
         self._candidates = Candidates(seeds)
         self._heartbeat = 5.0
@@ -304,6 +305,7 @@ class Session:
             name=self._name,
             agent_version=self._agent_version,
             gateway=self.gateway,
+            token=self._token,
             limits_version=self.state.limits_version,
             in_force=self.state.in_force,
             weight=self._weight,

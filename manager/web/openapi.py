@@ -53,6 +53,8 @@ _NODE = _object(
     seat=_YES_NO,
     incarnation=_WHOLE,
     gateway=_TEXT,
+    token=_TEXT,
+    labels=_map(_TEXT),
     limits=_LIMITS,
 )
 _SUBSCRIPTION = _object(

@@ -181,6 +181,8 @@ def _listed(at: int) -> dict[str, Any]:
         "seat": at % 4 != 3,
         "incarnation": 1,
         "gateway": "nginx: running",
+        "token": "",
+        "labels": {},
         "limits": {},
     }
 

@@ -40,6 +40,8 @@ def test_a_node_is_shown_with_its_state_its_seat_and_its_present_share() -> None
         "seat": True,
         "incarnation": 1,
         "gateway": "",
+        "token": "",
+        "labels": {},
         "limits": {"public": {"max_rate": 50.0, "every": 60.0}},
     }
 

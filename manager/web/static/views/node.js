@@ -53,6 +53,8 @@ export function open(id) {
       ["Address", node.address],
       ["Gateway", node.gateway || "not told"],
       ["Seat", seatOf(node) + (stateOf(node).small ? `, ${stateOf(node).small}` : "")],
+      ["Labels", Object.entries(node.labels).map((pair) => pair.join("=")).join(", ") || "none"],
+      ["Came in by", node.token ? `join token ${node.token}` : "no token"],
       ["Incarnation", String(node.incarnation)],
     ]);
     show(limitsSection, Object.keys(node.limits).length > 0);
