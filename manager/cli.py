@@ -11,9 +11,9 @@ from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 from urllib.parse import quote
 
-from manager import cli_keys, cli_subscription, cli_tokens
+from manager import cli_completion, cli_init, cli_keys, cli_look, cli_subscription, cli_tokens
 from manager.client import HTTP_PORT, ClientError, NoManager, NotFound, base_url, fetch, request
-from manager.output import write
+from manager.output import in_colour, write
 from manager.tables import pairs, printable, table
 
 FAILED, USAGE, NOT_FOUND, UNREACHABLE, INTERRUPTED = 1, 2, 3, 5, 130
@@ -89,6 +89,9 @@ def _parser() -> argparse.ArgumentParser:
     _add_subscription(verbs)
     cli_keys.add_verbs(verbs, _verb, _shown)
     cli_tokens.add_verb(verbs, _verb, _shown)
+    cli_init.add_verb(verbs, _verb, _shown)
+    cli_look.add_verbs(verbs, _verb, _shown)
+    cli_completion.add_verb(verbs, _verb, parser)
     return parser
 
 
@@ -134,7 +137,7 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-o",
         "--output",
-        choices=("table", "json"),
+        choices=("table", "json", "yaml"),
         default=argparse.SUPPRESS,
         help="form of the answer; default: table",
     )
@@ -165,17 +168,19 @@ def _fail(error: ClientError | str, code: int) -> int:
     return code
 
 
-def _in_colour() -> bool:
-    return sys.stdout.isatty() and not os.environ.get("NO_COLOR")
-
-
 def _shown(options: argparse.Namespace, answer: Any, text: Callable[[], str]) -> str:
+    if options.output == "yaml":
+        # Loaded only here: it takes longer to load than the rest.
+        import yaml
+
+        printed: str = yaml.safe_dump(answer, sort_keys=False, allow_unicode=True)
+        return printed.rstrip()
     return json.dumps(answer, indent=2) if options.output == "json" else text()
 
 
 def _members(options: argparse.Namespace) -> str:
     answer = request(options.manager, "GET", "/api/v1/members")
-    return _shown(options, answer, lambda: table(answer["members"], _MEMBERS, colour=_in_colour()))
+    return _shown(options, answer, lambda: table(answer["members"], _MEMBERS, colour=in_colour()))
 
 
 def _nodes(options: argparse.Namespace) -> str:
@@ -184,7 +189,7 @@ def _nodes(options: argparse.Namespace) -> str:
         answer = request(options.manager, "GET", f"/api/v1/nodes/{id_}")
         return _shown(options, answer, lambda: pairs(answer))
     answer = request(options.manager, "GET", "/api/v1/nodes")
-    return _shown(options, answer, lambda: table(_by_name(answer["nodes"]), _NODES, colour=_in_colour()))
+    return _shown(options, answer, lambda: table(_by_name(answer["nodes"]), _NODES, colour=in_colour()))
 
 
 def _by_name(nodes: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -5,10 +5,14 @@ import os
 import urllib.error
 import urllib.parse
 import urllib.request
-from http.client import HTTPException
+from collections.abc import Generator, Iterator, Mapping
+from contextlib import contextmanager
+from http.client import HTTPException, HTTPResponse
 from typing import Any
 
 SECONDS_MAX = 5.0
+SILENT_SECONDS_MAX = 15.0
+"""A stream of events says something every 3 s."""
 HTTP_PORT = 9897
 _REMEDY = "start one with `kcm run`, or name another by --manager URL or KCM_MANAGER"
 
@@ -53,12 +57,47 @@ def request(
     return found
 
 
+def follow(manager: str) -> Generator[dict[str, Any], None, None]:
+    """What happens at `manager`, each event as it comes; raises `ClientError`."""
+    with _opened(manager, "GET", "/api/v1/events", None, SILENT_SECONDS_MAX, "text/event-stream") as answer:
+        kind, data = "", ""
+        for line in answer:
+            name, _, value = line.decode().rstrip("\n").partition(": ")
+            if name == "event":
+                kind = value
+            elif name == "data":
+                data = value
+            elif not name and kind == "change":
+                yield json.loads(data)
+
+
+def head(manager: str, path: str) -> Mapping[str, str]:
+    """The headers of what `manager` answers; raises `ClientError`."""
+    with _opened(manager, "HEAD", path, None, SECONDS_MAX) as answer:
+        return dict(answer.headers)
+
+
 def fetch(
     manager: str, method: str, path: str, body: dict[str, Any] | None = None, seconds: float = SECONDS_MAX
 ) -> bytes:
     """The bytes that `manager` (a base URL) answers; raises `ClientError`."""
+    with _opened(manager, method, path, body, seconds) as answer:
+        found: bytes = answer.read()
+        return found
+
+
+@contextmanager
+def _opened(
+    manager: str,
+    method: str,
+    path: str,
+    body: dict[str, Any] | None,
+    seconds: float,
+    accept: str = "*/*",
+) -> Iterator[HTTPResponse]:
+    """The answer, to be read; `seconds` bound each wait for more of it. Raises `ClientError`, also later."""
     data = None if body is None else json.dumps(body).encode()
-    headers = {"Content-Type": "application/json"}
+    headers = {"Content-Type": "application/json", "Accept": accept}
     if token := os.environ.get("KCM_TOKEN"):
         headers["Authorization"] = f"Bearer {token}"
     asked = urllib.request.Request(manager + path, data, headers, method=method)
@@ -66,8 +105,7 @@ def fetch(
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
         with opener.open(asked, timeout=seconds) as answer:
-            found: bytes = answer.read()
-            return found
+            yield answer
     except urllib.error.HTTPError as error:
         with error:
             raise _refusal(error, manager) from None

@@ -23,3 +23,8 @@ def write(text: str, encoding: str | None = None) -> None:
         os.close(nowhere)
         if not isinstance(error, BrokenPipeError):
             raise
+
+
+def in_colour() -> bool:
+    """Whether whoever reads can see colours, and wants them."""
+    return sys.stdout.isatty() and not os.environ.get("NO_COLOR")

@@ -25,14 +25,22 @@ FROM_HERE_ONLY = (
     "no private address found on this host, so this manager is reached by 127.0.0.1, from here only: "
     "give the address that others reach it by with --advertise"
 )
-OPEN = (
-    "no gossip.key: gossip, nodes and HTTP are taken from any loopback or private address, "
-    f"changes over HTTP from this host only; `{A_NEW_KEY}` makes a key for all managers"
-)
-OPEN_BUT_GOSSIP = (
-    "gossip is encrypted, nodes and HTTP have no keys yet: they are taken from any loopback or private "
-    "address, changes over HTTP from this host only"
-)
+_NEAR = "any loopback or private address"
+_CLOSE = "`kcm init FILE` makes a configuration that closes all doors"
+
+
+def open_doors(file: ManagerFile) -> list[str]:
+    """What is not locked, and which lines lock it; a warning for the operator, where anything is open."""
+    found = []
+    if not (file.gossip.key.get_secret_value() or file.gossip.keyring_file):
+        found.append(f"no gossip.key: gossip is taken from {_NEAR}, `{A_NEW_KEY}` makes one for all managers")
+    if not file.nodes.tokens:
+        found.append(f"no nodes.tokens: nodes are let in from {_NEAR}")
+    if not file.http.tokens:
+        found.append(f"no http.tokens: page and API can be read from {_NEAR}, changes are for this host only")
+    return [f"{'; '.join(found)}. {_CLOSE}"] if found else []
+
+
 NOTHING_KEPT = (
     "state is in memory only: when all managers stop at once, their nodes' list, what was set live and "
     f"statistics are gone; make {SYSTEM_DIRECTORY} for it (mode 0700), or name another folder (--state-dir)"
@@ -69,7 +77,7 @@ def run(arguments: Sequence[str] | None, program: str) -> int:
         print(f"{program}: {error}", file=sys.stderr)
         return error.exit_code
     kept = [NOTHING_KEPT] if store is None else store.notices
-    notices = [*loaded.warnings, *kept, OPEN if layers.keyring is None else OPEN_BUT_GOSSIP]
+    notices = [*loaded.warnings, *kept, *open_doors(file)]
     if "gossip.key" in options_given(options):
         notices.append(KEY_IN_SIGHT)
     if advertise == "127.0.0.1" and not file.advertise and file.bind != advertise:

@@ -16,6 +16,8 @@ SHELLS = (
     "gossip.host",
     "manager.agreement",
     "manager.cli",
+    "manager.cli_init",
+    "manager.cli_look",
     "manager.cli_keys",
     "manager.cli_subscription",
     "manager.cli_tokens",

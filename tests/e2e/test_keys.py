@@ -17,7 +17,7 @@ def times(cluster: Cluster, manager: str, text: str) -> int:
 
 def test_managers_of_one_key_form_a_group_and_no_log_tells_it(cluster: Cluster) -> None:
     cluster.start_managers(3, config=UNDER_KEY)
-    cluster.managers["m1"].says("gossip is encrypted, nodes and HTTP have no keys yet")
+    cluster.managers["m1"].says("no nodes.tokens: nodes are let in from any loopback or private address")
     assert cluster.managers["m3"].stop() == 0
     wait_for(lambda: cluster.members("m1") == {"m1": "alive", "m2": "alive"}, 3.0, "m3 has left")
     assert cluster.rejected("m1")["undecryptable"] == 0

@@ -1,6 +1,7 @@
 """Starting a manager: which address it gives others, and what the operator is told."""
 
 import logging
+import re
 import socket
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -11,9 +12,15 @@ import pytest
 
 from gossip.wire import PLAIN, Keyring, Layers
 from manager import process
+from manager.cli_init import write_configuration
+from manager.client import ClientError
 from manager.config import ManagerFile
-from manager.process import FROM_HERE_ONLY, KEY_IN_SIGHT, NOTHING_KEPT, OPEN, OPEN_BUT_GOSSIP, own_addresses
+from manager.process import FROM_HERE_ONLY, KEY_IN_SIGHT, NOTHING_KEPT, open_doors, own_addresses
 from manager.store import Store
+
+KEY = "MDEyMzQ1Njc4OTo7PD0+Pw=="
+[OPEN] = open_doors(ManagerFile())
+[OPEN_BUT_GOSSIP] = open_doors(ManagerFile.model_validate({"gossip": {"key": KEY}}))
 
 
 @dataclass
@@ -122,9 +129,6 @@ def test_a_public_address_without_a_key_is_refused(
     assert error.count("\n") == 1
 
 
-KEY = "MDEyMzQ1Njc4OTo7PD0+Pw=="
-
-
 @pytest.mark.parametrize(
     "arguments",
     [["--advertise=203.0.113.7"], ["--bind=203.0.113.7"], ["--bind=::", "--advertise=2001:db8::1"]],
@@ -187,3 +191,34 @@ def test_a_host_without_any_network_has_no_addresses(monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr(socket, "socket", refuse)
     assert own_addresses() == []
+
+
+def test_what_kcm_init_writes_closes_every_door_and_holds_no_token(
+    started: Started, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "cluster-manager.yml"
+    made = write_configuration(path, "blue", "m2, m3")
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert made["admin_token"] not in path.read_text()
+    assert made["join_token"] not in path.read_text()
+    assert process.run(["--bind=127.0.0.1", f"--config={path}"], "kcm run") == 7
+    assert (started.notices, started.file.group.name) == ([], "blue")
+    assert [str(peer) for peer in started.file.peers] == ["m2:7946", "m3:7946"]
+    with pytest.raises(ClientError, match="file exists"):
+        write_configuration(path, "blue", "")
+
+
+def test_no_secret_of_a_configuration_is_ever_printed(
+    started: Started, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "cluster-manager.yml"
+    write_configuration(path, "blue", "")
+    secrets = re.findall(r"(?:secret|  key): (\S+)", path.read_text())
+    assert len(secrets) == 2
+    assert process.run(["--print-config", f"--config={path}"], "kcm run") == 0
+    path.write_text(path.read_text() + "nodes: 7\n")
+    assert process.run([f"--config={path}"], "kcm run") == 2
+    printed = capsys.readouterr()
+    assert "group.secret is set and not shown" in printed.out
+    for secret in secrets:
+        assert secret not in printed.out + printed.err

@@ -1,0 +1,147 @@
+"""`kcm events`, `monitor`, `rtt`, `explain`, `stats`, `doctor` and `completion` against a real API."""
+
+import asyncio
+import json
+import subprocess
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import TypeAlias
+
+import pytest
+import yaml
+from aiohttp import ClientSession
+from aiohttp.test_utils import TestServer
+
+from manager import cli
+from manager.cli_look import NEXT, _rates
+from manager.client import follow
+from manager.records import NodeState
+from manager.terms import ManagerConfig
+from manager.web.app import create_app
+from node.protocol import Leave, Report
+from tests.manager.running import Running
+
+Kcm: TypeAlias = Callable[..., Awaitable[tuple[int, str, str]]]
+
+
+@pytest.fixture
+async def running() -> AsyncIterator[Running]:
+    """A manager with two seats and three nodes, one of which has ended."""
+    async with ClientSession() as http:
+        running = Running(ManagerConfig(max_nodes=2), http=http)
+        running.wait(10.0)
+        for number in (1, 2, 3):
+            running.node(number)
+        running.says(1, Leave(reason="stopped"))
+        yield running
+
+
+@pytest.fixture
+async def url(running: Running) -> AsyncIterator[str]:
+    server = TestServer(create_app(running))
+    await server.start_server()
+    yield str(server.make_url("")).rstrip("/")
+    await server.close()
+
+
+@pytest.fixture
+async def kcm(url: str, capsys: pytest.CaptureFixture[str]) -> Kcm:
+    """Runs `kcm ARGUMENTS`; gives exit code, output and errors."""
+
+    async def run(*arguments: str) -> tuple[int, str, str]:
+        def ends() -> int:
+            with pytest.raises(SystemExit) as ended:
+                cli.main([*arguments, "--manager", url])
+            assert isinstance(ended.value.code, int)
+            return ended.value.code
+
+        code = await asyncio.to_thread(ends)
+        return code, *capsys.readouterr()
+
+    return run
+
+
+async def test_events_are_told_the_last_one_last(kcm: Kcm) -> None:
+    code, out, _ = await kcm("events", "--limit", "3", "-o", "json")
+    events = json.loads(out)
+    assert (code, len(events)) == (0, 3)
+    assert (events[-1]["name"], events[-1]["state"]) == ("n1", "removed, seat held")
+
+
+async def test_an_answer_as_yaml_is_the_same_answer(kcm: Kcm) -> None:
+    _, as_json, _ = await kcm("nodes", "-o", "json")
+    _, as_yaml, _ = await kcm("nodes", "-o", "yaml")
+    assert yaml.safe_load(as_yaml) == json.loads(as_json)
+
+
+async def test_what_happens_is_followed_while_it_happens(running: Running, url: str) -> None:
+    events = follow(url)
+    asked = asyncio.create_task(asyncio.to_thread(next, events))
+    number = 0
+    while not asked.done():
+        # What was before the stream is not told by it.
+        running.says(2, Report(number=number, gateway=f"nginx: {number}"))
+        number += 1
+        await asyncio.sleep(0.05)
+    assert (await asked)["kind"] == "gateway"
+    await asyncio.to_thread(events.close)
+
+
+@pytest.mark.parametrize(("node", "state"), [("n1", "removed"), ("n2", "active"), ("n3", "refused")])
+async def test_a_node_is_explained_by_its_name(kcm: Kcm, node: str, state: str) -> None:
+    code, out, _ = await kcm("explain", node)
+    assert code == 0
+    assert f"state    {state}" in out
+    assert NEXT[state] in out
+
+
+def test_every_state_has_its_explanation() -> None:
+    assert NEXT.keys() == {state.value for state in NodeState} - {"claimed", "moved"}
+
+
+async def test_who_is_not_there_cannot_be_explained(kcm: Kcm) -> None:
+    code, _, error = await kcm("explain", "nobody")
+    assert (code, "`kcm nodes` lists them" in error) == (3, True)
+
+
+async def test_round_trips_name_both_ends(kcm: Kcm, running: Running) -> None:
+    running.meets("m2", "127.0.0.1")
+    code, out, _ = await kcm("rtt")
+    assert code == 0
+    assert out.splitlines()[1].split() == ["m1", "m2", "alive", "-", "-"]
+
+
+def test_rates_are_those_of_the_present_run() -> None:
+    def step(at: float, nonce: int, requests: float) -> dict[str, object]:
+        return {"at": at, "nonce": nonce, "counters": {"gateway_requests": requests}}
+
+    rates = _rates("id", "n", [step(0.0, 1, 900.0), step(10.0, 2, 5.0), step(20.0, 2, 105.0)])
+    assert rates["requests"] == 10.0
+    assert _rates("id", "n", [])["requests"] is None
+
+
+async def test_the_doctor_finds_a_manager_that_is_not_reached(kcm: Kcm, running: Running) -> None:
+    _, out, _ = await kcm("doctor", "-o", "json")
+    assert {
+        row["verdict"] for row in json.loads(out) if row["check"] in ("manager", "ready", "managers")
+    } == {"good"}
+    running.meets("m2", "127.0.0.1", {"kcm": "1", "kcm_group": "blue", "kcm_http": "1"})
+    code, out, error = await kcm("doctor")
+    assert code == 1
+    assert "m2 at 127.0.0.1:7946 is not reached from here" in out
+    assert "not all is well" in error
+
+
+async def test_what_a_shell_completes_are_the_verbs_and_their_options(kcm: Kcm) -> None:
+    code, script, _ = await kcm("completion", "bash")
+    assert code == 0
+
+    def completed(*words: str) -> list[str]:
+        line = " ".join(f'"{word}"' for word in words)
+        asked = f'{script}\nCOMP_WORDS=({line}); COMP_CWORD={len(words) - 1}; _kcm; echo "${{COMPREPLY[@]}}"'
+        return subprocess.run(
+            ["bash", "-c", asked], capture_output=True, text=True, check=True
+        ).stdout.split()
+
+    assert completed("kcm", "mem") == ["members"]
+    assert "set" in completed("kcm", "subscription", "")
+    assert completed("kcm", "subscription", "set", "--max") == ["--max-nodes"]
