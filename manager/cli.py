@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 from urllib.parse import quote
 
-from manager import cli_completion, cli_init, cli_keys, cli_look, cli_subscription, cli_tokens
+from manager import cli_completion, cli_init, cli_keys, cli_limits, cli_look, cli_subscription, cli_tokens
 from manager.client import HTTP_PORT, ClientError, NoManager, NotFound, base_url, fetch, request
 from manager.output import in_colour, write
 from manager.tables import pairs, printable, table
@@ -86,7 +86,8 @@ def _parser() -> argparse.ArgumentParser:
     which.add_parser(
         "restore", help="put it in the place of a stopped manager's state (see --help)", add_help=False
     )
-    _add_subscription(verbs)
+    cli_subscription.add_verbs(_grouped(verbs, "subscription", "how many nodes may run"))
+    cli_limits.add_verbs(_grouped(verbs, "limits", "the cluster's limits, and who uses how much of them"))
     cli_keys.add_verbs(verbs, _verb, _shown)
     cli_tokens.add_verb(verbs, _verb, _shown)
     cli_init.add_verb(verbs, _verb, _shown)
@@ -95,8 +96,9 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _add_subscription(verbs: Any) -> None:
-    parser = verbs.add_parser("subscription", help="how many nodes may run")
+def _grouped(verbs: Any, name: str, text: str) -> Callable[..., argparse.ArgumentParser]:
+    """What adds verbs under `kcm NAME`."""
+    parser = verbs.add_parser(name, help=text)
     more = parser.add_subparsers(dest="what", metavar="VERB", required=True)
 
     def verb(name: str, text: str, action: cli_subscription.Action) -> argparse.ArgumentParser:
@@ -107,7 +109,7 @@ def _add_subscription(verbs: Any) -> None:
         added: argparse.ArgumentParser = _verb(more, name, text, shown)
         return added
 
-    cli_subscription.add_verbs(verb)
+    return verb
 
 
 class _Version(argparse.Action):

@@ -15,19 +15,18 @@ from pydantic import (
     ConfigDict,
     Field,
     SecretStr,
+    ValidationError,
     ValidationInfo,
     field_serializer,
     field_validator,
 )
 
-from gossip.ledger import VALUE_BYTES_MAX
 from gossip.wire import LABEL_BYTES_MAX, PLAIN, Keyring, Layers, read_key
 from manager.documents import MAX_NODES_MAX, read_public_key
 from manager.doors import is_near
 from manager.keys import A_NEW_KEY, read_keyring
 from manager.licence import LICENCE_FILE
-from manager.limits import Algorithm, Sharing, to_plain
-from manager.records import Setting
+from manager.limits import Algorithm, Sharing, check_limits
 from manager.terms import ManagerConfig
 from manager.tokens import ApiToken, JoinToken, Scope, digest, peers_token
 from node.logs import LogSettings
@@ -45,7 +44,7 @@ from node.settings import (
 
 GOSSIP_PORT = 7946
 CONFIG_FILE = Path("/etc/krakend/cluster-manager.yml")
-LIMIT_NAME_MAX = 100
+RATE_MIN = 1e-9
 _HEARTBEATS = re.compile(r"([1-9][0-9]{0,2}) heartbeats?")
 
 
@@ -94,7 +93,7 @@ def _silence(text: str, heartbeat: float) -> float:
 class RateSettings(Settings):
     """So many requests in so long a time."""
 
-    max_rate: Annotated[float, Field(gt=0, lt=1e12, description="requests that pass in each `every`")]
+    max_rate: Annotated[float, Field(ge=RATE_MIN, lt=1e12, description="requests that pass in each `every`")]
     every: Annotated[Duration, Field(ge=0.001, lt=1e9, description="the window")] = 1.0
     per_client: Annotated[bool, Field(description="of each client's own")] = False
 
@@ -110,22 +109,9 @@ class LimitSettings(RateSettings):
         Duration, Field(ge=0, lt=1e9, description="… and may be used for so long when nobody renews it")
     ] = Sharing().reuse_last
     safe: Annotated[
-        float | None, Field(gt=0, lt=1e12, description="then this is a node's max_rate; unset: a seat's part")
+        float | None,
+        Field(ge=RATE_MIN, lt=1e12, description="then this is a node's max_rate; unset: a seat's part"),
     ] = None
-
-
-def check_limits(limits: Limits, sharing: Mapping[str, Sharing]) -> None:
-    """What every manager keeps in one entry of its page, and every node gets in one message.
-
-    Raises `ValueError` that says what must be.
-    """
-    for name in limits:
-        if not (0 < len(name) <= LIMIT_NAME_MAX and name.isprintable()):
-            raise ValueError(
-                f"must have names of 1 to {LIMIT_NAME_MAX} printable characters, not {name[:100]!r}"
-            )
-    if len(Setting(0, "x" * 128, to_plain(limits, sharing)).pack()) > VALUE_BYTES_MAX:
-        raise ValueError(f"must fit into {VALUE_BYTES_MAX} bytes, some 60 limits: leave some out")
 
 
 def _fitting(limits: dict[str, LimitSettings]) -> dict[str, LimitSettings]:
@@ -529,6 +515,18 @@ def own_names(file: ManagerFile) -> set[str]:
 def peers_token_of(file: ManagerFile) -> str:
     """What managers show each other; empty where no tokens are wanted."""
     return peers_token(file.group.secret.get_secret_value()) if file.http.tokens else ""
+
+
+def read_limit(values: Mapping[str, object]) -> tuple[Limit, Sharing]:
+    """What the keys of one limit say. Raises `ValueError`, which names the key."""
+    try:
+        settings = LimitSettings.model_validate(dict(values))
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(map(str, first["loc"]))
+        what = first["msg"].removeprefix("Value error, ")
+        raise ValueError(f"{key}: {what[:1].lower()}{what[1:]}") from None
+    return _limits({"": settings})[""], _sharing({"": settings})[""]
 
 
 def gossip_layers(file: ManagerFile) -> Layers:

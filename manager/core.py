@@ -34,6 +34,7 @@ from manager.effects import AskIssuer, Level, ManagerEffect, Persist, Stop
 from manager.events import EventLog
 from manager.history import History
 from manager.keeper import Keeper
+from manager.limits import Sharing, check_limits, to_plain
 from manager.outbox import Outbox
 from manager.page import NodePage
 from manager.records import CLONE, GONE, SEES, CloneNote, pack_names, unpack_names
@@ -44,8 +45,8 @@ from manager.settings import Settings
 from manager.shares import HELD, Shares
 from manager.stats import StatsWindow
 from manager.subscription import Stage, Subscription
-from manager.terms import SUBSCRIPTION, ManagerConfig, Terms
-from node.protocol import Limits, NodeMessage
+from manager.terms import LIMITS, SUBSCRIPTION, ManagerConfig, Terms
+from node.protocol import Limit, Limits, NodeMessage
 
 TAG_NODE_PORT = "kcm_node"
 TAG_HTTP_PORT = "kcm_http"
@@ -123,6 +124,10 @@ class Manager:
         """The cluster-wide limits in force."""
         return self._terms.limits
 
+    def sharing(self, name: str) -> Sharing:
+        """How the limit is divided."""
+        return self._terms.sharing(name)
+
     @property
     def settings(self) -> Settings:
         """Where cap and limits come from."""
@@ -170,6 +175,18 @@ class Manager:
         self._note("subscription", SUBSCRIPTION, "", f"max_nodes {max_nodes}", "set by an operator", now)
         # So that who asks next is told of seats as they are under this cap.
         self._mark_surplus(now)
+        return self._turn(now)
+
+    def set_limit(self, name: str, limit: Limit | None, sharing: Sharing, now: float) -> list[ManagerEffect]:
+        """An operator's word, as above; None takes the limit away. Raises `ValueError` for what cannot be."""
+        limits, shared = dict(self.limits), {other: self._terms.sharing(other) for other in self.limits}
+        limits.pop(name, None)
+        if limit is not None:
+            limits[name], shared[name] = limit, sharing
+        check_limits(limits, shared)
+        setting = self.settings.set(LIMITS, to_plain(limits, shared))
+        what = "no limit" if limit is None else f"{limit.max_rate:g} per {limit.every:g} s"
+        self._outbox.log(Level.INFO, f"limits: {name} is {what} from now on (serial {setting.serial})")
         return self._turn(now)
 
     def change_keys(self, verb: Verb, key: str, without: Iterable[str], now: float) -> list[ManagerEffect]:

@@ -34,11 +34,12 @@ from manager.effects import AskIssuer, CloseNode, Count, Log, ManagerEffect, Per
 from manager.journal import Journal
 from manager.keys import write_keyring
 from manager.licence import Licence
+from manager.limits import Sharing
 from manager.listeners import ListenError, explain, listen
 from manager.seed import SeedServer
 from manager.store import Store, StoreError
 from manager.web.app import create_app
-from node.protocol import NodeMessage
+from node.protocol import Limit, NodeMessage
 
 log = logging.getLogger("manager")
 
@@ -145,6 +146,10 @@ class ManagerHost:
     async def set_max_nodes(self, max_nodes: int) -> None:
         """Returns when it is kept."""
         await self._keep(self.core.set_max_nodes(max_nodes, self.now()))
+
+    async def set_limit(self, name: str, limit: Limit | None, sharing: Sharing) -> None:
+        """Returns when it is kept. Raises `ValueError`."""
+        await self._keep(self.core.set_limit(name, limit, sharing, self.now()))
 
     async def _keep(self, effects: list[ManagerEffect]) -> None:
         """Carry out `effects`; returns when all before them, and they, are kept and told."""

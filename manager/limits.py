@@ -8,11 +8,14 @@ from dataclasses import dataclass
 from math import ceil, inf
 from typing import Any, Literal, TypeAlias, get_args
 
+from gossip.ledger import VALUE_BYTES_MAX
+from manager.records import Setting
 from node.protocol import Lease, Limit, Limits
 
 Algorithm: TypeAlias = Literal["equal", "weighted", "fair_share"]
 ALGORITHMS: tuple[Algorithm, ...] = get_args(Algorithm)
 
+LIMIT_NAME_MAX = 100
 TRICKLE_EVERY = 3600.0
 """Where nothing is left a node gets one request in so long a time: no gateway takes 0, and KrakenD takes it
 for unlimited."""
@@ -109,3 +112,17 @@ def from_plain(plain: Mapping[str, Any]) -> tuple[Limits, dict[str, Sharing]]:
         }
         sharing[name] = Sharing(**how)
     return limits, sharing
+
+
+def check_limits(limits: Limits, sharing: Mapping[str, Sharing]) -> None:
+    """What every manager keeps in one entry of its page, and every node gets in one message.
+
+    Raises `ValueError` that says what must be.
+    """
+    for name in limits:
+        if not (0 < len(name) <= LIMIT_NAME_MAX and name.isprintable()):
+            raise ValueError(
+                f"must have names of 1 to {LIMIT_NAME_MAX} printable characters, not {name[:100]!r}"
+            )
+    if len(Setting(0, "x" * 128, to_plain(limits, sharing)).pack()) > VALUE_BYTES_MAX:
+        raise ValueError(f"must fit into {VALUE_BYTES_MAX} bytes, some 60 limits: leave some out")

@@ -6,7 +6,8 @@ shrink is told at once; whoever may grow is told when the budget has room.
 """
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from math import inf
 
@@ -48,6 +49,24 @@ class Part:
     """What it may be told."""
 
 
+@dataclass(frozen=True, slots=True)
+class Sheet:
+    """How one limit stands, per second.
+
+    By manager: what its nodes should have together, and what counts for it. By node of this manager: what it
+    should have, and what it may have in force.
+    """
+
+    entitled: Mapping[str, float]
+    counts: Mapping[str, float]
+    usable: float
+    """What this manager may give of what counts for it."""
+    alive: AbstractSet[str]
+    split: bool
+    targets: Mapping[str, float]
+    held: Mapping[str, float]
+
+
 @dataclass(slots=True)
 class _Census:
     """The nodes that may use shares, as the pages say."""
@@ -72,6 +91,7 @@ class Shares:
         self._budgets: dict[str, Budget] = {}
         self._parts: dict[str, dict[str, Part]] = {}
         self._divisions: dict[str, Division] = {}
+        self._entitled: dict[str, dict[str, float]] = {}
         self._gone_since: dict[str, float] = {}
         self._reserved_until = -inf
         self._changed = True
@@ -239,6 +259,7 @@ class Shares:
         claims = self._claims(name)
         budget = self._budgets.setdefault(name, Budget())
         entitled, targets = self._divide(name, total, census, claims)
+        self._entitled[name] = entitled
         reserved = self._conserves and self._is_split
         held = {id_: tenant.held(name, now, reserved=reserved) for id_, tenant in self._tenants.items()}
         if now >= self._reserved_until and not reserved:
@@ -450,10 +471,16 @@ class Shares:
     def _weight(self, name: str, view: NodeView) -> float:
         return 1.0 if self._terms.sharing(name).algorithm == "equal" else view.record.weight
 
-    def parts(self, name: str) -> Iterator[tuple[str, Part]]:
-        """For each of our nodes its part of the limit."""
-        return iter(sorted(self._parts.get(name, {}).items()))
-
-    def budget(self, name: str) -> Budget:
-        """Ours, of the limit. To be read."""
-        return self._budgets.get(name, Budget())
+    def sheet(self, name: str, now: float) -> "Sheet":
+        """What is known here about the limit, for people."""
+        reserved = self._conserves and self._is_split
+        own = self._budgets.get(name, Budget())
+        return Sheet(
+            entitled=dict(self._entitled.get(name, {})),
+            counts={**own.others, self._group.name: own.claimed},
+            usable=own.usable,
+            alive=self._alive | {self._group.name},
+            split=self._is_split,
+            targets={id_: part.target for id_, part in self._parts.get(name, {}).items()},
+            held={id_: tenant.held(name, now, reserved=reserved) for id_, tenant in self._tenants.items()},
+        )

@@ -129,14 +129,64 @@ def subscription_history_view(core: Manager) -> dict[str, Any]:
 
 
 def cluster_limits_view(core: Manager) -> dict[str, Any]:
-    """The cluster's limits, and each running node's share of them."""
+    """The cluster's limits and how each is divided, and the share of a running node of weight 1."""
     setting = core.settings.get(LIMITS)
     return {
-        "limits": limits_view(core.limits),
+        "limits": {name: cluster_limit_view(core, name) for name in sorted(core.limits)},
         "share": limits_view(core.shares.usual()),
         "nodes": core.registry.running,
-        "algorithm": "equal",
+        "mode": core.config.limits_mode,
+        "source": _source(setting) if core.limits else "none",
         "serial": 0 if setting is None else setting.serial,
+    }
+
+
+def cluster_limit_view(core: Manager, name: str) -> dict[str, Any]:
+    """One of the cluster's limits, with all its keys."""
+    limit, how = core.limits[name], core.sharing(name)
+    return {
+        "max_rate": limit.max_rate,
+        "every": limit.every,
+        "per_client": limit.per_client,
+        "algorithm": how.algorithm,
+        "lease": how.lease,
+        "reuse_last": how.reuse_last,
+        "safe": how.safe,
+    }
+
+
+def shares_view(core: Manager, name: str, now: float) -> dict[str, Any]:
+    """Who may use how much of a limit, per second, and what is known here of why."""
+    sheet, limit = core.shares.sheet(name, now), core.limits[name]
+    views = [view for view in core.registry.views() if view.running or view.id in sheet.held]
+    return {
+        "limit": name,
+        "per_second": limit.max_rate / limit.every,
+        "algorithm": core.sharing(name).algorithm,
+        "mode": core.config.limits_mode,
+        "split": sheet.split,
+        "managers": [
+            {
+                "name": manager,
+                "alive": manager in sheet.alive,
+                "entitled": sheet.entitled.get(manager, 0.0),
+                "budget": sheet.counts.get(manager, 0.0),
+            }
+            for manager in sorted(sheet.entitled.keys() | sheet.counts.keys() | sheet.alive)
+        ],
+        "nodes": [
+            {
+                "id": view.id,
+                "name": view.record.name,
+                "manager": view.manager,
+                "state": view.state.value,
+                "weight": view.record.weight,
+                "share": limits_view(core.shares.shown(view)).get(name),
+                "entitled": sheet.targets.get(view.id),
+                "in_force": sheet.held.get(view.id),
+            }
+            for view in views
+        ],
     }
 
 

@@ -19,6 +19,7 @@ SHELLS = (
     "manager.cli_init",
     "manager.cli_look",
     "manager.cli_keys",
+    "manager.cli_limits",
     "manager.cli_subscription",
     "manager.cli_tokens",
     "manager.client",

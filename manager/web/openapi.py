@@ -4,6 +4,7 @@ from functools import cache
 from typing import Any, TypeAlias
 
 from manager.documents import MAX_NODES_MAX
+from manager.limits import ALGORITHMS
 from manager.subscription import Stage
 from manager.version import installed_version
 
@@ -134,6 +135,15 @@ _PROBLEM_ANSWER = _answer(
     "what is wrong, and what to do (RFC 9457)",
     {"application/problem+json": _object(type=_TEXT, title=_TEXT, status=_WHOLE, detail=_TEXT)},
 )
+_MODE: Schema = {"enum": ["available", "conserve"]}
+_LIMIT_NAME: list[Schema] = [
+    {
+        "name": "name",
+        "in": "path",
+        "required": True,
+        "schema": {**_TEXT, "pattern": "^[A-Za-z0-9_-][A-Za-z0-9_.:-]{0,99}$"},
+    }
+]
 _LOCAL: Schema = {"enum": ["0", "1"]}
 _COUNT = _whole(1, 1_000)
 _AT: Schema = {"type": "number", "minimum": 0, "maximum": 1e12}
@@ -209,6 +219,30 @@ def document() -> Schema:
         },
         "/api/v1/limits": {
             "get": get("limits", "the cluster's limits and each node's share", _json("limits", _limits()))
+        },
+        "/api/v1/limits/{name}": {
+            "patch": get(
+                "set_limit",
+                "set a limit, or some of its keys, on all managers; from this manager's host only",
+                _json("limits", _limits()),
+                parameters=_LIMIT_NAME,
+                body=_limit_change(),
+            ),
+            "delete": get(
+                "remove_limit",
+                "take a limit away, on all managers; from this manager's host only",
+                _json("limits", _limits()),
+                parameters=_LIMIT_NAME,
+                body=_closed(),
+            ),
+        },
+        "/api/v1/limits/{name}/shares": {
+            "get": get(
+                "shares",
+                "who may use how much of a limit, per second",
+                _json("managers and nodes", _shares()),
+                parameters=_LIMIT_NAME,
+            )
         },
         "/api/v1/stats": {
             "get": get(
@@ -363,7 +397,56 @@ def _member() -> Schema:
 
 
 def _limits() -> Schema:
-    return _object(limits=_LIMITS, share=_LIMITS, nodes=_WHOLE, algorithm=_TEXT, serial=_WHOLE)
+    one = _object(
+        max_rate=_NUMBER,
+        every=_NUMBER,
+        per_client=_YES_NO,
+        algorithm={"enum": list(ALGORITHMS)},
+        lease=_NUMBER,
+        reuse_last=_NUMBER,
+        safe=_or_null(_NUMBER),
+    )
+    source: Schema = {"enum": ["none", "yaml", "set"]}
+    return _object(limits=_map(one), share=_LIMITS, nodes=_WHOLE, mode=_MODE, source=source, serial=_WHOLE)
+
+
+def _limit_change() -> Schema:
+    """Some of a limit's keys; each may be left out."""
+    rate: Schema = {"type": "number", "minimum": 1e-9, "exclusiveMaximum": 1e12}
+    change = _closed(
+        max_rate=rate,
+        every={"type": "number", "minimum": 0.001, "exclusiveMaximum": 1e9},
+        per_client=_YES_NO,
+        algorithm={"enum": list(ALGORITHMS)},
+        lease={"type": "number", "minimum": 0.5, "exclusiveMaximum": 1e9},
+        reuse_last={"type": "number", "minimum": 0, "exclusiveMaximum": 1e9},
+        safe=_or_null(rate),
+    )
+    return {**change, "required": ["max_rate"]}
+
+
+def _shares() -> Schema:
+    manager = _object(name=_TEXT, alive=_YES_NO, entitled=_NUMBER, budget=_NUMBER)
+    share = _or_null(_object(max_rate=_NUMBER, every=_NUMBER))
+    node = _object(
+        id=_TEXT,
+        name=_TEXT,
+        manager=_TEXT,
+        state={"enum": _STATES},
+        weight=_NUMBER,
+        share=share,
+        entitled=_or_null(_NUMBER),
+        in_force=_or_null(_NUMBER),
+    )
+    return _object(
+        limit=_TEXT,
+        per_second=_NUMBER,
+        algorithm={"enum": list(ALGORITHMS)},
+        mode=_MODE,
+        split=_YES_NO,
+        managers=_list(manager),
+        nodes=_list(node),
+    )
 
 
 def _documents() -> Schema:

@@ -9,6 +9,8 @@ from gossip.effects import KeysDone
 from gossip.key_messages import Verb
 from manager.core import Manager
 from manager.doors import HttpDoor
+from manager.limits import Sharing
+from node.protocol import Limit
 
 
 class Operations(Protocol):
@@ -42,6 +44,9 @@ class Operations(Protocol):
 
     async def set_max_nodes(self, max_nodes: int) -> None:
         """The operator sets the cap; returns when that is kept. Raises `DocumentError`."""
+
+    async def set_limit(self, name: str, limit: Limit | None, sharing: Sharing) -> None:
+        """The operator sets a limit, or takes it away; returns when that is kept. Raises `ValueError`."""
 
     async def snapshot(self) -> bytes | None:
         """This manager's state as a file; None where it keeps none. Raises `StoreError`."""

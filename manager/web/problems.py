@@ -17,6 +17,11 @@ def problem(status: int, detail: str, headers: dict[str, str] | None = None) -> 
     return web.Response(status=status, body=content, content_type="application/problem+json", headers=headers)
 
 
+def no_limit(name: str) -> web.Response:
+    """There is no limit of that name."""
+    return problem(404, f"no limit is called {name[:100]!r}; GET /api/v1/limits lists them")
+
+
 def of_http_error(error: web.HTTPException) -> web.Response:
     """What aiohttp itself raises, in our form."""
     match error:

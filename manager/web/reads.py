@@ -6,7 +6,7 @@ from manager import views
 from manager.version import installed_version
 from manager.web.metrics import SHOWN
 from manager.web.openapi import document
-from manager.web.problems import problem
+from manager.web.problems import no_limit, problem
 from manager.web.query import known, one_of, whole
 from manager.web.shared import OPERATIONS, STARTED
 
@@ -53,6 +53,16 @@ async def node(request: web.Request) -> web.Response:
 async def limits(request: web.Request) -> web.Response:
     known(request)
     return web.json_response(views.cluster_limits_view(request.app[OPERATIONS].core))
+
+
+@routes.get("/api/v1/limits/{name}/shares")
+async def shares(request: web.Request) -> web.Response:
+    """Who may use how much of one limit, as this manager knows it."""
+    known(request)
+    operations, name = request.app[OPERATIONS], request.match_info["name"]
+    if name not in operations.core.limits:
+        return no_limit(name)
+    return web.json_response(views.shares_view(operations.core, name, operations.now()))
 
 
 @routes.get("/api/v1/subscription")

@@ -1,11 +1,15 @@
 """What an operator changes. Each handler says in `request[CHANGE]` what it has done, for the audit log."""
 
+import re
+
 from aiohttp import web
 
 from manager import views
+from manager.config import LimitSettings, read_limit
 from manager.documents import MAX_NODES_MAX, DocumentError
+from manager.limits import Sharing
 from manager.store import StoreError
-from manager.web.problems import problem
+from manager.web.problems import no_limit, problem
 from manager.web.query import json_object
 from manager.web.shared import CHANGE, OPERATIONS
 
@@ -56,6 +60,56 @@ async def check_subscription(request: web.Request) -> web.Response:
         return problem(409, str(error))
     request[CHANGE] = "subscription: the issuer is asked"
     return web.json_response({"status": "asked"}, status=202)
+
+
+@routes.patch("/api/v1/limits/{name}")
+async def set_limit(request: web.Request) -> web.Response:
+    """Keys of a limit: those that are left out stay, or have their defaults in a new one."""
+    operations, name = request.app[OPERATIONS], request.match_info["name"]
+    core = operations.core
+    given = await json_object(request, set(LimitSettings.model_fields))
+    if not re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9_.:-]{0,99}", name):
+        return problem(400, "a limit's name must be 1 to 100 letters, digits, `.`, `_`, `:` or `-`")
+    before = views.cluster_limit_view(core, name) if name in core.limits else {}
+    for key, value in given.items():
+        # What a file has as text, JSON has as what it is.
+        wanted = {"per_client": "true or false", "algorithm": "text"}.get(key, "a number")
+        if (key, value) != ("safe", None) and _kind(value) != wanted:
+            return problem(400, f"{key} must be {wanted}")
+    try:
+        limit, sharing = read_limit({**before, **given})
+    except ValueError as error:
+        return problem(400, str(error))
+    try:
+        await operations.set_limit(name, limit, sharing)
+    except ValueError as error:
+        return problem(409, f"all limits together {error}")
+    request[CHANGE] = f"limits: {name} is {limit.max_rate:g} per {limit.every:g} s, {sharing.algorithm}"
+    return web.json_response(views.cluster_limits_view(core))
+
+
+def _kind(value: object) -> str:
+    match value:
+        case bool():
+            return "true or false"
+        case str():
+            return "text"
+        case int() | float():
+            return "a number"
+        case _:
+            return "something else"
+
+
+@routes.delete("/api/v1/limits/{name}")
+async def remove_limit(request: web.Request) -> web.Response:
+    """Gateways are told that there is no such limit any more."""
+    operations, name = request.app[OPERATIONS], request.match_info["name"]
+    await json_object(request, set())
+    if name not in operations.core.limits:
+        return no_limit(name)
+    await operations.set_limit(name, None, Sharing())
+    request[CHANGE] = f"limits: {name} is removed"
+    return web.json_response(views.cluster_limits_view(operations.core))
 
 
 @routes.post("/api/v1/leave")

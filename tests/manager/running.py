@@ -16,8 +16,9 @@ from manager.core import TAG_HTTP_PORT, TAG_NODE_PORT, Manager
 from manager.doors import HttpDoor
 from manager.effects import ManagerEffect, ToNode
 from manager.identity import Identity
+from manager.limits import Sharing
 from manager.terms import ManagerConfig
-from node.protocol import Hello, Limits, LimitsPush, NodeMessage, Report, Welcome
+from node.protocol import Hello, Limit, Limits, LimitsPush, NodeMessage, Report, Welcome
 
 IDENTITY = Identity("blue", "")
 WALL = 1_800_000_000.0
@@ -100,6 +101,9 @@ class Running:
 
     async def set_max_nodes(self, max_nodes: int) -> None:
         self._perform(self.core.set_max_nodes(max_nodes, self._now))
+
+    async def set_limit(self, name: str, limit: Limit | None, sharing: Sharing) -> None:
+        self._perform(self.core.set_limit(name, limit, sharing, self._now))
 
     async def install(self, text: str, source: str) -> None:
         self._perform(self.core.install(text, source, self._now))

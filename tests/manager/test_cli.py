@@ -203,6 +203,37 @@ async def test_members_are_a_table_with_aligned_columns(kcm: Kcm) -> None:
     ]
 
 
+async def test_limits_are_set_shown_and_removed(kcm: Kcm, running: Running) -> None:
+    code, out, error = await kcm("limits", "set", "batch", "--max-rate", "5", "--every", "1m", "--safe", "1")
+    assert (code, error) == (0, "")
+    rows = {line.split()[0]: line.split()[1:8] for line in out.splitlines() if line}
+    assert rows["batch"] == ["5.0", "60.0", "no", "equal", "20.0", "60.0", "1.0"]
+    assert rows["serial"] == ["1"]
+    code, out, _ = await kcm("limits", "set", "batch", "--safe", "none", "--algorithm", "weighted")
+    assert code == 0
+    assert running.core.sharing("batch").safe is None
+    assert running.core.sharing("batch").algorithm == "weighted"
+    assert (await kcm("limits", "remove", "batch"))[0] == 0
+    assert set(running.core.limits) == {"public"}
+    assert (await kcm("limits", "remove", "batch"))[0] == 3
+    code, _, error = await kcm("limits", "set", "public")
+    assert (code, "--max-rate" in error) == (1, True)
+
+
+async def test_shares_of_a_limit_are_listed_and_explained(kcm: Kcm, running: Running) -> None:
+    running.wait(0.3)
+    code, out, _ = await kcm("limits", "shares", "public")
+    assert code == 0
+    assert [line.split()[1:4] for line in out.splitlines()[1:]] == [
+        ["n1", "m1", "active"],
+        ["n2", "m1", "active"],
+    ]
+    code, out, _ = await kcm("limits", "explain", "public")
+    assert code == 0
+    assert out.splitlines()[0] == "public: 100/s in the whole cluster, divided equally over 2 running nodes"
+    assert (await kcm("limits", "explain", "other"))[0] == 3
+
+
 async def test_nodes_are_a_table_and_one_node_is_a_list(kcm: Kcm, running: Running) -> None:
     code, out, _ = await kcm("nodes")
     head, *rows = out.splitlines()

@@ -133,14 +133,16 @@ def test_the_limits_are_shown_whole_and_as_shared() -> None:
     running.node(1)
     running.node(2)
     running.wait(0.1)
+    plain = {"per_client": False, "algorithm": "equal", "lease": 20.0, "reuse_last": 60.0, "safe": None}
     assert views.cluster_limits_view(running.core) == {
         "limits": {
-            "batch": {"max_rate": 1.0, "every": 3600.0},
-            "public": {"max_rate": 100.0, "every": 1.0},
+            "batch": {"max_rate": 1.0, "every": 3600.0, **plain},
+            "public": {"max_rate": 100.0, "every": 1.0, **plain},
         },
         "share": {"batch": {"max_rate": 1.0, "every": 7200.0}, "public": {"max_rate": 50.0, "every": 1.0}},
         "nodes": 2,
-        "algorithm": "equal",
+        "mode": "available",
+        "source": "yaml",
         "serial": 0,
     }
 

@@ -70,7 +70,7 @@ async def problem(answer: ClientResponse, status: int) -> str:
             {"max_nodes", "used", "free", "over_limit", "refused", "source", "serial", "policy"}
             | {"overage", "expires", "stage", "why", "next"},
         ),
-        ("limits", {"limits", "share", "nodes", "algorithm", "serial"}),
+        ("limits", {"limits", "share", "nodes", "mode", "source", "serial"}),
         ("stats", {"managers", "window", "step", "nodes", "next"}),
         ("group", {"managers", "views"}),
         ("audit", {"managers", "changes"}),
@@ -116,6 +116,60 @@ async def test_the_cap_is_changed_at_once_and_the_answer_shows_it(running: Runni
     assert answer.status == 200
     assert (await answer.json())["max_nodes"] == running.core.max_nodes == 7
     assert (await answer.json())["serial"] == 1
+
+
+async def test_a_limit_is_set_changed_and_removed_and_nodes_are_told(running: Running, serve: Serve) -> None:
+    client = await serve(running)
+    running.node(1)
+    answer = await client.patch("/api/v1/limits/batch", json={"max_rate": 60, "every": 60})
+    assert answer.status == 200
+    assert (await answer.json())["limits"]["batch"]["every"] == 60.0
+    running.wait(0.1)
+    assert running.limits_of[1] == {"public": Limit(100.0), "batch": Limit(60.0, 60.0)}
+    answer = await client.patch("/api/v1/limits/batch", json={"algorithm": "weighted", "safe": 3})
+    batch = (await answer.json())["limits"]["batch"]
+    assert (batch["max_rate"], batch["algorithm"], batch["safe"]) == (60.0, "weighted", 3.0)
+    answer = await client.delete("/api/v1/limits/batch", json={})
+    assert set((await answer.json())["limits"]) == {"public"}
+    running.wait(0.1)
+    assert running.limits_of[1] == {"public": Limit(100.0)}
+
+
+@pytest.mark.parametrize(
+    ("name", "body", "said"),
+    [
+        ("public", {"max_rate": 0}, "max_rate: "),
+        ("public", {"algorithm": "best"}, "algorithm: "),
+        ("public", {"lease": 0.1}, "lease: "),
+        ("public", {"rate": 5}, "unknown field"),
+        ("new", {"every": 5}, "max_rate: "),
+        ("n" * 101, {"max_rate": 5}, "name must be 1 to 100"),
+    ],
+)
+async def test_a_limit_that_cannot_be_is_refused_and_changes_nothing(
+    running: Running, serve: Serve, name: str, body: dict[str, object], said: str
+) -> None:
+    client = await serve(running)
+    assert said in await problem(await client.patch(f"/api/v1/limits/{name}", json=body), 400)
+    assert running.core.limits == {"public": Limit(100.0)}
+
+
+async def test_what_is_no_limit_has_no_shares_and_cannot_be_removed(running: Running, serve: Serve) -> None:
+    client = await serve(running)
+    assert "no limit" in await problem(await client.get("/api/v1/limits/other/shares"), 404)
+    assert "no limit" in await problem(await client.delete("/api/v1/limits/other", json={}), 404)
+
+
+async def test_shares_say_what_each_node_should_have_and_may_have_in_force(
+    running: Running, serve: Serve
+) -> None:
+    ids = [running.node(1), running.node(2)]
+    running.wait(0.2)
+    shares = await (await (await serve(running)).get("/api/v1/limits/public/shares")).json()
+    assert shares["managers"] == [{"name": "m1", "alive": True, "entitled": 100.0, "budget": 100.0}]
+    assert {node["id"]: (node["entitled"], node["in_force"]) for node in shares["nodes"]} == dict.fromkeys(
+        ids, (50.0, 50.0)
+    )
 
 
 async def test_leaving_is_for_good_only_where_that_is_said(running: Running, serve: Serve) -> None:
