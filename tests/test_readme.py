@@ -472,7 +472,8 @@ def check_answers(hosts: Hosts) -> None:
             continue
         answers = []
         if request in of_managers:
-            answers.append(manager.get(f"http://127.0.0.1:9897{path.replace('{id}', id_)}"))
+            where = path.replace("{id}", id_).replace("{name}", "public")
+            answers.append(manager.get(f"http://127.0.0.1:9897{where}"))
         if request in of_nodes:
             answers.append(gateway.get(f"http://127.0.0.1:9898{path}"))
         assert any(keys_in(answer) == shape(told, answer) for answer in answers), (request, answers)
