@@ -51,8 +51,8 @@ KINDS = (
 DISK_KINDS = ("full_disk", "slow_disk", "old_store")
 """More, where managers have disks."""
 
-STUTTER = "stutter_manager"
-"""More, drawn by a chance of its own as those of disks are: all else of a seed stays as it was."""
+RARE_KINDS = ("stutter_manager", "orphan_node")
+"""More, each drawn by a chance of its own as those of disks are: all else of a seed stays as it was."""
 
 NODES_MAX = 20
 
@@ -124,8 +124,7 @@ class Plan:
             # By a chance of its own: all else is as without disks.
             disk_random = Random(f"{seed}/plan of disks")
             kinds += tuple(kind for kind in DISK_KINDS if disk_random.random() < share)
-        if Random(f"{seed}/stutter").random() < share / 2:
-            kinds += (STUTTER,)
+        kinds += tuple(kind for kind in RARE_KINDS if Random(f"{seed}/{kind}").random() < share / 2)
         return cls(
             seed=seed,
             managers=random.choice((1, 2, 2, 3, 3, 3, 3, 4, 4, 5)),
@@ -185,7 +184,7 @@ class Fire:
         self._moves = 0
         self._ends = plan.calm + plan.fire
         self._faults: dict[str, Callable[[], str]] = {
-            kind: getattr(self, f"_{kind}") for kind in (*KINDS, *DISK_KINDS, STUTTER)
+            kind: getattr(self, f"_{kind}") for kind in (*KINDS, *DISK_KINDS, *RARE_KINDS)
         }
 
     def burn(self) -> None:
@@ -581,6 +580,26 @@ class Fire:
         if self.random.random() < 0.6:
             self.world.after(seconds, lambda: None if node.alive else node.start())
         return f"{node.name}, back after {seconds:.1f} s"
+
+    def _orphan_node(self) -> str:
+        """A manager dies; a node of it moves, ends there, and is long gone when the manager returns."""
+        managers = [m for m in self.managers if m.alive and m.core.served()]
+        if not managers or len(self.managers) < 2:
+            return ""
+        manager = self.random.choice(managers)
+        id_ = self.random.choice(manager.core.served())
+        manager.kill()
+
+        def end() -> None:
+            for node in self.nodes:
+                if node.id == id_ and node.alive and node.joined:
+                    node.stop()
+
+        moved = self.random.uniform(3.0, 6.0)
+        self.world.after(moved, end)
+        away = moved + self.plan.config.rejoin_window + self.random.uniform(5.0, 15.0)
+        self.world.after(away, lambda: self._start_again(manager))
+        return f"{id_} of {manager.name}, which is away for {away:.1f} s"
 
     def _pause_node(self) -> str:
         node = self._node()
