@@ -7,8 +7,9 @@ from contextlib import nullcontext
 from dataclasses import dataclass, field
 
 from simulations.checkers import Finding, misplaced, oversized, too_many_packets, unhealed_by
-from simulations.faults import Fire, Plan
+from simulations.faults import Fire
 from simulations.mutants import MUTANTS, applied
+from simulations.plan import Plan
 from simulations.processes import SimManager
 from simulations.report import Line
 from simulations.watch import Broken

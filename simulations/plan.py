@@ -1,0 +1,149 @@
+"""One run of drawn faults, as its seed draws it, swarm style (Groce et al. 2012).
+
+Each run draws which kinds of fault it has and how hard they are; a run with few kinds gets deeper into
+each than one that has them all.
+"""
+
+from dataclasses import dataclass
+from random import Random
+
+from manager.terms import ManagerConfig
+from node.protocol import Limit
+from simulations.network import Links
+
+KINDS = (
+    "partition",
+    "lonely_link",
+    "one_way",
+    "no_udp",
+    "no_tcp",
+    "clog",
+    "flip_flop",
+    "far_link",
+    "bad_weather",
+    "kill_manager",
+    "restart_manager",
+    "stop_manager",
+    "power_manager",
+    "pause_manager",
+    "slow_manager",
+    "set_clock",
+    "twin_manager",
+    "move_manager",
+    "kill_node",
+    "stop_node",
+    "power_node",
+    "pause_node",
+    "slow_node",
+    "old_disk",
+    "lose_disk",
+    "copy_disk",
+    "new_node",
+    "set_cap",
+)
+
+DISK_KINDS = ("full_disk", "slow_disk", "old_store")
+"""More, where managers have disks."""
+
+RARE_KINDS = ("stutter_manager", "orphan_node")
+"""More, each drawn by a chance of its own as those of disks are: all else of a seed stays as it was."""
+
+OF_LINKS = frozenset({"partition", "lonely_link", "one_way", "no_udp", "no_tcp", "clog", "flip_flop"}) | {
+    "far_link",
+    "bad_weather",
+}
+
+UNDISTURBING = frozenset({"kill_manager", "restart_manager", "stop_manager", "kill_node", "power_node"}) | {
+    "stop_node",
+    "pause_node",
+    "slow_node",
+    "new_node",
+}
+"""Whatever of these happens, the managers that live are connected, and keep to the cap (rule A1)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """One run, as it was drawn."""
+
+    seed: int
+    managers: int
+    nodes: int
+    kinds: tuple[str, ...]
+    calm: float
+    """Seconds before, with whole links, in which nodes come and go, and managers crash."""
+    fire: float
+    """Seconds for which things break."""
+    gap: float
+    """Seconds between two faults, on average."""
+    lasting: float
+    """Seconds for which one that ends by itself lasts, on average."""
+    config: ManagerConfig
+    links: Links
+    drift: float
+    """The clocks of hosts run faster or slower by at most this share."""
+    skew: float
+    """Wall clocks are off by at most so many seconds."""
+    stranger: bool
+    """Whether a member of another group is in this one's gossip."""
+    tombstones: int
+    """The owner of a page collects when it has more."""
+    disks: bool
+    """Whether managers keep their state, or start anew each time."""
+
+    @classmethod
+    def draw(cls, seed: int, *, disks: bool = False) -> "Plan":
+        """The plan of `seed`, for managers with `disks` or without."""
+        random = Random(f"{seed}/plan")
+        share = random.choice((0.1, 0.25, 0.5, 1.0))
+        kinds = tuple(kind for kind in KINDS if random.random() < share)
+        heartbeat = random.choice((1.0, 1.0, 5.0))
+        nodes = random.choice((0, 1, 2, 3, 4, 5, 8, 8, 12, 12))
+        unreachable = 3 * heartbeat
+        window = random.choice((1.0, 5.0, 15.0, 60.0))
+        config = ManagerConfig(
+            heartbeat=heartbeat,
+            unreachable_after=unreachable,
+            grace=random.choice((2.0, 5.0, 15.0, 60.0)),
+            rejoin_window=window,
+            retry_after=random.choice((3.0, 15.0)),
+            forget_after=window + random.choice((0.5, 5.0, 30.0, 30 * 86400.0)),
+            max_nodes=random.choice((None, 1, 2, 4, 8, max(1, nodes), max(1, nodes - 1), nodes + 2)),
+            limits={"public": Limit(1000.0), "scarce": Limit(2.0)},
+        )
+        slow = random.choice((0.002, 0.002, 0.05, 0.2))
+        if disks:
+            # By a chance of its own: all else is as without disks.
+            disk_random = Random(f"{seed}/plan of disks")
+            kinds += tuple(kind for kind in DISK_KINDS if disk_random.random() < share)
+        kinds += tuple(kind for kind in RARE_KINDS if Random(f"{seed}/{kind}").random() < share / 2)
+        return cls(
+            seed=seed,
+            managers=random.choice((1, 2, 2, 3, 3, 3, 3, 4, 4, 5)),
+            nodes=nodes,
+            kinds=kinds or (random.choice(KINDS),),
+            fire=random.choice((30.0, 60.0, 120.0)),
+            gap=random.choice((1.0, 3.0, 8.0)),
+            lasting=random.choice((2.0, 10.0, 20.0, 40.0)),
+            config=config,
+            links=Links(
+                delay_max=slow,
+                copies=random.choice((0.0, 0.0, 0.1, 0.5)),
+                late=random.choice((0.0, 0.0, 0.05, 0.3)),
+                loss=random.choice((0.0, 0.0, 0.05, 0.3)),
+            ),
+            drift=random.choice((0.0, 0.0, 0.01, 0.1)),
+            skew=random.choice((0.0, 1.0, 300.0)),
+            stranger=random.random() < 0.2,
+            tombstones=random.choice((1, 2, 2, 4096)),
+            calm=random.choice((0.0, 15.0, 30.0)),
+            disks=disks,
+        )
+
+    def text(self) -> str:
+        """A line for people."""
+        return (
+            f"{self.managers} managers{' with disks' if self.disks else ''}, {self.nodes} nodes, "
+            f"cap {self.config.max_nodes}, "
+            f"{self.fire:.0f} s of {', '.join(self.kinds)}"
+        )
