@@ -11,7 +11,16 @@ from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 from urllib.parse import quote
 
-from manager import cli_completion, cli_init, cli_keys, cli_limits, cli_look, cli_subscription, cli_tokens
+from manager import (
+    cli_completion,
+    cli_config,
+    cli_init,
+    cli_keys,
+    cli_limits,
+    cli_look,
+    cli_subscription,
+    cli_tokens,
+)
 from manager.client import HTTP_PORT, ClientError, NoManager, NotFound, base_url, fetch, request
 from manager.output import in_colour, write
 from manager.tables import pairs, printable, table
@@ -92,6 +101,7 @@ def _parser() -> argparse.ArgumentParser:
     cli_tokens.add_verb(verbs, _verb, _shown)
     cli_init.add_verb(verbs, _verb, _shown)
     cli_look.add_verbs(verbs, _verb, _shown)
+    cli_config.add_verbs(verbs, _verb, _shown)
     cli_completion.add_verb(verbs, _verb, parser)
     return parser
 

@@ -48,8 +48,18 @@ def request(
     manager: str, method: str, path: str, body: dict[str, Any] | None = None, seconds: float = SECONDS_MAX
 ) -> dict[str, Any]:
     """The JSON object that `manager` (a base URL) answers; raises `ClientError`."""
+    return _object(fetch(manager, method, path, body, seconds), manager)
+
+
+def send(manager: str, method: str, path: str, content: bytes, seconds: float) -> dict[str, Any]:
+    """As `request`, with `content` as it is for the body."""
+    with _opened(manager, method, path, content, seconds, content_type="application/octet-stream") as answer:
+        return _object(answer.read(), manager)
+
+
+def _object(answer: bytes, manager: str) -> dict[str, Any]:
     try:
-        found = json.loads(fetch(manager, method, path, body, seconds))
+        found = json.loads(answer)
     except (ValueError, RecursionError):
         found = None
     if not found or not isinstance(found, dict):
@@ -81,7 +91,8 @@ def fetch(
     manager: str, method: str, path: str, body: dict[str, Any] | None = None, seconds: float = SECONDS_MAX
 ) -> bytes:
     """The bytes that `manager` (a base URL) answers; raises `ClientError`."""
-    with _opened(manager, method, path, body, seconds) as answer:
+    data = None if body is None else json.dumps(body).encode()
+    with _opened(manager, method, path, data, seconds) as answer:
         found: bytes = answer.read()
         return found
 
@@ -91,13 +102,13 @@ def _opened(
     manager: str,
     method: str,
     path: str,
-    body: dict[str, Any] | None,
+    data: bytes | None,
     seconds: float,
     accept: str = "*/*",
+    content_type: str = "application/json",
 ) -> Iterator[HTTPResponse]:
     """The answer, to be read; `seconds` bound each wait for more of it. Raises `ClientError`, also later."""
-    data = None if body is None else json.dumps(body).encode()
-    headers = {"Content-Type": "application/json", "Accept": accept}
+    headers = {"Content-Type": content_type, "Accept": accept}
     if token := os.environ.get("KCM_TOKEN"):
         headers["Authorization"] = f"Bearer {token}"
     asked = urllib.request.Request(manager + path, data, headers, method=method)

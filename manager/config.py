@@ -501,7 +501,7 @@ def http_tokens(file: ManagerFile) -> tuple[ApiToken, ...]:
     """Those of the file, and where there are any, that of the other managers."""
     tokens = [ApiToken(name, token.scope, token.sha256) for name, token in file.http.tokens.items()]
     if tokens:
-        tokens.append(ApiToken("another manager", Scope.VIEWER, digest(peers_token_of(file))))
+        tokens.append(ApiToken("another manager", Scope.OPERATOR, digest(peers_token_of(file))))
     return tuple(tokens)
 
 

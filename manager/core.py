@@ -29,16 +29,19 @@ from gossip.group import Group
 from gossip.key_messages import Verb
 from gossip.ledger import VALUE_BYTES_MAX, Page
 from gossip.messages import Address, Message, State, StreamMessage
+from manager.configs import Configs, Manner
 from manager.documents import DocumentError
-from manager.effects import AskIssuer, Level, ManagerEffect, Persist, Stop
+from manager.effects import AskIssuer, FetchContent, Level, ManagerEffect, Persist, Stop
 from manager.events import EventLog
 from manager.history import History
 from manager.keeper import Keeper
 from manager.limits import Sharing, check_limits, to_plain
 from manager.outbox import Outbox
 from manager.page import NodePage
+from manager.plan import CONFIG, Plan
 from manager.records import CLONE, GONE, SEES, CloneNote, pack_names, unpack_names
 from manager.registry import Registry
+from manager.rollouts import Rollouts
 from manager.saved import Saved
 from manager.sessions import Sessions
 from manager.settings import Settings
@@ -79,14 +82,19 @@ class Manager:
         for line in self._terms.start(before, {} if saved is None else saved.facts):
             self._outbox.log(Level.INFO, line)
         self._page = NodePage(group, self.registry, config, self._outbox)
-        self._sessions = Sessions(group, self.registry, self._page, self._terms, self._outbox)
+        contents = {} if saved is None else saved.contents
+        self.configs = Configs(self._terms.settings, contents, group.wall)
+        self.rollouts = Rollouts(group, self.registry, self.configs, self._outbox)
+        self.rollouts.recall(before)
+        self.rollouts.contents_changed()
+        self._sessions = Sessions(group, self.registry, self._page, self._terms, self.rollouts, self._outbox)
         self._sweep_at = now + _SWEEP_EVERY
         self._going_ends = inf
         self._stage = Stage.NONE
         self._keeper: Keeper | None = None
         if saved is not None:
             self._recall(saved, now)
-            self._keeper = Keeper(group, self.stats, saved, self._terms.facts(), now)
+            self._keeper = Keeper(group, self.stats, self.configs, saved, self._terms.facts(), now)
         self._see_members(now)
 
     def _recall(self, saved: Saved, now: float) -> None:
@@ -94,7 +102,9 @@ class Manager:
         ledger = self.group.ledger
         for owner, page in saved.pages.items():
             if owner != self.name:
-                self.registry.page_changed(owner, (*page.values, *_keys(ledger.former.get(owner))), now)
+                keys = (*page.values, *_keys(ledger.former.get(owner)))
+                self.registry.page_changed(owner, keys, now)
+                self.rollouts.page_changed(owner, keys)
         # They are as they were, and no events.
         self.registry.take_changes()
         if self.group.before is not None:
@@ -220,6 +230,44 @@ class Manager:
         self.subscription.answered(self.group.wall(now))
         return effects + self._turn(now)
 
+    def push_config(
+        self, kind: str, content: bytes, by: str, manner: Manner, now: float, *, force: bool
+    ) -> list[ManagerEffect]:
+        """Bring `content` to all gateways of `kind`, in waves. Raises `PlanError`."""
+        plan = self.configs.push(kind, content, by, manner, now, force=force)
+        return self._plan_set(kind, plan, f"version {plan.target} pushed by {by}", now)
+
+    def roll_back_config(
+        self, kind: str, number: int | None, by: str, manner: Manner, now: float
+    ) -> list[ManagerEffect]:
+        """Bring an earlier version back; None: the one before. Raises `PlanError`."""
+        plan = self.configs.roll_back(kind, number, manner)
+        return self._plan_set(kind, plan, f"back to version {plan.target}, by {by}", now)
+
+    def steer_rollout(self, kind: str, action: str, by: str, now: float) -> list[ManagerEffect]:
+        """`pause`, `resume`, `promote` or `abort`. Raises `PlanError`."""
+        plan = self.configs.act(kind, action, by)
+        return self._plan_set(kind, plan, f"rollout of version {plan.target}: {action}, by {by}", now)
+
+    def try_config(
+        self, kind: str, sha256: str, content: bytes, now: float
+    ) -> tuple[int, list[ManagerEffect]]:
+        """Let a gateway check `content`: `TrialDone` of the number follows. Raises `PlanError`."""
+        return self.rollouts.try_out(kind, sha256, content), self._turn(now)
+
+    def content_fetched(self, content: bytes | None, now: float) -> list[ManagerEffect]:
+        """What `FetchContent` has brought, None for nothing."""
+        if content is not None and not self.configs.fetched(content):
+            self._outbox.count("config", "not_what_was_asked_for")
+        self.rollouts.contents_changed()
+        self._fetch_content(now)
+        return self._turn(now)
+
+    def _plan_set(self, kind: str, plan: Plan, text: str, now: float) -> list[ManagerEffect]:
+        self._outbox.log(Level.INFO, f"configuration for {kind}: {text}")
+        self.rollouts.plan_changed()
+        return self._turn(now)
+
     def go(self, now: float, *, for_good: bool) -> list[ManagerEffect]:
         """Send the nodes to the other managers, then leave the group; `Departed` follows."""
         if self.going:
@@ -323,6 +371,13 @@ class Manager:
         for id_ in self._page.mark_surplus(self.cap, now):
             if (record := self._page.record(id_)) is not None:
                 self._sessions.send_limits(id_, record, now)
+        if not self.going and not self.fresh:
+            self.rollouts.sweep(now)
+        self._fetch_content(now)
+
+    def _fetch_content(self, now: float) -> None:
+        if self.group.kin() and (version := self.configs.to_fetch(now)) is not None:
+            self._outbox.add(FetchContent(version.sha256, version.size))
 
     def _look_at_subscription(self, now: float) -> None:
         wall = self.group.wall(now)
@@ -392,6 +447,7 @@ class Manager:
                     if self.group.before is not None:
                         self._outbox.log(Level.WARNING, WENT_BACK)
                     self._page.adopt(item, now)
+                    self.rollouts.recall(item.entries)
                 case PeerFailed(peer, why):
                     text = f"cannot join {peer}: {why}; trying on (peers are gossip addresses)"
                     self._outbox.log(Level.WARNING, text)
@@ -438,7 +494,11 @@ class Manager:
         former = self.max_nodes
         if any(key.startswith(HELD) for key in keys):
             self.shares.changed()
+        self.rollouts.page_changed(owner, keys)
         changed, warnings = self.settings.page_changed(keys)
+        if any(name.startswith(CONFIG) for name in changed):
+            self.rollouts.plan_changed()
+            self._fetch_content(now)
         for warning in warnings:
             self._outbox.log(Level.WARNING, warning)
         if self.subscription.page_changed(keys):

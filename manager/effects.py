@@ -67,6 +67,23 @@ class AskIssuer:
 
 
 @dataclass(frozen=True, slots=True)
+class FetchContent:
+    """Get the configuration of this hash from any other manager; report by `content_fetched`."""
+
+    sha256: str
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class TrialDone:
+    """The node `node` has tried a configuration: `error` is empty where its gateway would run with it."""
+
+    number: int
+    node: str
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
 class Stop:
     """The process must end with `exit_code`; `text` says why and what to do."""
 
@@ -75,5 +92,16 @@ class Stop:
 
 
 ManagerEffect: TypeAlias = (
-    Persist | Effect | Departed | KeysDone | ToNode | CloseNode | Log | Count | AskIssuer | Stop
+    Persist
+    | Effect
+    | Departed
+    | KeysDone
+    | ToNode
+    | CloseNode
+    | Log
+    | Count
+    | AskIssuer
+    | FetchContent
+    | TrialDone
+    | Stop
 )

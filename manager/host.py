@@ -12,6 +12,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from hashlib import sha256
 from random import SystemRandom
 from typing import Any, TypeAlias
 
@@ -27,24 +28,41 @@ from gossip.messages import Address, Message, StreamMessage
 from gossip.wire import PLAIN, Keyring, Layers
 from manager.commits import waits_for_nothing
 from manager.config import ManagerFile, core_config, http_tokens, own_names, peers_token_of
+from manager.configs import Manner
 from manager.core import TAG_HTTP_PORT, TAG_NODE_PORT, Manager
 from manager.documents import DOCUMENT_BYTES_MAX, DocumentError
 from manager.doors import HttpDoor, is_near
-from manager.effects import AskIssuer, CloseNode, Count, Log, ManagerEffect, Persist, Stop, ToNode
+from manager.effects import (
+    AskIssuer,
+    CloseNode,
+    Count,
+    FetchContent,
+    Log,
+    ManagerEffect,
+    Persist,
+    Stop,
+    ToNode,
+    TrialDone,
+)
 from manager.journal import Journal
 from manager.keys import write_keyring
 from manager.licence import Licence
 from manager.limits import Sharing
 from manager.listeners import ListenError, explain, listen
+from manager.plan import PlanError
 from manager.seed import SeedServer
 from manager.store import Store, StoreError
+from manager.views import other_managers
 from manager.web.app import create_app
+from manager.web.configs import fetch_content
 from node.protocol import Limit, NodeMessage
 
 log = logging.getLogger("manager")
 
 STOP_SECONDS_MAX = 9.0
 """After a signal the process has ended by then, whatever its peers do."""
+TRIAL_SECONDS_MAX = 60.0
+"""A gateway's own check of a configuration takes no longer."""
 _CLOCK_EVERY = 1.0
 _CLOCK_JUMP = 0.5
 _LICENCE_EVERY = 15.0
@@ -106,6 +124,8 @@ class ManagerHost:
         self._keys_done: asyncio.Future[KeysDone] | None = None
         self._saving: asyncio.Task[None] | None = None
         self._asking: asyncio.Task[None] | None = None
+        self._fetching: asyncio.Task[None] | None = None
+        self._trials: dict[int, asyncio.Future[TrialDone]] = {}
         self._said: dict[tuple[str, str], float] = {}
         self._clock_offset = time.time() - self._loop.time()
         self._layers = layers
@@ -168,6 +188,34 @@ class ManagerHost:
         self._keys_done = done
         self._perform(effects)
         return await done
+
+    async def push_config(self, kind: str, content: bytes, by: str, manner: Manner, *, force: bool) -> None:
+        """Returns when it is kept. Raises `PlanError`."""
+        await self._keep(self.core.push_config(kind, content, by, manner, self.now(), force=force))
+
+    async def roll_back_config(self, kind: str, number: int | None, by: str, manner: Manner) -> None:
+        """Returns when it is kept. Raises `PlanError`."""
+        await self._keep(self.core.roll_back_config(kind, number, by, manner, self.now()))
+
+    async def steer_rollout(self, kind: str, action: str, by: str) -> None:
+        """Returns when it is kept. Raises `PlanError`."""
+        await self._keep(self.core.steer_rollout(kind, action, by, self.now()))
+
+    async def try_config(self, kind: str, content: bytes) -> TrialDone:
+        """What a gateway of `kind` here says of `content`. Raises `PlanError` where none answers."""
+        number, effects = self.core.try_config(kind, sha256(content).hexdigest(), content, self.now())
+        done: asyncio.Future[TrialDone] = self._loop.create_future()
+        self._trials[number] = done
+        self._perform(effects)
+        try:
+            async with asyncio.timeout(TRIAL_SECONDS_MAX):
+                return await done
+        except TimeoutError:
+            raise PlanError(
+                f"the node that was to check it has not answered within {TRIAL_SECONDS_MAX:g} s: see its log"
+            ) from None
+        finally:
+            del self._trials[number]
 
     def leave(self, *, for_good: bool) -> None:
         """Move the nodes, leave the group, end the process."""
@@ -292,6 +340,11 @@ class ManagerHost:
             return
         self._perform(self.core.issuer_answered(body.decode("utf-8", errors="replace"), self.now()))
 
+    async def _fetch_content(self, hash_: str, size: int) -> None:
+        managers = other_managers(self.core).values()
+        content = await fetch_content(self.http, managers, self.peers_token, hash_, size)
+        self._perform(self.core.content_fetched(content, self.now()))
+
     # Inputs
 
     def _packet(self, messages: tuple[Message, ...], sender: Address) -> None:
@@ -354,6 +407,11 @@ class ManagerHost:
                     self.count(where, reason)
                 case AskIssuer(url):
                     self._asking = self._loop.create_task(self._ask_issuer(url))
+                case FetchContent(hash_, size):
+                    self._fetching = self._loop.create_task(self._fetch_content(hash_, size))
+                case TrialDone(number, node, error):
+                    if (trial := self._trials.get(number)) is not None and not trial.done():
+                        trial.set_result(TrialDone(number, node, error))
                 case Departed():
                     self._ended.set()
                 case Stop(exit_code, text):

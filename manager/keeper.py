@@ -7,6 +7,7 @@ the turn that changed them, since what follows tells others; the rest is due at 
 from gossip.group import Group
 from gossip.ledger import NOTHING, Digest, Mark, Piece
 from gossip.messages import Address, State
+from manager.configs import Configs
 from manager.saved import INCARNATION, MEMBERS, Changes, Saved
 from manager.stats import StatsWindow
 
@@ -20,10 +21,18 @@ class Keeper:
     """Compares what there is with `saved`, which is on disk. `facts` are to be written beside it at once."""
 
     def __init__(
-        self, group: Group, stats: StatsWindow, saved: Saved, facts: dict[str, str], now: float
+        self,
+        group: Group,
+        stats: StatsWindow,
+        configs: Configs,
+        saved: Saved,
+        facts: dict[str, str],
+        now: float,
     ) -> None:
         self._group = group
         self._stats = stats
+        self._configs = configs
+        self._contents = set(saved.contents)
         self._facts = dict(saved.facts)
         self._news = facts
         own = group.name
@@ -63,9 +72,20 @@ class Keeper:
             wall = self._group.wall(now)
             steps = self._stats.since(self._steps_since - self._stats.step)
             steps_from, self._steps_since = wall - self._stats.window, wall
-        if not (pieces or former or facts or steps):
+        contents = self._changed_contents()
+        if not (pieces or former or facts or steps or contents):
             return None
-        return Changes(pages=pieces, former=former, facts=facts, steps=steps, steps_from=steps_from)
+        return Changes(
+            pages=pieces, former=former, facts=facts, steps=steps, steps_from=steps_from, contents=contents
+        )
+
+    def _changed_contents(self) -> dict[str, bytes | None]:
+        held = self._configs.contents
+        if held.keys() == self._contents:
+            return {}
+        changed: dict[str, bytes | None] = {hash_: held.get(hash_) for hash_ in held.keys() ^ self._contents}
+        self._contents = set(held)
+        return changed
 
     def _changed_former(self) -> dict[str, Piece | None]:
         held = self._group.ledger.former

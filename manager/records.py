@@ -7,6 +7,9 @@
 | `sees` | names of the managers that this one sees alive (rule I7) |
 | `setting/<name>` | `Setting`: this manager's YAML value, or its copy of the winner (rule L7) |
 | `held/<limit>` | `Claim` in `manager/budgets.py`: what its nodes may have in force of a limit together |
+| `runs/<id>` | `Runs`: the configuration of a node's gateway, as the node says it to this manager |
+| `turn/<id>` | `Turn`: the node may be out of service, in one session, by this manager's plan (rule T1) |
+| `holds` | beginnings of the hashes of the configurations that this manager has |
 | `gone` | present where the manager has left for good |
 
 Values are MessagePack arrays in the order of the fields; what cannot be read is ignored and counted, since
@@ -20,11 +23,16 @@ from typing import Any
 
 import msgpack
 
+from node.protocol import ConfigState, config_state_packed, read_config_state
+
 NODE = "node/"
 CLONE = "clone/"
 SEES = "sees"
 SETTING = "setting/"
 GONE = "gone"
+RUNS = "runs/"
+TURN = "turn/"
+HOLDS = "holds"
 
 
 class NodeState(StrEnum):
@@ -139,6 +147,51 @@ class CloneNote:
                 return cls(incarnation, nonce)
             case _:
                 raise ValueError("not a clone note")
+
+
+@dataclass(frozen=True, slots=True)
+class Runs:
+    """What a node of `kind` said in its session (incarnation, nonce) about its configuration."""
+
+    kind: str
+    incarnation: int
+    nonce: int
+    config: ConfigState
+
+    def pack(self) -> bytes:
+        values = [self.kind, self.incarnation, self.nonce, config_state_packed(self.config)]
+        packed: bytes = msgpack.packb(values, unicode_errors="surrogateescape")
+        return packed
+
+    @classmethod
+    def unpack(cls, value: bytes) -> "Runs":
+        match _unpack(value):
+            case [str(kind), int(incarnation), int(nonce), list(state)]:
+                return cls(kind, incarnation, nonce, read_config_state(state))
+            case _:
+                raise ValueError("not what a node runs")
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """By the plan (serial, writer), the node may go out of service in its session `order`."""
+
+    serial: int
+    writer: str
+    order: tuple[int, int]
+
+    def pack(self) -> bytes:
+        values = [self.serial, self.writer, *self.order]
+        packed: bytes = msgpack.packb(values, unicode_errors="surrogateescape")
+        return packed
+
+    @classmethod
+    def unpack(cls, value: bytes) -> "Turn":
+        match _unpack(value):
+            case [int(serial), str(writer), int(incarnation), int(nonce)]:
+                return cls(serial, writer, (incarnation, nonce))
+            case _:
+                raise ValueError("not a turn")
 
 
 @dataclass(frozen=True, slots=True)

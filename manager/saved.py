@@ -32,6 +32,8 @@ class Changes:
     """What nodes reported, by the start of the step: each replaces what is there."""
     steps_from: float = 0.0
     """Older steps are dropped."""
+    contents: Mapping[str, bytes | None] = field(default_factory=dict)
+    """Gateway configurations by SHA-256 in hex; None: no longer kept."""
 
 
 @dataclass(slots=True)
@@ -42,6 +44,7 @@ class Saved:
     former: dict[NodeName, Page] = field(default_factory=dict)
     facts: dict[str, str] = field(default_factory=dict)
     steps: dict[float, list[Reported]] = field(default_factory=dict)
+    contents: dict[str, bytes] = field(default_factory=dict)
 
     def apply(self, changes: Changes) -> None:
         """What a commit does."""
@@ -63,6 +66,11 @@ class Saved:
         self.steps |= changes.steps
         for at in [at for at in self.steps if at < changes.steps_from]:
             del self.steps[at]
+        for hash_, content in changes.contents.items():
+            if content is None:
+                self.contents.pop(hash_, None)
+            else:
+                self.contents[hash_] = content
 
     def memory(self, name: NodeName) -> Memory:
         """What of it is the group's, for the member `name`."""

@@ -14,6 +14,7 @@ from manager.outbox import Outbox
 from manager.page import NodePage
 from manager.records import CLONE, CloneNote, NodeRecord, NodeState
 from manager.registry import Registry
+from manager.rollouts import Rollouts
 from manager.shares import Shares
 from manager.stats import StatsWindow
 from manager.terms import Terms
@@ -30,6 +31,7 @@ from node.protocol import (
     Ask,
     Behind,
     Clone,
+    Fetch,
     Hello,
     Here,
     Leases,
@@ -42,6 +44,7 @@ from node.protocol import (
     Refused,
     Report,
     Reported,
+    Tried,
     Welcome,
     is_node_id,
 )
@@ -80,7 +83,13 @@ class Sessions:
     """All connections of nodes, by number, and the one that speaks for each id."""
 
     def __init__(
-        self, group: Group, registry: Registry, page: NodePage, terms: Terms, outbox: Outbox
+        self,
+        group: Group,
+        registry: Registry,
+        page: NodePage,
+        terms: Terms,
+        rollouts: Rollouts,
+        outbox: Outbox,
     ) -> None:
         self.admission = Admission(group, registry)
         self.stats = StatsWindow(terms.config.stats_window, terms.config.stats_step)
@@ -94,6 +103,7 @@ class Sessions:
         self._registry = registry
         self._page = page
         self._terms = terms
+        self._rollouts = rollouts
         self._outbox = outbox
         self._sessions: dict[int, _Session] = {}
         self._by_id: dict[str, _Session] = {}
@@ -129,6 +139,11 @@ class Sessions:
                 self._report(session, message, now)
             case Here():
                 self._here(session, now)
+            case Fetch(sha256=hash_, offset=offset):
+                if session.admitted:
+                    self._rollouts.fetch(conn, hash_, offset)
+            case Tried(number=number, error=error):
+                self._rollouts.tried(session.id, number, error)
             case Leave(reason=reason):
                 self.shares.left(session.id)
                 self._ended(session, f"left: {reason}" if reason else "left", now)
@@ -236,6 +251,7 @@ class Sessions:
         self.shares.reported(session.id, report.limits_version, report.counters, now)
         if report.counters:
             self.stats.add(session.id, session.hello.nonce, report.counters, self._group.wall(now))
+        self._rollouts.reported(session.id, session.order, report.config)
         if record.gateway != report.gateway:
             record = replace(record, gateway=report.gateway)
             self._page.write(session.id, record, now)
@@ -267,6 +283,7 @@ class Sessions:
         """Forget the connection; whatever its node's record says stays."""
         self._sessions.pop(session.conn, None)
         self._newcomers.pop(session.conn, None)
+        self._rollouts.left(session.id, session.conn)
         if self._by_id.get(session.id) is session:
             del self._by_id[session.id]
             self.shares.lost(session.id)
@@ -359,6 +376,8 @@ class Sessions:
             over_limit=over,
         )
         self._outbox.say(session.conn, welcome)
+        kind = session.hello.gateway.partition(":")[0]
+        self._rollouts.joined(session.id, session.conn, session.order, kind, session.hello.config)
         self._outbox.log(Level.INFO, f"Sending the limits to the krakend: {session.id}")
 
     def _record(self, session: _Session, state: NodeState, stamp: int, why: str, now: float) -> NodeRecord:

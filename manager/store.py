@@ -39,6 +39,7 @@ _SCHEMAS = (
     ) WITHOUT ROWID;
     CREATE TABLE step (at REAL PRIMARY KEY, reported BLOB NOT NULL);
     """,
+    "CREATE TABLE content (sha256 TEXT PRIMARY KEY, content BLOB NOT NULL);",
 )
 """Script n makes schema n + 1 from schema n: a file of an older version is brought up step by step."""
 
@@ -130,6 +131,11 @@ class Store:
         database.executemany("INSERT OR REPLACE INTO step VALUES (?, ?)", packed)
         if changes.steps_from:
             database.execute("DELETE FROM step WHERE at < ?", (changes.steps_from,))
+        for hash_, content in changes.contents.items():
+            if content is None:
+                database.execute("DELETE FROM content WHERE sha256 = ?", (hash_,))
+            else:
+                database.execute("INSERT OR REPLACE INTO content VALUES (?, ?)", (hash_, content))
 
 
 def locked_folder(directory: Path) -> LockedFolder:
@@ -194,6 +200,7 @@ def load(database: sqlite3.Connection) -> Saved:
         (saved.former if former else saved.pages)[page.owner] = page
     for at, reported in database.execute("SELECT at, reported FROM step"):
         saved.steps[at] = _unpack_step(reported)
+    saved.contents = dict(database.execute("SELECT sha256, content FROM content"))
     return saved
 
 

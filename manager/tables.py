@@ -49,6 +49,8 @@ def _text(value: Any) -> str:
     match value:
         case None | [] | dict():
             return "-"
+        case list():
+            return printable(", ".join(map(str, value)))
         case bool():
             return "yes" if value else "no"
         case _:

@@ -2,28 +2,27 @@
 
 import asyncio
 import contextlib
-import hashlib
 import json
 import logging
 import os
 import signal
 import time
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from random import SystemRandom
-from typing import assert_never
+from typing import Any, assert_never
 
 import aiohttp
 
 from node.api import limits_shown, serve
 from node.config import NodeSettings
-from node.effects import ApplyLimits, Close, Connect, Effect, Log, Renewed, Save, Send
+from node.effects import ApplyLimits, Change, Close, Connect, Effect, Log, Renewed, Save, Send, Stage
 from node.gateways import open_gateway
 from node.gateways.adapter import Gateway
 from node.gateways.child import end_leftover
+from node.gateways.configfile import ConfigFile
 from node.gateways.errors import GatewayError
-from node.gateways.files import Files
 from node.gateways.processes import use_of
 from node.link import Link
 from node.protocol import Limits, ProtocolError, decode, encode
@@ -34,6 +33,7 @@ _LOG = logging.getLogger(__name__)
 
 
 _STATS_SECONDS = 5.0
+_LOOK_SECONDS = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +75,10 @@ class Agent:
         self._stopping = False
         self._limits_wanted = asyncio.Event()
         self._gateway_counters: dict[str, float] = {}
+        self._config = ConfigFile(settings.gateway, state.path.parent / "gateway")
+        self._changes = asyncio.Lock()
+        """Held while the gateway is given something new: limits, or a configuration."""
+        self._tasks: set[asyncio.Task[None]] = set()
         self.limits: tuple[int, str, Limits] = (0, "", {})
         self.applied = Applied(0, "", "")
 
@@ -95,14 +99,17 @@ class Agent:
             connector = aiohttp.TCPConnector(use_dns_cache=False, force_close=True)
             async with aiohttp.ClientSession(connector=connector) as self._client:
                 gateway = asyncio.create_task(self._gateway.start())
-                helpers = [asyncio.create_task(work) for work in (self._apply_limits(), self._read_stats())]
+                helpers = [
+                    asyncio.create_task(work)
+                    for work in (self._apply_limits(), self._read_stats(), self._watch_gateway())
+                ]
                 if not self._stopping:
                     self._observe()
                     self._perform(self._session.start(loop.time(), self._state.renewed_ago(time.time())))
                 try:
                     await gateway
                 finally:
-                    for helper in helpers:
+                    for helper in (*helpers, *self._tasks):
                         helper.cancel()
                 self._leave("its gateway was stopped")
                 if self._closing:
@@ -143,12 +150,15 @@ class Agent:
     @property
     def config(self) -> dict[str, object]:
         """The gateway's own configuration file, for `/v1/config`."""
-        path = self._settings.gateway.config
-        content = Files.read(Path(path)) if path else None
+        state = self._session.configuration.state
         return {
-            "path": path,
-            "size": None if content is None else len(content),
-            "sha256": None if content is None else hashlib.sha256(content).hexdigest(),
+            "path": self._settings.gateway.config,
+            "version": state.version,
+            "sha256": state.on_disk or None,
+            "running": state.running or None,
+            "staged": state.staged,
+            "failed": state.failed,
+            "note": state.note,
         }
 
     @property
@@ -217,6 +227,10 @@ class Agent:
                     self._limits_wanted.set()
                 case Renewed(seconds):
                     self._state.note_renewal(time.time() - seconds)
+                case Stage():
+                    self._begin(self._stage(effect))
+                case Change(sha256):
+                    self._begin(self._change(sha256))
                 case Log(level, text):
                     _LOG.log(level, "%s", text)
                 case _:
@@ -232,7 +246,8 @@ class Agent:
             self._limits_wanted.clear()
             version, _, limits = self.limits
             try:
-                how = await self._gateway.apply_limits(limits)
+                async with self._changes:
+                    how = await self._gateway.apply_limits(limits)
             except GatewayError as error:
                 step += 1
                 delay = min(60.0, 2.0**step)
@@ -246,6 +261,46 @@ class Agent:
             self.applied = Applied(version, how, "")
             self._observe()
             self._perform(self._session.limits_applied(version, limits, self._now()))
+
+    async def _watch_gateway(self) -> None:
+        """Tell a manager at once what becomes of the gateway, and of its configuration file."""
+        said: object = None
+        while True:
+            self._observe()
+            says = self._session.gateway, self._session.configuration.state
+            if said not in (None, says):
+                self._perform(self._session.noticed(self._now()))
+            said = says
+            await asyncio.sleep(_LOOK_SECONDS)
+
+    def _begin(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _stage(self, stage: Stage) -> None:
+        error = ""
+        try:
+            await self._gateway.validate(stage.content)
+            if not stage.trial:
+                self._config.stage(stage.content)
+        except GatewayError as why:
+            error = str(why)
+        self._observe()
+        self._perform(self._session.staged(stage.sha256, error, self._now()))
+
+    async def _change(self, sha256: str) -> None:
+        error = ""
+        try:
+            content = self._config.staged(sha256)
+            async with self._changes:
+                how = await self._gateway.change(content)
+                _LOG.info("The gateway has %s for its new configuration", how)
+        except GatewayError as why:
+            error = str(why)
+        self._config.taken()
+        self._observe()
+        self._perform(self._session.changed(sha256, error, self._now()))
 
     async def _read_stats(self) -> None:
         """Keep the counters of the gateway's own statistics fresh, where it has any."""
@@ -295,6 +350,10 @@ class Agent:
         kind = self._settings.gateway.kind
         self._session.gateway = kind if kind == "none" else f"{kind}: {self._gateway.state}"
         self._session.counters = self.counters
+        self._config.look(self._gateway.restarts)
+        configuration = self._session.configuration
+        configuration.managed, configuration.ready = self._config.managed, not self.not_ready
+        configuration.on_disk, configuration.running = self._config.on_disk, self._config.running
 
     # Start and end
 

@@ -96,7 +96,8 @@ class GatewaySettings(Settings):
         Duration, Field(description="wait after the stop signal for connections to drain, then SIGKILL")
     ] = 30.0
     drain: Annotated[
-        Duration, Field(description="/ready answers 503 for so long before KrakenD is restarted")
+        Duration,
+        Field(description="/ready answers 503 for so long before a restart, or before a new configuration"),
     ] = 0.0
     min_interval: Annotated[
         Duration, Field(description="KrakenD is restarted for new limits no more often than this")

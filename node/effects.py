@@ -25,6 +25,8 @@ class NodeState:
     leases: Leases = field(default_factory=dict)
     in_force: Limits = field(default_factory=dict)
     """The most that the gateway may let through: the larger of what it works under and what it shall."""
+    config_version: int = 0
+    """The last configuration that it took from a manager and ran."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +75,22 @@ class Renewed:
 
 
 @dataclass(frozen=True, slots=True)
+class Stage:
+    """Keep `content` and let the gateway check it; report by `staged`. `trial`: only check it."""
+
+    sha256: str
+    content: bytes
+    trial: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """Take the gateway out of service, and give it what was staged under `sha256`; report by `changed`."""
+
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
 class Log:
     """One line for the operator; `level` as in `logging`."""
 
@@ -80,4 +98,4 @@ class Log:
     text: str
 
 
-Effect: TypeAlias = Connect | Send | Close | Save | ApplyLimits | Renewed | Log
+Effect: TypeAlias = Connect | Send | Close | Save | ApplyLimits | Renewed | Stage | Change | Log

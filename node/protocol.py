@@ -8,8 +8,8 @@ Durations are seconds. Everything has a bound, which the decoder enforces.
 """
 
 import re
-from dataclasses import MISSING, dataclass, field, fields
-from typing import Any, TypeAlias, get_args, get_type_hints
+from dataclasses import MISSING, astuple, dataclass, field, fields
+from typing import Any, NewType, TypeAlias, get_args, get_type_hints
 
 import msgpack
 
@@ -20,6 +20,8 @@ FRAME_BYTES_MAX = 64 * 1024
 TEXT_MAX = 1024
 ITEMS_MAX = 256
 LABELS_MAX = 16
+CHUNK_BYTES_MAX = 32 * 1024
+"""Of a configuration, in one frame."""
 
 CLOSE_GOING = 1001
 """The manager goes: come back by another one, at once, it counts for nothing."""
@@ -56,6 +58,36 @@ class Limit:
 
 
 Limits: TypeAlias = dict[str, Limit]
+Data = NewType("Data", bytes)
+"""At most `CHUNK_BYTES_MAX` bytes of a configuration."""
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigState:
+    """Where a node stands with its gateway's configuration. SHA-256 in hex, empty where there is nothing."""
+
+    managed: bool = False
+    """Whether its agent can replace the configuration at all."""
+    ready: bool = True
+    """Whether its gateway may get traffic."""
+    changing: bool = False
+    """Whether it is out because of a `Permit`."""
+    version: int = 0
+    """The last one that it took from a manager and ran; 0 for none."""
+    running: str = ""
+    on_disk: str = ""
+    staged: int = 0
+    """The version that it has fetched and found to be valid."""
+    failed: int = 0
+    """The version that was not valid, or did not run; what was there before is back."""
+    note: str = ""
+    """What was wrong with it."""
+    plan_serial: int = 0
+    plan_writer: str = ""
+    """The newest plan that it knows."""
+
+
+_CONFIG_FIELDS = tuple((f.name, get_type_hints(ConfigState)[f.name]) for f in fields(ConfigState))
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +136,7 @@ class Hello:
     weight: float = 1.0
     labels: dict[str, str] = field(default_factory=dict)
     ephemeral: bool = False
+    config: ConfigState = ConfigState()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -176,7 +209,24 @@ class Report:
     gateway: str = ""
     limits_version: int = 0
     """Of the limits that its gateway works under; told is not applied."""
+    config: ConfigState = ConfigState()
     counters: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fetch:
+    """Send the configuration of this hash from byte `offset` on."""
+
+    sha256: str
+    offset: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tried:
+    """The answer to `Try` of this number: `error` is empty where the gateway would run with it."""
+
+    number: int
+    error: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -218,9 +268,50 @@ class Leave:
     reason: str = ""
 
 
-NodeMessage: TypeAlias = Hello | Here | Report | Leave
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """The configuration that this node shall come to run, by the plan (serial, writer): fetch and check it.
+
+    The gateway is not to be touched before a `Permit` of the same plan.
+    """
+
+    serial: int
+    writer: str
+    version: int
+    sha256: str
+    size: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Permit:
+    """The node may go out of service to change, now, in this session, by this plan (rule T1)."""
+
+    serial: int
+    writer: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chunk:
+    """The answer to `Fetch`; without `data` where the manager has not got it yet: ask again later."""
+
+    sha256: str
+    offset: int
+    data: Data
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Try:
+    """Would the gateway run with the configuration of this hash? Answer with `Tried` of this number."""
+
+    number: int
+    sha256: str
+    size: int
+
+
+ConfigMessage: TypeAlias = Wanted | Permit | Chunk | Try
+NodeMessage: TypeAlias = Hello | Here | Report | Fetch | Tried | Leave
 ManagerMessage: TypeAlias = (
-    Welcome | Refused | Behind | Clone | Ask | Reported | LimitsPush | Managers | Redirect
+    Welcome | Refused | Behind | Clone | Ask | Reported | LimitsPush | Managers | Redirect | ConfigMessage
 )
 AnyMessage: TypeAlias = NodeMessage | ManagerMessage
 
@@ -317,6 +408,25 @@ def _read_limits(value: object) -> Limits:
     return limits
 
 
+def _read_data(value: object) -> Data:
+    if not isinstance(value, bytes) or len(value) > CHUNK_BYTES_MAX:
+        raise ValueError(f"must be at most {CHUNK_BYTES_MAX} bytes")
+    return Data(value)
+
+
+def read_config_state(value: object) -> ConfigState:
+    """What `config_state_packed` gave, of any version: fields are only ever added. Raises `ValueError`."""
+    if not isinstance(value, list):
+        raise ValueError("must be a list")
+    parts = {name: _READERS[type_](part) for (name, type_), part in zip(_CONFIG_FIELDS, value, strict=False)}
+    return ConfigState(**parts)
+
+
+def config_state_packed(state: ConfigState) -> list[Any]:
+    """As it stands in a frame, and on a manager's page."""
+    return list(astuple(state))
+
+
 _READERS: dict[Any, Any] = {
     str: _read_text,
     bytes: _read_bytes,
@@ -328,6 +438,8 @@ _READERS: dict[Any, Any] = {
     dict[str, str]: _read_labels,
     Limits: _read_limits,
     Leases: _read_leases,
+    Data: _read_data,
+    ConfigState: read_config_state,
 }
 
 _FIELDS = {
@@ -352,6 +464,8 @@ def encode(message: AnyMessage) -> bytes:
             value = {limit: [share.max_rate, share.every, share.per_client] for limit, share in value.items()}
         elif reader is _read_leases:
             value = _write_leases(value)
+        elif reader is read_config_state:
+            value = config_state_packed(value)
         body[name] = value
     frame: bytes = msgpack.packb([type(message).__name__.lower(), body])
     if len(frame) > FRAME_BYTES_MAX:

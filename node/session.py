@@ -14,6 +14,7 @@ from typing import TypeAlias, assert_never
 
 from node.backoff import full_jitter
 from node.candidates import Candidates
+from node.configuration import Configuration
 from node.effects import ApplyLimits, Close, Connect, Effect, Log, NodeState, Renewed, Save, Send, Source
 from node.leases import in_force, larger, next_change, shortest
 from node.protocol import (
@@ -24,7 +25,9 @@ from node.protocol import (
     AnyMessage,
     Ask,
     Behind,
+    Chunk,
     Clone,
+    Fetch,
     Hello,
     Here,
     Leases,
@@ -32,10 +35,14 @@ from node.protocol import (
     Limits,
     LimitsPush,
     Managers,
+    Permit,
     Redirect,
     Refused,
     Report,
     Reported,
+    Tried,
+    Try,
+    Wanted,
     Welcome,
     is_node_id,
 )
@@ -128,6 +135,7 @@ class Session:
         self.state = state or NodeState(key=rng.randbytes(32))
         self.gateway = ""
         self.counters: dict[str, float] = {}
+        self.configuration = Configuration(self.state.config_version)
         self.phase: Phase = Done()
         self.source: Source | None = None
         self._rng = rng
@@ -195,19 +203,40 @@ class Session:
             case Joined() if now >= self._silent_at:
                 return self._abandon(f"silent for {now - self._heard:.0f} s", now)
             case Joined() if now >= self._report_at:
-                return [self._report(now)]
+                return [self._report(now), *self.configuration.resume()]
             case _:
                 return []
 
     def limits_applied(self, version: int, limits: Limits, now: float) -> list[Effect]:
         """The gateway works under `limits`, those of `version`, from now on: the manager is told at once."""
         self._applied = version
-        effects: list[Effect] = [self._report(now)] if isinstance(self.phase, Joined) else []
+        effects = self.noticed(now)
         in_force = larger(limits, self._wanted or {})
         if in_force != self.state.in_force:
             self.state = replace(self.state, in_force=in_force)
             effects.append(Save(self.state))
         return effects
+
+    def staged(self, sha256: str, error: str, now: float) -> list[Effect]:
+        """The outcome of `Stage`: `error` is empty where the gateway would run with that configuration."""
+        return self._configured(self.configuration.staged(sha256, error), now)
+
+    def changed(self, sha256: str, error: str, now: float) -> list[Effect]:
+        """The outcome of `Change`; after an `error` the gateway runs with what it had before."""
+        return self._configured(self.configuration.changed(sha256, error), now)
+
+    def noticed(self, now: float) -> list[Effect]:
+        """Something that a report says has changed, and a manager should know before the next one is due."""
+        return [self._report(now)] if isinstance(self.phase, Joined) else []
+
+    def _configured(self, effects: list[Effect], now: float) -> list[Effect]:
+        """Tell the manager at once where the configuration stands; what was for it is dropped without one."""
+        joined = isinstance(self.phase, Joined)
+        effects = [effect for effect in effects if joined or not isinstance(effect, Send)]
+        if self.configuration.version != self.state.config_version:
+            self.state = replace(self.state, config_version=self.configuration.version)
+            effects.append(Save(self.state))
+        return [*effects, self._report(now)] if joined else effects
 
     def connected(self, now: float, remote: str = "") -> list[Effect]:
         """The connection is open, to `remote` if the name led to another address than it says."""
@@ -287,7 +316,13 @@ class Session:
                 return []
             case Redirect(managers=managers, going=going):
                 return self._redirect(managers, going, now)
-            case Hello() | Here() | Report() | Leave():
+            case Wanted() | Permit() | Chunk() | Try():
+                if not isinstance(self.phase, Joined):
+                    return []
+                before = self.configuration.state
+                effects = self.configuration.received(message)
+                return effects if self.configuration.state == before else self._configured(effects, now)
+            case Hello() | Here() | Report() | Fetch() | Tried() | Leave():
                 return self.broken(f"a manager does not say {type(message).__name__.lower()}", now)
             case _:
                 assert_never(message)
@@ -295,6 +330,7 @@ class Session:
     # Saying hello
 
     def _hello(self) -> list[Effect]:
+        self.configuration.session_ended()
         self.state = replace(self.state, incarnation=self.state.incarnation + 1)
         hello = Hello(
             key=self.state.key,
@@ -311,6 +347,7 @@ class Session:
             weight=self._weight,
             labels=self._labels,
             ephemeral=self._ephemeral,
+            config=self.configuration.state,
         )
         return [Save(self.state), Send(hello)]
 
@@ -388,6 +425,7 @@ class Session:
                 number=self._reports,
                 gateway=self.gateway,
                 limits_version=self._applied,
+                config=self.configuration.state,
                 counters=self.counters,
             )
         )

@@ -48,6 +48,7 @@ class _Stored(BaseModel):
     limits: dict[str, Limit]
     leases: dict[str, Lease] = {}
     in_force: dict[str, Limit] = {}
+    config_version: Annotated[int, Field(ge=0, lt=2**63)] = 0
     gateway: ProcessId | None
 
 
@@ -147,6 +148,7 @@ class StateFile:
             limits=stored.limits,
             leases=stored.leases,
             in_force=stored.in_force,
+            config_version=stored.config_version,
         )
 
     def _write(self, state: NodeState, gateway: ProcessId | None) -> None:
@@ -159,6 +161,7 @@ class StateFile:
             limits=state.limits,
             leases=state.leases,
             in_force=state.in_force,
+            config_version=state.config_version,
             gateway=gateway,
         )
         try:

@@ -14,23 +14,38 @@ from gossip.memory import NO_MEMORY
 from gossip.messages import Address, StreamMessage
 from gossip.wire import StreamReader, decode_packet, encode_packet, encode_stream
 from manager.commits import Commits, waits_for_nothing
+from manager.configs import Manner
 from manager.core import TAG_HTTP_PORT, TAG_NODE_PORT, Manager
-from manager.effects import AskIssuer, CloseNode, Count, Log, ManagerEffect, Persist, Stop, ToNode
+from manager.effects import (
+    AskIssuer,
+    CloseNode,
+    Count,
+    FetchContent,
+    Log,
+    ManagerEffect,
+    Persist,
+    Stop,
+    ToNode,
+    TrialDone,
+)
 from manager.records import Setting
 from manager.terms import SUBSCRIPTION, ManagerConfig
-from node.effects import ApplyLimits, Close, Connect, NodeState, Renewed, Save
+from node.effects import ApplyLimits, Change, Close, Connect, NodeState, Renewed, Save, Stage
 from node.effects import Effect as NodeEffect
 from node.effects import Log as NodeLog
 from node.effects import Send as SendToManager
 from node.protocol import CLOSE_GOING, Limits, ProtocolError, decode, encode
 from node.session import Joined, Session
 from simulations.disk import ManagerDisk
+from simulations.gateway import CHECK_SECONDS, SimGateway
 from simulations.loop import CLOCK_JUMP, CLOCK_WATCHED_EVERY, Loop
 from simulations.network import Connection, Network
 from simulations.world import World
 
 GOSSIP_PORT = 7946
 NODE_PORT = 7000
+HTTP_PORT = 9897
+FETCH_SECONDS_MAX = 5.0
 STOP_SECONDS_MAX = 9.0
 
 Ending: TypeAlias = Literal["killed", "overdue", "departed", "conflict"]
@@ -169,7 +184,18 @@ class SimManager:
 
     def install(self, text: str) -> None:
         """An operator brings a signed subscription."""
-        self.loop.submit(lambda: self._perform(self.core.install(text, "an operator", self.loop.now)))
+        self._operate(lambda now: self.core.install(text, "an operator", now))
+
+    def push_config(self, kind: str, content: bytes, manner: Manner) -> None:
+        """An operator pushes a configuration."""
+        self._operate(lambda now: self.core.push_config(kind, content, "operator", manner, now, force=True))
+
+    def steer_rollout(self, kind: str, action: str) -> None:
+        """An operator pauses, resumes, promotes or aborts a rollout."""
+        self._operate(lambda now: self.core.steer_rollout(kind, action, "operator", now))
+
+    def _operate(self, what: Callable[[float], list[ManagerEffect]]) -> None:
+        self.loop.submit(lambda: self._perform(what(self.loop.now)))
 
     def set_clock(self, skew: float) -> None:
         """Set the host's wall clock; the process finds out within a second."""
@@ -191,7 +217,7 @@ class SimManager:
             name=self.name,
             address=Address(self.host, GOSSIP_PORT),
             group_name=self.group_name,
-            tags={TAG_NODE_PORT: str(NODE_PORT), TAG_HTTP_PORT: "9897"},
+            tags={TAG_NODE_PORT: str(NODE_PORT), TAG_HTTP_PORT: str(HTTP_PORT)},
             peers=self.peers,
             config=self.gossip,
             random=self._world.random(f"{self.host}/{self.name}/{self.starts}"),
@@ -203,6 +229,7 @@ class SimManager:
         core = Manager(group, self._config, self.loop.now, saved)
         self._commits: Commits[_Item] = Commits(lambda item: waits_for_nothing(item, self.name))
         self._network.listen(self.host, GOSSIP_PORT, self._datagram, self._stream)
+        self._network.listen(self.host, HTTP_PORT, lambda data, sender: None, self._give_content)
         self._network.serve(self.host, NODE_PORT, self._accept)
         self.core = core
         if self._observer is not None:
@@ -345,7 +372,9 @@ class SimManager:
                     self.conflicting = isinstance(effect, Stop)
                     self._end(CLOSE_GOING, "conflict" if self.conflicting else "departed")
                     return
-                case Count() | Persist() | AskIssuer():
+                case FetchContent(sha256):
+                    self._fetch_content(sha256)
+                case Count() | Persist() | AskIssuer() | TrialDone():
                     pass
                 case _Answer(reply, answer):
                     if self._observer is not None and answer is not None:
@@ -365,6 +394,19 @@ class SimManager:
         target = (effect.address.host, effect.address.port)
         timeout = effect.timeout / self._rate
         self._network.exchange(self.host, target, encode_stream(effect.message), timeout, answered)
+
+    def _give_content(self, sha256: bytes, reply: Callable[[bytes | None], None]) -> None:
+        self.loop.submit(lambda: reply(self.core.configs.content(sha256.decode())))
+
+    def _fetch_content(self, sha256: str) -> None:
+        loop = self.loop
+        others = sorted(member.address.host for member in self.core.group.kin())
+
+        def got(data: bytes | None) -> None:
+            loop.submit(lambda: self._perform(self.core.content_fetched(data, loop.now)))
+
+        target = (self._chance.choice(others), HTTP_PORT)
+        self._network.exchange(self.host, target, sha256.encode(), FETCH_SECONDS_MAX, got)
 
     def _answered(self, token: int, data: bytes | None) -> None:
         answer = None if data is None else read_stream(data)
@@ -430,6 +472,7 @@ class SimNode:
         self.applied = Applied()
         self.limits_changed: Callable[[], None] = lambda: None
         """Called when its gateway works under other limits."""
+        self.gateway = SimGateway()
         self.lines: list[tuple[float, str]] = []
         self._network = network
         self._world: World = network.world
@@ -471,8 +514,16 @@ class SimNode:
         self.loop = Loop(
             self._world, self._world.random(f"{self.host}/{self.name}/{self._starts}/loop"), self._rate
         )
+        self._chance = self._world.random(f"{self.host}/{self.name}/{self._starts}/gateway")
         self.session = Session(seeds=self._seeds, state=self.disk.state, rng=rng, name=self.name)
+        self.gateway.start()
+        self._look_at_gateway()
         self._perform(self.session.start(self.loop.now))
+
+    def manage(self, kind: str, content: bytes) -> None:
+        """Its gateway is of `kind` and runs with `content`, which the agent can replace."""
+        self.gateway.manage(kind, content)
+        self._look_at_gateway()
 
     def kill(self) -> None:
         """SIGKILL: the connection's end is seen."""
@@ -522,6 +573,10 @@ class SimNode:
                     if self._connection is not None:
                         self._connection.close(0, code)
                     self._connection = None
+                case Stage(sha256, content, trial):
+                    self._later(CHECK_SECONDS, self._stage(sha256, content, trial=trial))
+                case Change(sha256):
+                    self._later(self.gateway.begin(sha256, self._chance), self._change(sha256))
                 case ApplyLimits(version, source, limits):
                     self.applied = Applied(source, limits)
                     self._perform(self.session.limits_applied(version, limits, self.loop.now))
@@ -536,6 +591,31 @@ class SimNode:
 
     def _ring(self) -> None:
         self._perform(self.session.tick(self.loop.now))
+
+    def _later(self, seconds: float, work: Callable[[], None]) -> None:
+        loop = self.loop
+        self._world.after(seconds, lambda: loop.submit(work))
+
+    def _stage(self, sha256: str, content: bytes, *, trial: bool) -> Callable[[], None]:
+        def done() -> None:
+            error = self.gateway.check(sha256, content, trial=trial)
+            self._perform(self.session.staged(sha256, error, self.loop.now))
+
+        return done
+
+    def _change(self, sha256: str) -> Callable[[], None]:
+        def done() -> None:
+            error = self.gateway.end(sha256)
+            self._look_at_gateway()
+            self._perform(self.session.changed(sha256, error, self.loop.now))
+
+        return done
+
+    def _look_at_gateway(self) -> None:
+        self.session.gateway = self.gateway.kind
+        configuration = self.session.configuration
+        configuration.managed = self.gateway.managed
+        configuration.on_disk = configuration.running = self.gateway.on_disk
 
     def _connect(self, address: str) -> None:
         loop = self.loop

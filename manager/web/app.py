@@ -10,7 +10,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 
 from manager import views
 from manager.doors import Refusal, may_change
-from manager.web import cluster, discovery, keys, live, reads, session, writes
+from manager.web import cluster, configs, discovery, keys, live, reads, session, writes
 from manager.web.metrics import exposition
 from manager.web.operations import Operations
 from manager.web.problems import Handler, of_http_error, problem
@@ -58,6 +58,7 @@ def all_routes() -> list[web.AbstractRouteDef]:
     """Everything that is answered."""
     return [
         *cluster.routes,
+        *configs.routes,
         *live.routes,
         *discovery.routes,
         *keys.routes,
@@ -121,7 +122,7 @@ async def _tag(request: web.Request, handler: Handler) -> web.StreamResponse:
     if not (isinstance(answer, web.Response) and answer.status == 200 and request.method in ("GET", "HEAD")):
         return answer
     if request.path.startswith("/api/") and isinstance(answer.body, bytes):
-        mark = blake2b(answer.body, digest_size=12).hexdigest()
+        mark = answer.etag.value if answer.etag else blake2b(answer.body, digest_size=12).hexdigest()
         answer.etag = mark
         given = request.if_none_match or ()
         if any(tag.value in ("*", mark) for tag in given):

@@ -5,6 +5,7 @@ from typing import Any, TypeAlias
 
 from manager.documents import MAX_NODES_MAX
 from manager.limits import ALGORITHMS
+from manager.plan import KINDS, PAUSE_MAX, UNAVAILABLE_MAX, WAVES_PATTERN, Phase
 from manager.subscription import Stage
 from manager.version import installed_version
 
@@ -363,6 +364,7 @@ def document() -> Schema:
             )
         },
     }
+    paths |= _config_paths()
     info = {"title": "KrakenD cluster manager", "version": installed_version()}
     schemes = {"token": {"type": "http", "scheme": "bearer"}}
     return {
@@ -502,3 +504,137 @@ def _audit() -> Schema:
 
 def _targets() -> Schema:
     return _list(_object(targets=_list(_TEXT), labels=_map(_TEXT)))
+
+
+_PLAN = _object(
+    kind={"enum": list(KINDS)},
+    version=_WHOLE,
+    base=_WHOLE,
+    sha256=_TEXT,
+    phase={"enum": [phase.value for phase in Phase]},
+    why=_TEXT,
+    waits_for=_TEXT,
+    conductor=_TEXT,
+    serial=_WHOLE,
+    waves=_list(_TEXT),
+    wave=_WHOLE,
+    max_unavailable=_WHOLE,
+    pause=_NUMBER,
+    heal=_YES_NO,
+    done=_WHOLE,
+    total=_WHOLE,
+    drifted=_list(_TEXT),
+)
+
+
+_WAVES: Schema = {"type": "string", "pattern": WAVES_PATTERN, "maxLength": 200}
+_PAUSE: Schema = {"type": "number", "minimum": 0, "maximum": PAUSE_MAX}
+
+
+def _config_paths() -> dict[str, dict[str, Schema]]:
+    """Configurations and rollouts."""
+    get = _operation
+    version = _object(
+        version=_WHOLE, sha256=_TEXT, size=_WHOLE, at=_TIME, by=_TEXT, wanted=_YES_NO, here=_YES_NO
+    )
+    node = _object(
+        id=_TEXT,
+        name=_TEXT,
+        running=_WHOLE,
+        running_sha256=_TEXT,
+        on_disk=_WHOLE,
+        on_disk_sha256=_TEXT,
+        wanted=_WHOLE,
+        staged=_YES_NO,
+        failed=_YES_NO,
+        note=_TEXT,
+        ready=_YES_NO,
+        turn=_YES_NO,
+        drifted=_YES_NO,
+    )
+    whole_plan = {"allOf": [_PLAN, _object(versions=_list(version), nodes=_list(node))]}
+    kind = [{"name": "kind", "in": "path", "required": True, "schema": {"enum": list(KINDS)}}]
+    bytes_: Schema = {"application/octet-stream": _TEXT}
+    push = get(
+        "push_config",
+        "bring a configuration to all gateways of a kind, in waves; from this manager's host only",
+        _json("the plan; of a dry run, whether a gateway would run with it", {"type": "object"}),
+        parameters=[
+            *kind,
+            *_query(
+                waves=_WAVES,
+                max_unavailable=_whole(1, UNAVAILABLE_MAX),
+                pause=_PAUSE,
+                heal=_LOCAL,
+                force=_LOCAL,
+                dry_run=_LOCAL,
+            ),
+        ],
+    )
+    push["requestBody"] = {"required": True, "content": {"application/octet-stream": {"schema": _TEXT}}}
+    del push["responses"]["304"]
+    back = _closed(
+        version=_whole(1, 2**31),
+        waves=_WAVES,
+        max_unavailable=_whole(1, UNAVAILABLE_MAX),
+        pause=_PAUSE,
+        heal=_YES_NO,
+    )
+    return {
+        "/api/v1/config": {
+            "get": get(
+                "configs",
+                "the configurations, by kind of gateway",
+                _json("them", _object(configs=_list(_PLAN))),
+            )
+        },
+        "/api/v1/config/{kind}": {
+            "get": get(
+                "config",
+                "versions, rollout and nodes of a kind",
+                _json("the plan", whole_plan),
+                parameters=kind,
+            ),
+            "put": push,
+        },
+        "/api/v1/config/{kind}/versions/{version}": {
+            "get": get(
+                "config_version",
+                "a configuration as it is",
+                _answer("its bytes", bytes_),
+                parameters=[
+                    *kind,
+                    {"name": "version", "in": "path", "required": True, "schema": _whole(1, 2**31)},
+                ],
+            )
+        },
+        "/api/v1/config/{kind}/rollback": {
+            "post": get(
+                "roll_back_config",
+                "go back to a version, by default the one before; from this manager's host only",
+                _json("the plan", whole_plan),
+                parameters=kind,
+                body={**back, "required": []},
+            )
+        },
+        "/api/v1/rollouts": {
+            "get": get("rollouts", "how far each rollout is", _json("them", _object(rollouts=_list(_PLAN))))
+        },
+        "/api/v1/rollouts/{kind}": {
+            "post": get(
+                "steer_rollout",
+                "pause, resume, promote or abort a rollout; from this manager's host only",
+                _json("the plan", whole_plan),
+                parameters=kind,
+                body=_closed(action={"enum": ["pause", "resume", "promote", "abort"]}),
+            )
+        },
+        "/api/v1/contents/{sha256}": {
+            "get": get(
+                "content",
+                "the configuration of this hash, for other managers",
+                _answer("its bytes", bytes_),
+                parameters=[{"name": "sha256", "in": "path", "required": True, "schema": _TEXT}],
+            )
+        },
+    }

@@ -7,8 +7,10 @@ from aiohttp import ClientSession
 
 from gossip.effects import KeysDone
 from gossip.key_messages import Verb
+from manager.configs import Manner
 from manager.core import Manager
 from manager.doors import HttpDoor
+from manager.effects import TrialDone
 from manager.limits import Sharing
 from node.protocol import Limit
 
@@ -59,6 +61,18 @@ class Operations(Protocol):
 
     def ask_issuer(self) -> None:
         """The operator wants the issuer's URL to be asked; raises `DocumentError` where there is none."""
+
+    async def push_config(self, kind: str, content: bytes, by: str, manner: Manner, *, force: bool) -> None:
+        """The operator brings `content` to all gateways of `kind`; kept on return. Raises `PlanError`."""
+
+    async def roll_back_config(self, kind: str, number: int | None, by: str, manner: Manner) -> None:
+        """The operator goes back to a version, None: the one before; kept on return. Raises `PlanError`."""
+
+    async def steer_rollout(self, kind: str, action: str, by: str) -> None:
+        """`pause`, `resume`, `promote` or `abort`; kept on return. Raises `PlanError`."""
+
+    async def try_config(self, kind: str, content: bytes) -> TrialDone:
+        """What a gateway of `kind` here says of `content`. Raises `PlanError` where none answers."""
 
     def leave(self, *, for_good: bool) -> None:
         """The operator ends this manager; the answer is sent first."""

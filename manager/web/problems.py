@@ -28,7 +28,7 @@ def of_http_error(error: web.HTTPException) -> web.Response:
         case web.HTTPMethodNotAllowed():
             allowed = ", ".join(sorted(error.allowed_methods))
             return problem(405, f"{error.method} is not for this resource: use {allowed}", {"Allow": allowed})
-        case web.HTTPNotFound():
+        case web.HTTPNotFound(text="404: Not Found"):
             return problem(404, "there is no such resource; the API is under /api/v1")
         case web.HTTPRequestEntityTooLarge():
             return problem(413, "the body is larger than 64 KiB")

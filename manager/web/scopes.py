@@ -11,6 +11,14 @@ _SCOPES = {
     ("PATCH", "/api/v1/subscription"): Scope.OPERATOR,
     ("PUT", "/api/v1/subscription/document"): Scope.OPERATOR,
     ("POST", "/api/v1/subscription/check"): Scope.OPERATOR,
+    ("PUT", "/api/v1/config/{kind}"): Scope.OPERATOR,
+    ("POST", "/api/v1/config/{kind}/rollback"): Scope.OPERATOR,
+    ("POST", "/api/v1/rollouts/{kind}"): Scope.OPERATOR,
+    # A gateway's configuration may hold secrets.
+    ("GET", "/api/v1/config/{kind}/versions/{version}"): Scope.OPERATOR,
+    ("HEAD", "/api/v1/config/{kind}/versions/{version}"): Scope.OPERATOR,
+    ("GET", "/api/v1/contents/{sha256}"): Scope.OPERATOR,
+    ("HEAD", "/api/v1/contents/{sha256}"): Scope.OPERATOR,
 }
 """What is neither here nor safe needs an admin."""
 _OPEN = frozenset({"/", "/static/{name}", "/health", "/ready", "/api/v1/session"})

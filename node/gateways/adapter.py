@@ -25,6 +25,10 @@ Applied: TypeAlias = Literal["live", "reloaded", "restarted"]
 GOOD_SECONDS = 10.0
 """Files with which the gateway ran well for so long after they were changed are good."""
 PROGRAM_SECONDS_MAX = 30.0
+PROOF_SECONDS = 1.0
+"""With a new configuration a gateway must be healthy for so long …"""
+PROOF_SECONDS_MAX = 30.0
+"""… and begin to be within this."""
 
 
 class Gateway(Protocol):
@@ -56,6 +60,12 @@ class Gateway(Protocol):
 
     async def apply_configuration(self, configuration: bytes) -> Applied:
         """Validate it, put it in place and into force; what was there is back after a `GatewayError`."""
+
+    async def change(self, configuration: bytes) -> Applied:
+        """Go out of service, `apply_configuration`, be healthy, come back; else what was there is back.
+
+        `draining` until it is over, by a `GatewayError` too.
+        """
 
     async def settle(self) -> None:
         """Wait until new limits may be applied again."""
@@ -151,6 +161,40 @@ class Adapter:
     async def apply_configuration(self, configuration: bytes) -> Applied:
         await self.validate(configuration)
         return await self._replace(self._config, configuration)
+
+    async def change(self, configuration: bytes) -> Applied:
+        before = self._files.read(self._config)
+        await self.drain()
+        try:
+            applied = await self.apply_configuration(configuration)
+            try:
+                await self._prove()
+            except GatewayError as error:
+                if before is not None:
+                    await self._put_back(before, error)
+                raise
+        finally:
+            self.draining = False
+        return applied
+
+    async def _prove(self) -> None:
+        """Wait until it has been healthy for a while: at first the old workers may answer still."""
+        loop = asyncio.get_running_loop()
+        since = loop.time()
+        ends = since + PROOF_SECONDS_MAX
+        while loop.time() - since < PROOF_SECONDS:
+            await asyncio.sleep(0.1)
+            if not await self.health():
+                since = loop.time()
+            if since > ends or self._stopping.is_set():
+                what = self._settings.health or f"it is {self.state}"
+                raise GatewayError(f"the gateway is not healthy {PROOF_SECONDS_MAX:g} s after it ({what})")
+
+    async def _put_back(self, configuration: bytes, reason: GatewayError) -> None:
+        try:
+            await self.apply_configuration(configuration)
+        except GatewayError as error:
+            raise GatewayError(f"{reason}; and what was there before cannot be put back: {error}") from None
 
     async def _replace(self, path: Path, content: bytes) -> Applied:
         """Put `content` in place and into force, or nothing."""

@@ -97,11 +97,13 @@ class KrakendGateway(Adapter):
         return {"gateway_requests": sum(answered.values()), "gateway_errors": failed}
 
     async def _into_force(self) -> Applied:
-        await self.drain()
+        drained = self.draining
+        if not drained:
+            await self.drain()
         try:
             await self._supervisor.restart()
         finally:
-            self.draining = False
+            self.draining = drained
             self._restarted = asyncio.get_running_loop().time()
         return "restarted"
 

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable
+from hashlib import sha256
 from random import Random
 
 from aiohttp import ClientSession
@@ -12,9 +13,10 @@ from gossip.key_messages import Verb
 from gossip.kinship import LEDGER_PROTOCOL, TAG_GROUP, TAG_SPEAKS
 from gossip.messages import OUR_VERSIONS, Address, Alive, Dead, Message
 from gossip.wire import Keyring, encode_tags
+from manager.configs import Manner
 from manager.core import TAG_HTTP_PORT, TAG_NODE_PORT, Manager
 from manager.doors import HttpDoor
-from manager.effects import ManagerEffect, ToNode
+from manager.effects import ManagerEffect, ToNode, TrialDone
 from manager.identity import Identity
 from manager.limits import Sharing
 from manager.terms import ManagerConfig
@@ -118,6 +120,20 @@ class Running:
             if isinstance(effect, KeysDone)
         ]
         return done
+
+    async def push_config(self, kind: str, content: bytes, by: str, manner: Manner, *, force: bool) -> None:
+        self._perform(self.core.push_config(kind, content, by, manner, self._now, force=force))
+
+    async def roll_back_config(self, kind: str, number: int | None, by: str, manner: Manner) -> None:
+        self._perform(self.core.roll_back_config(kind, number, by, manner, self._now))
+
+    async def steer_rollout(self, kind: str, action: str, by: str) -> None:
+        self._perform(self.core.steer_rollout(kind, action, by, self._now))
+
+    async def try_config(self, kind: str, content: bytes) -> TrialDone:
+        number, effects = self.core.try_config(kind, sha256(content).hexdigest(), content, self._now)
+        self._perform(effects)
+        return TrialDone(number, "a node", "" if content != b"bad" else "it says so")
 
     async def snapshot(self) -> bytes | None:
         return self.kept

@@ -231,7 +231,7 @@ def test_a_file_of_a_newer_version_is_not_touched(tmp_path: Path) -> None:
     database = sqlite3.connect(tmp_path / FILE_NAME)
     database.execute("PRAGMA user_version=99")
     database.close()
-    with pytest.raises(StoreError, match=r"newer version \(schema 99, this one knows 1\): upgrade"):
+    with pytest.raises(StoreError, match=r"newer version \(schema 99, this one knows 2\): upgrade"):
         opened(tmp_path)
 
 

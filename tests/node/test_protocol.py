@@ -15,6 +15,8 @@ from node.protocol import (
     TEXT_MAX,
     AnyMessage,
     Ask,
+    ConfigState,
+    Data,
     Hello,
     Lease,
     Leases,
@@ -53,7 +55,11 @@ VALUES: dict[Any, st.SearchStrategy[Any]] = {
     Limits: st.dictionaries(
         texts, st.builds(Limit, numbers, st.floats(0.001, 1e17), st.booleans()), max_size=5
     ),
+    Data: st.binary(max_size=64).map(Data),
 }
+VALUES[ConfigState] = st.builds(
+    ConfigState, **{f.name: VALUES[get_type_hints(ConfigState)[f.name]] for f in fields(ConfigState)}
+)
 messages: st.SearchStrategy[AnyMessage] = st.one_of(
     [
         st.builds(kind, **{f.name: VALUES[get_type_hints(kind)[f.name]] for f in fields(kind)})

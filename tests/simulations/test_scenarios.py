@@ -8,6 +8,7 @@ from simulations.report import Report
 SMALLER = {
     "busy-manager": (3, 10, 1.5),
     "cap-in-a-split": (3, 10, 2.0),
+    "config-rollout": (3, 8, 1.5),
     "churn": (3, 16, 2.0),
     "clone-army": (3, 8, 1.0),
     "flip-flop": (3, 8, 2.0),

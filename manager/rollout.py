@@ -1,0 +1,177 @@
+"""What a conductor does next: a function of its plan, of the nodes as the pages show them, and of time.
+
+Rules are named as in `STATE.md` § Configuration: a turn (T1) comes back by what is seen of its node, never by
+a clock (T2); who is out for other reasons is subtracted (T3).
+"""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+from manager.plan import Phase, Plan, wave_ends
+from manager.records import Turn
+from node.protocol import ConfigState
+
+WORSE_BY = 0.1
+"""The part of changed nodes that are not well may exceed that of the others by so much."""
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """A node of the plan's kind. `order` is its (incarnation, nonce); `active`: its manager hears it."""
+
+    id: str
+    order: tuple[int, int]
+    active: bool
+    config: ConfigState
+
+    @property
+    def well(self) -> bool:
+        """Whether it may get traffic, as far as is known."""
+        return self.active and self.config.ready
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """What is to be done now. `wait` says what the rollout waits for, empty where nothing is left to do."""
+
+    permit: tuple[str, ...] = ()
+    """Nodes that get a turn."""
+    verdict: Phase | None = None
+    why: str = ""
+    wait: str = ""
+    done: int = 0
+    nodes: int = 0
+    wave: int = 0
+
+
+class Conductor:
+    """Decides for one plan after the other; remembers only since when its waves are complete."""
+
+    def __init__(self) -> None:
+        self._order = (0, "")
+        self._complete: dict[int, float] = {}
+
+    def step(
+        self,
+        plan: Plan,
+        order: tuple[int, str],
+        nodes: Sequence[Standing],
+        held: Collection[str],
+        now: float,
+    ) -> Step:
+        """`order` is the plan's (serial, writer); `nodes` are all that run and take configurations; `held`
+        are the ids with a turn that has not come back."""
+        if order != self._order:
+            self._order, self._complete = order, {}
+        target = plan.wanted
+        ranked = sorted(nodes, key=lambda node: node.id)
+        done = [node for node in ranked if node.config.running == target.sha256]
+        if plan.phase.stands:
+            return Step(wait=plan.why or plan.phase.value, done=len(done), nodes=len(ranked))
+        if plan.phase is Phase.RUNNING and (why := _failed(ranked, plan) or _worse(done, ranked)):
+            return Step(verdict=Phase.FAILED, why=why, done=len(done), nodes=len(ranked))
+        todo = [node for node in ranked if _is_to_change(node, plan)]
+        if not todo and not held:
+            return Step(verdict=_end_of(plan.phase), done=len(done), nodes=len(ranked))
+        wave, wait = 0, ""
+        if plan.phase is Phase.RUNNING:
+            wave, wait = self._wave(plan, ranked, now)
+            first = {node.id for node in ranked[: wave_ends(plan.waves, len(ranked))[wave]]}
+            todo = [node for node in todo if node.id in first]
+        if wait:
+            return Step(wait=wait, done=len(done), nodes=len(ranked), wave=wave)
+        out = [node.id for node in ranked if not node.well and node.id not in held]
+        room = max(0, plan.max_unavailable - len(held) - len(out))
+        able = [
+            node
+            for node in todo
+            if node.id not in held
+            and node.active
+            and node.config.staged == target.number
+            and (node.config.plan_serial, node.config.plan_writer) == order
+        ]
+        # Whoever is out of service already is not taken out by us, and it may be what heals it.
+        free = [node.id for node in able if not node.well]
+        permit = (*free, *[node.id for node in able if node.well][:room])
+        wait = _waits_for({*permit, *held}, out, todo, plan)
+        return Step(permit=permit, wait=wait, done=len(done), nodes=len(ranked), wave=wave)
+
+    def _wave(self, plan: Plan, ranked: Sequence[Standing], now: float) -> tuple[int, str]:
+        """The present wave, and what must still pass before it may begin."""
+        target = plan.wanted.sha256
+        for wave, end in enumerate(wave_ends(plan.waves, len(ranked))):
+            if all(node.config.running == target and node.well for node in ranked[:end]):
+                self._complete.setdefault(wave, now)
+                continue
+            if wave == 0 or wave <= plan.skip_pause:
+                return wave, ""
+            if now >= self._complete.setdefault(wave - 1, now) + plan.pause:
+                return wave, ""
+            return wave, f"wave {wave + 1} begins when wave {wave} has run well for {plan.pause:g} s"
+        return len(plan.waves) - 1, ""
+
+
+def is_back(turn: Turn, node: Standing | None, plan: Plan) -> bool:
+    """Whether the turn's node is seen to be in service, and can no longer go out by this turn (rule T2)."""
+    if node is None or not node.config.ready or node.config.changing or node.order < turn.order:
+        return False
+    if node.order > turn.order:
+        return True  # a permit holds in one session only, and in a newer one it says that it is in service
+    if (node.config.plan_serial, node.config.plan_writer) > (turn.serial, turn.writer):
+        return True
+    return node.config.running == plan.wanted.sha256 or node.config.failed == plan.target
+
+
+def drifted(node: Standing, plan: Plan) -> bool:
+    """Whether its configuration is no longer the one that it was brought."""
+    config, target = node.config, plan.wanted
+    return config.version == target.number and not config.running == config.on_disk == target.sha256
+
+
+def _is_to_change(node: Standing, plan: Plan) -> bool:
+    config, target = node.config, plan.wanted
+    if config.running == config.on_disk == target.sha256:
+        return False
+    if plan.phase is Phase.RUNNING:
+        return True
+    if config.failed == target.number:
+        return False
+    if plan.phase is Phase.ROLLING_BACK:
+        # Whoever runs none of ours has not been touched.
+        return config.running in {version.sha256 for version in plan.versions}
+    return plan.heal or config.version != target.number
+
+
+def _failed(nodes: Sequence[Standing], plan: Plan) -> str:
+    failed = [node for node in nodes if node.config.failed == plan.target]
+    return f"{failed[0].id}: {failed[0].config.note}" if failed else ""
+
+
+def _worse(done: Sequence[Standing], all_: Sequence[Standing]) -> str:
+    """Why the nodes changed so far are worse than the rest, empty if they are not."""
+    ill = [node.id for node in done if not node.well]
+    rest = [node for node in all_ if node not in done]
+    well = sum(node.well for node in rest)
+    if not ill or not rest or len(ill) / len(done) <= 1 - well / len(rest) + WORSE_BY:
+        return ""
+    return f"{ill[0]} has it and is not well; {well} of {len(rest)} without it are"
+
+
+def _end_of(phase: Phase) -> Phase | None:
+    match phase:
+        case Phase.RUNNING:
+            return Phase.DONE
+        case Phase.ROLLING_BACK:
+            return Phase.ROLLED_BACK
+        case _:
+            return None
+
+
+def _waits_for(turns: set[str], out: Sequence[str], todo: Sequence[Standing], plan: Plan) -> str:
+    if turns:
+        return f"out of service for it: {', '.join(sorted(turns))}"
+    if len(out) >= plan.max_unavailable:
+        names = ", ".join(out[:3])
+        return f"not in service for other reasons: {names}; max_unavailable is {plan.max_unavailable}"
+    missing = [node.id for node in todo if node.config.staged != plan.target]
+    return f"not yet fetched and checked by {', '.join(missing[:3])}" if missing else ""

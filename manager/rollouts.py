@@ -1,0 +1,306 @@
+"""Configurations on their way to the nodes: what the pages say of it, and what nodes here are told.
+
+Each manager writes what its own nodes run (`runs/<id>`). A plan's conductor writes who may be out
+(`turn/<id>`); the node's manager passes that on as a permit, in the session that the turn names (rule T1).
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from itertools import count
+
+from gossip.group import Group
+from manager.configs import Configs
+from manager.effects import Level, TrialDone
+from manager.outbox import Outbox
+from manager.plan import Phase, Plan, PlanError
+from manager.records import HOLDS, RUNS, TURN, NodeState, Runs, Setting, Turn, pack_names, unpack_names
+from manager.registry import NodeView, Registry
+from manager.rollout import Conductor, Standing, Step, is_back
+from node.protocol import CHUNK_BYTES_MAX, Chunk, ConfigState, Data, Permit, Try, Wanted
+
+HASH_CHARS = 16
+"""Of a hash, to say which configurations are here."""
+
+
+@dataclass(slots=True)
+class _Here:
+    """A node that is connected here and let in. `told`: the plan that it was told of last."""
+
+    conn: int
+    order: tuple[int, int]
+    kind: str
+    told: tuple[int, str] = (0, "")
+    permitted: Turn | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Trial:
+    id: str
+    conn: int
+    sha256: str
+    content: bytes
+
+
+class Rollouts:
+    """`configs` has the plans; whoever changes one calls `plan_changed`."""
+
+    def __init__(self, group: Group, registry: Registry, configs: Configs, outbox: Outbox) -> None:
+        self.configs = configs
+        self._group = group
+        self._registry = registry
+        self._outbox = outbox
+        self._here: dict[str, _Here] = {}
+        self._runs: dict[str, dict[str, Runs]] = {}
+        """By owner of the page, then by id."""
+        self._turns: dict[str, dict[str, Turn]] = {}
+        self._conductors: dict[str, Conductor] = {}
+        self._steps: dict[str, Step] = {}
+        self._trials: dict[int, _Trial] = {}
+        self._numbers = count(1)
+
+    # What there is to see
+
+    def step(self, kind: str) -> Step:
+        """How far the rollout for `kind` is, as of the last sweep."""
+        return self._steps.get(kind, Step())
+
+    def standings(self, kind: str) -> list[Standing]:
+        """The nodes of `kind` that run and take configurations, by id."""
+        found = []
+        for view in self._registry.views():
+            if view.running and (standing := self._standing(view, kind)) is not None:
+                found.append(standing)
+        return found
+
+    def held(self, kind: str) -> dict[str, Turn]:
+        """The turns of any manager's that have not come back, by the ids of nodes of `kind`."""
+        found = self.configs.get(kind)
+        if found is None:
+            return {}
+        held = {}
+        for turns in self._turns.values():
+            for id_, turn in turns.items():
+                if self._kind_of(id_) == kind and not self._is_back(id_, turn, found[1]):
+                    held[id_] = turn
+        return held
+
+    # Nodes here
+
+    def joined(self, id_: str, conn: int, order: tuple[int, int], kind: str, now_runs: ConfigState) -> None:
+        """A node of `kind` is let in."""
+        self._here[id_] = _Here(conn, order, kind)
+        self.reported(id_, order, now_runs)
+        self._tell(id_)
+
+    def left(self, id_: str, conn: int) -> None:
+        """Its connection here is over."""
+        here = self._here.get(id_)
+        if here is not None and here.conn == conn:
+            del self._here[id_]
+            for number, trial in list(self._trials.items()):
+                if trial.id == id_:
+                    self.tried(id_, number, "the node went away")
+
+    def reported(self, id_: str, order: tuple[int, int], config: ConfigState) -> None:
+        """What a node here says of its configuration."""
+        here = self._here.get(id_)
+        if here is None or here.order != order or not (config.managed or config.running):
+            return
+        runs = Runs(here.kind, *order, config)
+        owner = self._group.name
+        if self._runs.get(owner, {}).get(id_) != runs:
+            self._group.ledger.put(RUNS + id_, runs.pack(), ends_something=True)
+            self._runs.setdefault(owner, {})[id_] = runs
+
+    def fetch(self, conn: int, hash_: str, offset: int) -> None:
+        """A node asks for a part of a configuration."""
+        content = self.configs.content(hash_)
+        if content is None:
+            content = next((trial.content for trial in self._trials.values() if trial.sha256 == hash_), b"")
+        data = Data(content[offset : offset + CHUNK_BYTES_MAX])
+        self._outbox.say(conn, Chunk(sha256=hash_, offset=offset, data=data))
+
+    def try_out(self, kind: str, hash_: str, content: bytes) -> int:
+        """Let a node of `kind` that is connected here check `content`; `TrialDone` of this number follows.
+
+        Raises `PlanError` where there is none.
+        """
+        for id_, here in sorted(self._here.items()):
+            runs = self._runs.get(self._group.name, {}).get(id_)
+            if here.kind == kind and runs is not None and runs.config.managed:
+                number = next(self._numbers)
+                self._trials[number] = _Trial(id_, here.conn, hash_, content)
+                self._outbox.say(here.conn, Try(number=number, sha256=hash_, size=len(content)))
+                return number
+        raise PlanError(
+            f"no node of kind {kind} that takes configurations is connected to manager {self._group.name}: "
+            "ask the manager of one, `kcm nodes` shows it"
+        )
+
+    def tried(self, id_: str, number: int, error: str) -> None:
+        """A node's answer."""
+        trial = self._trials.get(number)
+        if trial is not None and trial.id == id_:
+            del self._trials[number]
+            self._outbox.add(TrialDone(number, id_, error))
+
+    # What changes
+
+    def page_changed(self, owner: str, keys: tuple[str, ...]) -> None:
+        """Read `keys` of `owner`'s page, and pass permits on."""
+        page = self._group.ledger.pages.get(owner)
+        for key in keys:
+            value = None if page is None else page.get(key)
+            try:
+                if key.startswith(RUNS):
+                    runs = None if value is None else Runs.unpack(value)
+                    _put(self._runs.setdefault(owner, {}), key[len(RUNS) :], runs)
+                elif key.startswith(TURN):
+                    turn = None if value is None else Turn.unpack(value)
+                    _put(self._turns.setdefault(owner, {}), key[len(TURN) :], turn)
+                    self._tell(key[len(TURN) :])
+            except ValueError:
+                self._outbox.count("ledger", "bad_record")
+
+    def recall(self, entries: Iterable[tuple[str, bytes]]) -> None:
+        """Turns from before our start hold until they are seen to be back, like those written since."""
+        own = self._turns.setdefault(self._group.name, {})
+        for key, value in entries:
+            if key.startswith(TURN) and key[len(TURN) :] not in own:
+                try:
+                    own[key[len(TURN) :]] = Turn.unpack(value)
+                except ValueError:
+                    continue
+                self._group.ledger.put(key, value, ends_something=True)
+
+    def plan_changed(self) -> None:
+        """Tell the nodes here of the plans that hold now."""
+        self.configs.drop()
+        self.contents_changed()
+        for id_ in list(self._here):
+            self._tell(id_)
+
+    def contents_changed(self) -> None:
+        """Say which configurations are here."""
+        packed = pack_names(sorted(hash_[:HASH_CHARS] for hash_ in self.configs.contents))
+        if (self._group.ledger.own.get(HOLDS) or pack_names([])) != packed:
+            self._group.ledger.put(HOLDS, packed, ends_something=True)
+
+    def _without(self, hash_: str) -> list[str]:
+        """The managers alive that have not got this configuration."""
+        lacking = []
+        for name in (self._group.name, *sorted(member.name for member in self._group.kin())):
+            page = self._group.ledger.pages.get(name)
+            value = None if page is None else page.get(HOLDS)
+            try:
+                held = [] if value is None else unpack_names(value)
+            except ValueError:
+                held = []
+            if hash_[:HASH_CHARS] not in held:
+                lacking.append(name)
+        return lacking
+
+    def sweep(self, now: float) -> None:
+        """Conduct the plans that are ours, and forget what has served."""
+        for kind, (setting, plan) in self.configs.plans().items():
+            self._conduct(kind, setting, plan, now)
+        for id_, runs in list(self._runs.get(self._group.name, {}).items()):
+            view = self._registry.view(id_)
+            if view is None or view.manager != self._group.name or view.record.order > _order(runs):
+                self._erase(RUNS, id_, self._runs[self._group.name])
+
+    def _conduct(self, kind: str, setting: Setting, plan: Plan, now: float) -> None:
+        own = self._turns.get(self._group.name, {})
+        for id_, turn in list(own.items()):
+            if self._kind_of(id_) in (kind, "") and self._is_back(id_, turn, plan):
+                self._erase(TURN, id_, own)
+        order = (setting.serial, setting.writer)
+        conductor = self._conductors.setdefault(kind, Conductor())
+        step = conductor.step(plan, order, self.standings(kind), self.held(kind), now)
+        if step.permit and (lacking := self._without(plan.wanted.sha256)):
+            # Or it could be lost with its conductor, and the nodes would be left as they are.
+            step = replace(step, permit=(), wait=f"not yet fetched by {', '.join(lacking)}")
+        self._steps[kind] = step
+        if setting.writer != self._group.name:
+            return
+        if step.verdict is not None:
+            level = Level.ERROR if step.verdict is Phase.FAILED else Level.INFO
+            plan = self.configs.conclude(kind, step.verdict, step.why)
+            text = f"configuration for {kind}: version {plan.target} {plan.phase.value}"
+            self._outbox.log(level, f"{text}: {step.why}" if step.why else text)
+            self.plan_changed()
+            return
+        for id_ in step.permit:
+            view = self._registry.view(id_)
+            assert view is not None
+            self._permit(id_, Turn(*order, view.record.order), plan)
+
+    def _permit(self, id_: str, turn: Turn, plan: Plan) -> None:
+        self._group.ledger.put(TURN + id_, turn.pack(), ends_something=True)
+        self._turns.setdefault(self._group.name, {})[id_] = turn
+        self._outbox.log(Level.INFO, f"{id_} may go out of service, to take configuration {plan.target}")
+        self._tell(id_)
+
+    def _tell(self, id_: str) -> None:
+        """Say to a node here what it shall run, and whether it may go out for it, unless it knows."""
+        here = self._here.get(id_)
+        found = None if here is None else self.configs.get(here.kind)
+        if here is None or found is None:
+            return
+        setting, plan = found
+        order, wanted = (setting.serial, setting.writer), plan.wanted
+        if plan.phase.stands:
+            return
+        if here.told != order:
+            here.told = order
+            self._outbox.say(
+                here.conn,
+                Wanted(
+                    serial=setting.serial,
+                    writer=setting.writer,
+                    version=wanted.number,
+                    sha256=wanted.sha256,
+                    size=wanted.size,
+                ),
+            )
+        turn = self._turns.get(setting.writer, {}).get(id_)
+        if turn is not None and turn == Turn(*order, here.order) and here.permitted != turn:
+            here.permitted = turn
+            self._outbox.say(here.conn, Permit(serial=setting.serial, writer=setting.writer))
+
+    def _standing(self, view: NodeView, kind: str) -> Standing | None:
+        runs = self._runs.get(view.manager, {}).get(view.id)
+        active = view.state is NodeState.ACTIVE
+        if runs is None or _order(runs) != view.record.order:
+            # Its manager has started anew, or it has just moved: what it runs is not known for the moment.
+            if view.record.gateway.partition(":")[0] != kind or active:
+                return None
+            return Standing(view.id, view.record.order, False, ConfigState(ready=False))
+        if runs.kind != kind or not runs.config.managed:
+            return None
+        return Standing(view.id, view.record.order, active, runs.config)
+
+    def _is_back(self, id_: str, turn: Turn, plan: Plan) -> bool:
+        view = self._registry.view(id_)
+        if view is None or view.state is NodeState.REMOVED:
+            return True  # its end was seen, or an operator has forgotten it
+        return is_back(turn, self._standing(view, self._kind_of(id_)), plan)
+
+    def _kind_of(self, id_: str) -> str:
+        view = self._registry.view(id_)
+        return "" if view is None else view.record.gateway.partition(":")[0]
+
+    def _erase(self, prefix: str, id_: str, of: "dict[str, Runs] | dict[str, Turn]") -> None:
+        self._group.ledger.delete(prefix + id_)
+        of.pop(id_, None)
+
+
+def _put(into: dict[str, "Runs"] | dict[str, "Turn"], id_: str, value: "Runs | Turn | None") -> None:
+    if value is None:
+        into.pop(id_, None)
+    else:
+        into[id_] = value  # type: ignore[assignment]
+
+
+def _order(runs: Runs) -> tuple[int, int]:
+    return runs.incarnation, runs.nonce
