@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from pydantic import (
     AfterValidator,
@@ -19,6 +19,7 @@ from pydantic import (
     ValidationInfo,
     field_serializer,
     field_validator,
+    model_validator,
 )
 
 from gossip.wire import LABEL_BYTES_MAX, PLAIN, Keyring, Layers, read_key
@@ -368,6 +369,23 @@ class HttpSettings(Settings):
     ] = ()
 
 
+class TlsSettings(Settings):
+    """Certificates of the node and HTTP ports."""
+
+    cert: Annotated[str, Field(description="a file with this manager's certificate and chain, PEM")] = ""
+    key: Annotated[str, Field(description="a file with its private key, PEM")] = ""
+    ca: Annotated[str, Field(description="a file with the authority of all managers' certificates")] = ""
+    client_ca: Annotated[
+        str, Field(description="nodes must show a certificate of the authority in this file")
+    ] = ""
+
+    @model_validator(mode="after")
+    def _is_whole(self) -> Self:
+        if (self.cert or self.key or self.ca or self.client_ca) and not (self.cert and self.key and self.ca):
+            raise ValueError("needs `cert`, `key` and `ca` together")
+        return self
+
+
 class ManagerFile(Settings):
     """The whole file."""
 
@@ -413,6 +431,7 @@ class ManagerFile(Settings):
     ] = "available"
     nodes: NodesSettings = NodesSettings()
     http: HttpSettings = HttpSettings()
+    tls: TlsSettings = TlsSettings()
     stats: StatsSettings = StatsSettings()
     log: LogSettings = LogSettings()
 

@@ -52,6 +52,7 @@ from manager.listeners import ListenError, explain, listen
 from manager.plan import PlanError
 from manager.seed import SeedServer
 from manager.store import Store, StoreError
+from manager.tls import Certificate, to_managers
 from manager.views import other_managers
 from manager.web.app import create_app
 from manager.web.configs import fetch_content
@@ -65,6 +66,7 @@ TRIAL_SECONDS_MAX = 60.0
 """A gateway's own check of a configuration takes no longer."""
 _CLOCK_EVERY = 1.0
 _CLOCK_JUMP = 0.5
+_CERTIFICATE_EVERY = 5.0
 _LICENCE_EVERY = 15.0
 _ISSUER_TIMEOUT = ClientTimeout(total=10)
 _SAID_EVERY = 60.0
@@ -111,6 +113,10 @@ class ManagerHost:
     ) -> None:
         self.door = HttpDoor(http_tokens(file), frozenset(own_names(file)))
         self.peers_token = peers_token_of(file)
+        tls = file.tls
+        self._nodes_tls = Certificate(tls.cert, tls.key, tls.client_ca) if tls.cert else None
+        self._http_tls = Certificate(tls.cert, tls.key) if tls.cert else None
+        self.to_peers = to_managers(tls.ca) if tls.ca else None
         self.counts: Counter[tuple[str, str]] = Counter()
         self.file = file
         self.http: ClientSession
@@ -155,6 +161,10 @@ class ManagerHost:
         )
 
     # What the HTTP API needs
+
+    @property
+    def certificate_days_left(self) -> float | None:
+        return None if self._http_tls is None else self._http_tls.days_left
 
     def now(self) -> float:
         return self._loop.time()
@@ -232,6 +242,7 @@ class ManagerHost:
                 self._loop.add_signal_handler(number, self._signalled)
             self._watch_clock()
             self._watch_licence()
+            self._watch_certificate()
             self._perform(self.core.tick(self.now()))
             await self._ended.wait()
             if self._timer is not None:
@@ -256,18 +267,20 @@ class ManagerHost:
             raise ListenError(explain(error, file.bind, file.gossip_port, "gossip_port")) from error
         self.http = await stack.enter_async_context(ClientSession(timeout=ClientTimeout(total=5)))
         stack.push_async_callback(self._seed.close)
-        await self._seed.open(node_sockets)
+        await self._seed.open(node_sockets, None if self._nodes_tls is None else self._nodes_tls.context)
         runner = web.AppRunner(create_app(self), handle_signals=False, access_log=None)
         await runner.setup()
         stack.push_async_callback(runner.cleanup)
         for sock in http_sockets:
-            await web.SockSite(runner, sock).start()
+            context = None if self._http_tls is None else self._http_tls.context
+            await web.SockSite(runner, sock, ssl_context=context).start()
         log.info(
-            "manager %s of group %s is listening: nodes on %s, gossip on %s, page and API on http://%s",
+            "manager %s of group %s is listening: nodes on %s, gossip on %s, page and API on %s://%s",
             file.name,
             file.group.name,
             Address(self._advertise, file.node_port),
             Address(self._advertise, file.gossip_port),
+            "http" if self._http_tls is None else "https",
             Address(self._advertise, file.http_port),
         )
         for notice in self._notices:
@@ -328,6 +341,17 @@ class ManagerHost:
                 log.error("subscription: %s: %s", source, error)
         self._loop.call_later(_LICENCE_EVERY, self._watch_licence)
 
+    def _watch_certificate(self) -> None:
+        """Take a new pair into use without a restart; a broken one is said, and the former serves on."""
+        for certificate in (self._nodes_tls, self._http_tls):
+            try:
+                if certificate is not None and certificate.refresh():
+                    log.info("tls: a new certificate is in use, %.0f days are left", certificate.days_left)
+            except (OSError, ValueError) as error:
+                self.count("tls", "bad_certificate")
+                log.error("tls.cert and tls.key cannot be used (%s): the former pair serves on", error)
+        self._loop.call_later(_CERTIFICATE_EVERY, self._watch_certificate)
+
     async def _ask_issuer(self, url: str) -> None:
         try:
             async with self.http.get(url, raise_for_status=True, timeout=_ISSUER_TIMEOUT) as answer:
@@ -341,8 +365,8 @@ class ManagerHost:
         self._perform(self.core.issuer_answered(body.decode("utf-8", errors="replace"), self.now()))
 
     async def _fetch_content(self, hash_: str, size: int) -> None:
-        managers = other_managers(self.core).values()
-        content = await fetch_content(self.http, managers, self.peers_token, hash_, size)
+        managers = other_managers(self.core, "http" if self.to_peers is None else "https").values()
+        content = await fetch_content(self.http, managers, self.peers_token, self.to_peers, hash_, size)
         self._perform(self.core.content_fetched(content, self.now()))
 
     # Inputs

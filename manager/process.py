@@ -17,6 +17,7 @@ from manager.host import run_manager
 from manager.keys import A_NEW_KEY
 from manager.output import write
 from manager.store import SYSTEM_DIRECTORY, Store, StoreError, state_directory
+from manager.tls import Certificate, to_managers
 from manager.version import installed_version
 from node import logs, loop, settings
 from node.settings import Loaded, SettingsError, add_arguments, load, options_given
@@ -60,6 +61,7 @@ def run(arguments: Sequence[str] | None, program: str) -> int:
             # As UTF-8 whatever the locale: so it is read when it is fed back.
             write(_printed(file), encoding="utf-8")
             return 0
+        _check_tls(file)
         advertise = address_to_advertise(file, own_addresses())
         layers = _layers(file)
         if layers.keyring is None and not is_near(advertise):
@@ -102,6 +104,18 @@ def _layers(file: ManagerFile) -> Layers:
         return gossip_layers(file)
     except ValueError as error:
         raise SettingsError(f"`gossip.keyring_file` {error}") from None
+
+
+def _check_tls(file: ManagerFile) -> None:
+    tls = file.tls
+    if tls.cert:
+        try:
+            Certificate(tls.cert, tls.key, tls.client_ca)
+            to_managers(tls.ca)
+        except (OSError, ValueError) as error:
+            raise SettingsError(
+                f"`tls` cannot be used ({error}): name files that are a pair, in PEM"
+            ) from None
 
 
 def own_addresses() -> list[str]:
@@ -153,7 +167,7 @@ def load_file(options: argparse.Namespace) -> Loaded[ManagerFile]:
         file_must_exist=options.config is not None,
         environ=os.environ,
         options=options_given(options),
-        not_keys=("KCM_MANAGER", "KCM_TOKEN"),
+        not_keys=("KCM_MANAGER", "KCM_TOKEN", "KCM_CA"),
     )
 
 

@@ -6,6 +6,7 @@ import socket
 from collections import Counter, deque
 from collections.abc import Callable
 from itertools import count
+from ssl import SSLContext
 from typing import cast
 
 from aiohttp import WSCloseCode, WSMsgType, web
@@ -61,12 +62,19 @@ class SeedServer:
         app.router.add_route("*", "/{rest:.*}", self._other)
         self._runner = web.AppRunner(app, handle_signals=False, access_log=None)
 
-    async def open(self, sockets: list[socket.socket]) -> None:
-        """Serve on these listening sockets."""
+    async def open(self, sockets: list[socket.socket], tls: SSLContext | None = None) -> None:
+        """Serve on these listening sockets, by TLS where it is given."""
         await self._runner.setup()
         loop = asyncio.get_running_loop()
         for sock in sockets:
-            self._servers.append(await loop.create_server(lambda: _Door(self), sock=sock))
+            self._servers.append(
+                await loop.create_server(
+                    lambda: _Door(self),
+                    sock=sock,
+                    ssl=tls,
+                    ssl_handshake_timeout=None if tls is None else HELLO_SECONDS_MAX,
+                )
+            )
 
     async def close(self) -> None:
         """Stop listening and let every connection go."""

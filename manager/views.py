@@ -208,10 +208,10 @@ def info_view(core: Manager, version: str, up_for: float) -> dict[str, Any]:
     }
 
 
-def other_managers(core: Manager) -> dict[str, str]:
+def other_managers(core: Manager, scheme: str) -> dict[str, str]:
     """The base URL of each other manager's API that is alive, by name."""
     doors = {member.name: _door(core, member, TAG_HTTP_PORT) for member in core.group.kin()}
-    return {name: f"http://{door}" for name, door in doors.items() if door is not None}
+    return {name: f"{scheme}://{door}" for name, door in doors.items() if door is not None}
 
 
 def _door(core: Manager, member: Member, tag: str) -> str | None:

@@ -24,9 +24,10 @@ from node.gateways.child import end_leftover
 from node.gateways.configfile import ConfigFile
 from node.gateways.errors import GatewayError
 from node.gateways.processes import use_of
-from node.link import Link
+from node.link import Link, tls_to_managers
 from node.protocol import Limits, ProtocolError, decode, encode
 from node.session import Joined, Session
+from node.settings import SettingsError
 from node.state import StateError, StateFile, write_atomically
 
 _LOG = logging.getLogger(__name__)
@@ -67,6 +68,11 @@ class Agent:
             ephemeral=settings.class_ == "ephemeral",
             token=settings.token.get_secret_value(),
         )
+        tls = settings.tls
+        try:
+            self._tls = tls_to_managers(tls.ca, tls.cert, tls.key)
+        except (OSError, ValueError) as error:
+            raise SettingsError(f"`tls` cannot be used ({error}): name files in PEM") from None
         self._client: aiohttp.ClientSession | None = None
         self._link: Link | None = None
         self._closing: set[asyncio.Task[None]] = set()
@@ -209,7 +215,7 @@ class Agent:
             match effect:
                 case Connect(address):
                     assert self._client is not None
-                    self._link = Link(self._client, address, self)
+                    self._link = Link(self._client, address, self, self._tls)
                 case Send(message):
                     assert self._link is not None
                     self._link.send(encode(message))

@@ -133,6 +133,18 @@ _NEEDS = {
 }
 
 
+class TlsSettings(Settings):
+    """How this node knows managers that have TLS, and shows itself."""
+
+    ca: Annotated[
+        str, Field(description="a file with the authority of the managers' certificates; then TLS is used")
+    ] = ""
+    cert: Annotated[
+        str, Field(description="a file with this node's certificate, where managers want one")
+    ] = ""
+    key: Annotated[str, Field(description="a file with its private key")] = ""
+
+
 class NodeSettings(Settings):
     """The whole file."""
 
@@ -166,6 +178,7 @@ class NodeSettings(Settings):
     token: Annotated[
         SecretStr, Field(description="lets this node in where managers want one; better KRAKEND_NODE_TOKEN")
     ] = SecretStr("")
+    tls: TlsSettings = TlsSettings()
     limits_file: Annotated[str, Field(description="where to write this node's share of the limits")] = ""
     gateway: GatewaySettings = GatewaySettings()
     log: LogSettings = LogSettings()

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import logging
 import os
+from ssl import SSLContext, create_default_context
 from typing import Protocol
 
 import aiohttp
@@ -24,6 +25,20 @@ _NOT_A_NODE_PORT = (
 )
 
 
+def tls_to_managers(ca: str, cert: str, key: str) -> SSLContext | None:
+    """For managers whose certificates are of authority `ca`, the group's own: names are not compared.
+
+    None without `ca`. `cert` and `key` are shown where managers want them. Raises `OSError` or `ValueError`.
+    """
+    if not ca:
+        return None
+    context = create_default_context(cafile=ca)
+    context.check_hostname = False
+    if cert:
+        context.load_cert_chain(cert, key or None)
+    return context
+
+
 class Owner(Protocol):
     """Who is told what happens on a link."""
 
@@ -36,8 +51,10 @@ class Owner(Protocol):
 class Link:
     """Connects at once; `close` it, and its owner is told nothing more."""
 
-    def __init__(self, client: aiohttp.ClientSession, address: str, owner: Owner) -> None:
-        self._client, self._address, self._owner = client, address, owner
+    def __init__(
+        self, client: aiohttp.ClientSession, address: str, owner: Owner, tls: SSLContext | None = None
+    ) -> None:
+        self._client, self._address, self._owner, self._tls = client, address, owner, tls
         self._outbox: asyncio.Queue[bytes | None] = asyncio.Queue()
         self._close: tuple[int, str] | None = None
         self._task = asyncio.create_task(self._run())
@@ -81,7 +98,13 @@ class Link:
     async def _connect(self) -> aiohttp.ClientWebSocketResponse:
         address = HostPort.parse(self._address)
         socket = await self._client.ws_connect(
-            URL.build(scheme="http", host=address.host, port=address.port, path=PATH),
+            URL.build(
+                scheme="http" if self._tls is None else "https",
+                host=address.host,
+                port=address.port,
+                path=PATH,
+            ),
+            ssl=self._tls or True,
             protocols=(SUBPROTOCOL,),
             max_msg_size=FRAME_BYTES_MAX,
             timeout=aiohttp.ClientWSTimeout(ws_close=CLOSE_SECONDS_MAX),

@@ -31,6 +31,7 @@ SHELLS = (
     "manager.licence",
     "manager.listeners",
     "manager.output",
+    "manager.tls",
     "manager.process",
     "manager.seed",
     "manager.snapshot",

@@ -190,5 +190,5 @@ async def ready(request: web.Request) -> web.Response:
 @routes.get("/metrics")
 async def metrics(request: web.Request) -> web.Response:
     operations = request.app[OPERATIONS]
-    body, content_type = exposition(operations.core, operations.counts)
+    body, content_type = exposition(operations.core, operations.counts, operations.certificate_days_left)
     return web.Response(body=body, headers={"Content-Type": content_type})

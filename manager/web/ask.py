@@ -23,18 +23,18 @@ async def ask_others(
 
     `read` makes an answer of JSON; where it raises `ValueError` that manager counts as not answering.
     """
-    others = views.other_managers(operations.core)
+    others = views.other_managers(operations.core, "http" if operations.to_peers is None else "https")
     given = {**query, "local": "1"}
     headers = {"Authorization": f"Bearer {operations.peers_token}"} if operations.peers_token else {}
     found = await asyncio.gather(
-        *(_ask(operations.http, url + path, given, headers, read) for url in others.values())
+        *(_ask(operations, url + path, given, headers, read) for url in others.values())
     )
     answers = {name: answer for name, answer in zip(others, found, strict=True) if answer is not None}
     return {"asked": 1 + len(others), "answered": 1 + len(answers)}, answers
 
 
 async def _ask(
-    http: aiohttp.ClientSession,
+    operations: Operations,
     url: str,
     query: Mapping[str, str],
     headers: Mapping[str, str],
@@ -42,8 +42,14 @@ async def _ask(
 ) -> Answer | None:
     timeout = aiohttp.ClientTimeout(total=ASK_SECONDS_MAX)
     try:
-        async with http.get(
-            url, params=query, headers=headers, timeout=timeout, raise_for_status=True, allow_redirects=False
+        async with operations.http.get(
+            url,
+            params=query,
+            headers=headers,
+            timeout=timeout,
+            raise_for_status=True,
+            allow_redirects=False,
+            ssl=operations.to_peers or True,
         ) as answer:
             if (answer.content_length or 0) > ANSWER_BYTES_MAX:
                 return None

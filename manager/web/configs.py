@@ -3,6 +3,7 @@
 import contextlib
 from collections.abc import Callable, Iterable, Mapping
 from hashlib import sha256
+from ssl import SSLContext
 from typing import Any, cast
 
 import aiohttp
@@ -14,7 +15,7 @@ from manager.plan import CONFIG_BYTES_MAX, KINDS, PAUSE_MAX, UNAVAILABLE_MAX, Pl
 from manager.records import Setting
 from manager.web.problems import problem
 from manager.web.query import flag, json_object, known
-from manager.web.shared import CHANGE, OPERATIONS
+from manager.web.shared import CALLER, CHANGE, OPERATIONS
 
 FETCH_SECONDS_MAX = 30.0
 _CHUNK_BYTES = 64 * 1024
@@ -124,7 +125,12 @@ async def content(request: web.Request) -> web.Response:
 
 
 async def fetch_content(
-    http: aiohttp.ClientSession, managers: Iterable[str], token: str, hash_: str, size: int
+    http: aiohttp.ClientSession,
+    managers: Iterable[str],
+    token: str,
+    tls: SSLContext | None,
+    hash_: str,
+    size: int,
 ) -> bytes | None:
     """What has this hash, from the first of `managers` (base URLs) that gives it; None if none does."""
     headers = {"Authorization": f"Bearer {token}"} if token else {}
@@ -137,6 +143,7 @@ async def fetch_content(
                 timeout=timeout,
                 raise_for_status=True,
                 allow_redirects=False,
+                ssl=tls or True,
             ) as answer:
                 found = await _read(answer.content, size)
         except (aiohttp.ClientError, TimeoutError):
@@ -190,7 +197,7 @@ def _etag(setting: Setting) -> str:
 
 
 def _by(request: web.Request) -> str:
-    return f"operator at {request.remote}"
+    return request[CALLER].who
 
 
 def _of_query(query: Mapping[str, str]) -> dict[str, object]:

@@ -16,15 +16,18 @@ from manager.records import NodeState
 SHOWN = (NodeState.ACTIVE, NodeState.UNREACHABLE, NodeState.DOWN, NodeState.REMOVED, NodeState.REFUSED)
 
 
-def exposition(core: Manager, counts: Mapping[tuple[str, str], int]) -> tuple[bytes, str]:
+def exposition(
+    core: Manager, counts: Mapping[tuple[str, str], int], days_left: float | None
+) -> tuple[bytes, str]:
     """The body of `/metrics` and its content type."""
     registry = CollectorRegistry()
-    registry.register(_Manager(core, counts))
+    registry.register(_Manager(core, counts, days_left))
     return generate_latest(registry), CONTENT_TYPE_LATEST
 
 
 class _Manager(Collector):
-    def __init__(self, core: Manager, counts: Mapping[tuple[str, str], int]) -> None:
+    def __init__(self, core: Manager, counts: Mapping[tuple[str, str], int], days_left: float | None) -> None:
+        self._days_left = days_left
         self._core = core
         self._counts = counts
 
@@ -50,6 +53,10 @@ class _Manager(Collector):
         yield GaugeMetricFamily(
             "kcm_ledger_page_bytes", "Size of this manager's page", core.group.ledger.own.size
         )
+        if self._days_left is not None:
+            yield GaugeMetricFamily(
+                "kcm_certificate_days_left", "Until this manager's certificate expires", self._days_left
+            )
         rejected = CounterMetricFamily(
             "kcm_rejected", "What was dropped or refused, by where and why", labels=["where", "reason"]
         )

@@ -1,6 +1,7 @@
 """What the HTTP handlers need of the process that they run in."""
 
 from collections.abc import Iterable, Mapping
+from ssl import SSLContext
 from typing import Protocol
 
 from aiohttp import ClientSession
@@ -33,6 +34,14 @@ class Operations(Protocol):
     @property
     def peers_token(self) -> str:
         """What other managers want to be shown; empty where they want nothing."""
+
+    @property
+    def to_peers(self) -> SSLContext | None:
+        """For asking other managers by TLS; None where they have none."""
+
+    @property
+    def certificate_days_left(self) -> float | None:
+        """Until our certificate expires; None where we have none."""
 
     @property
     def counts(self) -> Mapping[tuple[str, str], int]:

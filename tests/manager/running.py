@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterable
 from hashlib import sha256
 from random import Random
+from ssl import SSLContext
 
 from aiohttp import ClientSession
 
@@ -55,6 +56,8 @@ class Running:
         self.core = Manager(group, config or ManagerConfig(), 0.0)
         self.door = HttpDoor()
         self.peers_token = ""
+        self.to_peers: SSLContext | None = None
+        self.certificate_days_left: float | None = None
         self.counts: Counter[tuple[str, str]] = Counter()
         self.left: list[bool] = []
         """For good or not, each time it was told to leave."""

@@ -169,7 +169,7 @@ def test_other_managers_are_asked_at_the_port_that_they_announce() -> None:
     running.meets("m4", "10.0.0.4", {**ours, "kcm_http": "@evil.example"})
     running.meets("m5", "10.0.0.5", ours)
     running.meets("agent", "10.0.0.8", {"kcm_http": "80"})
-    assert views.other_managers(running.core) == {
+    assert views.other_managers(running.core, "http") == {
         "m2": "http://10.0.0.2:8080",
         "m3": "http://[fd00::3]:9897",
     }

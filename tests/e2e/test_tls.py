@@ -1,0 +1,48 @@
+"""Managers, nodes and `kcm` by TLS, as real processes; a certificate is replaced under them."""
+
+import os
+import subprocess
+import urllib.request
+from pathlib import Path
+
+from manager.tls import to_managers
+from tests.authority import Authority
+from tests.e2e.cluster import HTTP_PORT, PROGRAMS, Cluster, wait_for
+
+
+def test_nodes_managers_and_kcm_meet_by_tls_while_certificates_change(
+    cluster: Cluster, tmp_path: Path
+) -> None:
+    authority, nodes = Authority(tmp_path), Authority(tmp_path, "nodes")
+    for name in ("m1", "m2"):
+        cert, key = authority.issue(name)
+        tls = f"tls: {{cert: {cert}, key: {key}, ca: {authority.ca}, client_ca: {nodes.ca}}}\n"
+        cluster.start_manager(name, peers=["m1", "m2"], config=f"nodes: {{heartbeat: 1s}}\n{tls}")
+    cert, key = nodes.issue("n1")
+    shown = f"tls: {{ca: {authority.ca}, cert: {cert}, key: {key}}}\n"
+    cluster.start_node("n1", config=shown)
+    cluster.start_node("n2", config=f"tls: {{ca: {authority.ca}}}\n")
+    cluster.nodes["n1"].says("Joined as", 20.0)
+
+    def kcm(*arguments: str) -> str:
+        url = f"https://{cluster.address('m2')}:{HTTP_PORT}"
+        env = {**os.environ, "KCM_MANAGER": url, "KCM_CA": str(authority.ca)}
+        command = [str(PROGRAMS / "kcm"), *arguments]
+        return subprocess.run(
+            command, env=env, capture_output=True, text=True, timeout=20, check=False
+        ).stdout
+
+    wait_for(lambda: "n1" in kcm("nodes"), 10.0, "m2 lists n1")
+    assert "n2" not in kcm("nodes")
+    wait_for(lambda: "2 of 2 managers answer each other" in kcm("doctor"), 15.0, "managers ask each other")
+
+    def metrics() -> str:
+        url = f"https://{cluster.address('m1')}:{HTTP_PORT}/metrics"
+        with urllib.request.urlopen(url, timeout=5, context=to_managers(str(authority.ca))) as answer:
+            text: str = answer.read().decode()
+            return text
+
+    assert "kcm_certificate_days_left 9." in metrics()
+    authority.issue("m1", days=25)
+    wait_for(lambda: "kcm_certificate_days_left 24." in metrics(), 20.0, "m1 has its new certificate in use")
+    assert cluster.nodes["n1"].running
