@@ -26,8 +26,8 @@ def milliseconds(seconds: Sequence[float]) -> str:
 
 
 def ratio(ours: Sequence[float], theirs: Sequence[float]) -> str:
-    """How ours compares with theirs, round by round; below 1 is less than theirs."""
-    ratios = [one / other for one, other in zip(ours, theirs, strict=False)]
+    """How ours compares with theirs, round by round; below 1 is less than theirs. None where theirs is 0."""
+    ratios = [one / other for one, other in zip(ours, theirs, strict=False) if other]
     return spread([each for each in ratios if not isnan(each)])
 
 

@@ -75,7 +75,8 @@ NOTES = """
 - News of ours is a cap set by `PATCH /api/v1/subscription`, an entry of the ledger; serf's a user event, and
   a changed tag. Median of {news} in each round, at a member of random choice.
 - Healed: from the end of the cut until the last member whose list was not whole has it whole, and it stays so
-  for {stays:g} s. 0: nobody had been declared dead. never: not within {heal:g} s.
+  for {stays:g} s. 0: nobody had been declared dead, and with 0 of serf's there is no ratio. never: not within
+  {heal:g} s.
 - Told to leave: SIGTERM to ours, SIGINT to serf's.
 - Quiescence: over {quiet:g} s, {settle:g} s after the group has formed. Bytes with IP headers, ARP included.
 - Commits measured: {commits}. Load when each cell was taken: {load}.

@@ -1,6 +1,8 @@
 """What the benchmarks make of their figures, and in which order they take them."""
 
-from benchmarks.figures import with_part
+from math import inf
+
+from benchmarks.figures import ratio, with_part
 from benchmarks.gossip import MEMBERS_AT_ONCE, STORIES, batches
 
 SYSTEMS = ("ours", "serf")
@@ -10,6 +12,11 @@ def test_a_part_of_the_results_replaces_the_one_of_its_heading_and_no_other() ->
     text = "# One\n\nold\n\n## of one\n\n# Two\n\nkept\n"
     assert with_part(text, "# One\n\nnew\n") == "# One\n\nnew\n\n# Two\n\nkept\n"
     assert with_part(text, "# Three\n\nnew\n") == f"{text}\n# Three\n\nnew\n"
+
+
+def test_a_ratio_needs_something_to_compare_with() -> None:
+    assert ratio([1.0, 1.0, inf], [2.0, 0.0, inf]) == "0.5 (0.5-0.5)"
+    assert ratio([1.0], [0.0]) == "–"
 
 
 def test_every_story_is_lived_through_once_a_round_by_each_system() -> None:
