@@ -118,10 +118,10 @@ def test_a_rollout_over_three_gateways_behind_a_balancer_loses_no_request(cluste
     cluster.start_managers(3)
     for number in (1, 2, 3):
         gateway(cluster, number)
-    wait_for(lambda: answers(cluster) == ["v1"] * 3, 20.0, "all serve")
+    wait_for(lambda: answers(cluster) == ["v1"] * 3, 60.0, "all serve")
     host = balancer(cluster)
     load = Load(host)
-    wait_for(lambda: load.seen["200 v1"] > 50, 20.0, "the balancer serves")
+    wait_for(lambda: load.seen["200 v1"] > 50, 60.0, "the balancer serves")
     load.seen.clear()
     try:
         valid = cluster.kcm("config", "validate", *KIND, file(cluster, CONFIG % "v2"))
@@ -160,7 +160,7 @@ def test_what_one_gateway_cannot_take_reaches_none_and_is_rolled_back(cluster: C
     cluster.start_managers(3)
     for number in (1, 2, 3):
         gateway(cluster, number)
-    wait_for(lambda: answers(cluster) == ["v1"] * 3, 20.0, "all serve")
+    wait_for(lambda: answers(cluster) == ["v1"] * 3, 60.0, "all serve")
     push(cluster, CONFIG % "v1" + "# first\n", "--pause", "0s", "--max-unavailable", "3", "--waves", "100%")
     wait_for(lambda: phase(cluster) == "done", 30.0, "the first is there")
 
@@ -201,7 +201,7 @@ def test_a_rollout_whose_conductor_is_gone_stands_until_another_manager_takes_it
     cluster.start_managers(3)
     for number in (1, 2, 3):
         gateway(cluster, number)
-    wait_for(lambda: answers(cluster) == ["v1"] * 3, 20.0, "all serve")
+    wait_for(lambda: answers(cluster) == ["v1"] * 3, 60.0, "all serve")
     push(cluster, CONFIG % "v2", "--pause", "3s")
     wait_for(lambda: answers(cluster).count("v2") == 1, 30.0, "the first wave is there")
     cluster.managers["m1"].kill()
