@@ -20,6 +20,8 @@ from node.protocol import CHUNK_BYTES_MAX, Chunk, ConfigState, Data, Permit, Try
 
 HASH_CHARS = 16
 """Of a hash, to say which configurations are here."""
+TIDY_EVERY = 5.0
+"""What stands about nodes that are served elsewhere, or forgotten, goes no sooner."""
 
 
 @dataclass(slots=True)
@@ -57,6 +59,7 @@ class Rollouts:
         self._steps: dict[str, Step] = {}
         self._trials: dict[int, _Trial] = {}
         self._numbers = count(1)
+        self._tidy_at = 0.0
 
     # What there is to see
 
@@ -204,6 +207,9 @@ class Rollouts:
         """Conduct the plans that are ours, and forget what has served."""
         for kind, (setting, plan) in self.configs.plans().items():
             self._conduct(kind, setting, plan, now)
+        if now < self._tidy_at:
+            return
+        self._tidy_at = now + TIDY_EVERY
         for id_, runs in list(self._runs.get(self._group.name, {}).items()):
             view = self._registry.view(id_)
             if view is None or view.manager != self._group.name or view.record.order > _order(runs):

@@ -8,7 +8,7 @@ Durations are seconds. Everything has a bound, which the decoder enforces.
 """
 
 import re
-from dataclasses import MISSING, astuple, dataclass, field, fields
+from dataclasses import MISSING, dataclass, field, fields
 from typing import Any, NewType, TypeAlias, get_args, get_type_hints
 
 import msgpack
@@ -87,6 +87,7 @@ class ConfigState:
     """The newest plan that it knows."""
 
 
+_NO_CONFIG = ConfigState()
 _CONFIG_FIELDS = tuple((f.name, get_type_hints(ConfigState)[f.name]) for f in fields(ConfigState))
 
 
@@ -136,7 +137,7 @@ class Hello:
     weight: float = 1.0
     labels: dict[str, str] = field(default_factory=dict)
     ephemeral: bool = False
-    config: ConfigState = ConfigState()
+    config: ConfigState = _NO_CONFIG
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -209,7 +210,7 @@ class Report:
     gateway: str = ""
     limits_version: int = 0
     """Of the limits that its gateway works under; told is not applied."""
-    config: ConfigState = ConfigState()
+    config: ConfigState = _NO_CONFIG
     counters: dict[str, float] = field(default_factory=dict)
 
 
@@ -418,13 +419,16 @@ def read_config_state(value: object) -> ConfigState:
     """What `config_state_packed` gave, of any version: fields are only ever added. Raises `ValueError`."""
     if not isinstance(value, list):
         raise ValueError("must be a list")
+    if not value:
+        return _NO_CONFIG
     parts = {name: _READERS[type_](part) for (name, type_), part in zip(_CONFIG_FIELDS, value, strict=False)}
     return ConfigState(**parts)
 
 
 def config_state_packed(state: ConfigState) -> list[Any]:
     """As it stands in a frame, and on a manager's page."""
-    return list(astuple(state))
+    # Most agents replace no configuration, and say nothing of it with every report.
+    return [] if state == _NO_CONFIG else [getattr(state, name) for name, _ in _CONFIG_FIELDS]
 
 
 _READERS: dict[Any, Any] = {
