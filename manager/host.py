@@ -16,7 +16,7 @@ from hashlib import sha256
 from random import SystemRandom
 from typing import Any, TypeAlias
 
-from aiohttp import ClientError, ClientSession, ClientTimeout, web
+from aiohttp import ClientError, ClientSession, ClientTimeout
 
 from gossip.config import LAN
 from gossip.effects import Departed, KeysDone, OpenStream, Resolve, SaveKeyring, Send
@@ -56,6 +56,7 @@ from manager.tls import Certificate, to_managers
 from manager.views import other_managers
 from manager.web.app import create_app
 from manager.web.configs import fetch_content
+from manager.web.server import HttpServer
 from node.protocol import Limit, NodeMessage
 
 log = logging.getLogger("manager")
@@ -268,12 +269,9 @@ class ManagerHost:
         self.http = await stack.enter_async_context(ClientSession(timeout=ClientTimeout(total=5)))
         stack.push_async_callback(self._seed.close)
         await self._seed.open(node_sockets, None if self._nodes_tls is None else self._nodes_tls.context)
-        runner = web.AppRunner(create_app(self), handle_signals=False, access_log=None)
-        await runner.setup()
-        stack.push_async_callback(runner.cleanup)
-        for sock in http_sockets:
-            context = None if self._http_tls is None else self._http_tls.context
-            await web.SockSite(runner, sock, ssl_context=context).start()
+        http = HttpServer(create_app(self), self.count)
+        stack.push_async_callback(http.close)
+        await http.open(http_sockets, None if self._http_tls is None else self._http_tls.context)
         log.info(
             "manager %s of group %s is listening: nodes on %s, gossip on %s, page and API on %s://%s",
             file.name,

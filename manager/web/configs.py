@@ -1,5 +1,6 @@
 """Gateway configurations and their rollouts over HTTP."""
 
+import asyncio
 import contextlib
 from collections.abc import Callable, Iterable, Mapping
 from hashlib import sha256
@@ -18,6 +19,7 @@ from manager.web.query import flag, json_object, known
 from manager.web.shared import CALLER, CHANGE, OPERATIONS
 
 FETCH_SECONDS_MAX = 30.0
+UPLOAD_SECONDS_MAX = 60.0
 _CHUNK_BYTES = 64 * 1024
 _ACTIONS = ("pause", "resume", "promote", "abort")
 _MANNER = ("waves", "max_unavailable", "pause", "heal")
@@ -160,7 +162,12 @@ async def _content(request: web.Request) -> bytes:
         raise web.HTTPUnsupportedMediaType(
             text="send the configuration as it is, with Content-Type: application/octet-stream"
         )
-    found = await _read(request.content, CONFIG_BYTES_MAX)
+    try:
+        async with asyncio.timeout(UPLOAD_SECONDS_MAX):
+            found = await _read(request.content, CONFIG_BYTES_MAX)
+    except TimeoutError:
+        text = f"the configuration was not here within {UPLOAD_SECONDS_MAX:g} s"
+        raise web.HTTPRequestTimeout(text=text) from None
     if found is None:
         raise web.HTTPBadRequest(text=f"a configuration has at most {CONFIG_BYTES_MAX} bytes")
     return found

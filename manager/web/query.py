@@ -1,10 +1,14 @@
 """What a request asks for; raises the 400 that names what makes no sense."""
 
+import asyncio
 import json
 from math import isfinite
 from typing import Any
 
 from aiohttp import web
+
+BODY_SECONDS_MAX = 10.0
+"""A JSON body that is not here by then is not waited for."""
 
 
 def known(request: web.Request, *names: str) -> None:
@@ -60,7 +64,11 @@ async def json_object(request: web.Request, fields: set[str]) -> dict[str, Any]:
     if request.content_type != "application/json":
         raise web.HTTPUnsupportedMediaType(text="send a JSON object with Content-Type: application/json")
     try:
-        body = json.loads(await request.read(), object_pairs_hook=_once_each)
+        async with asyncio.timeout(BODY_SECONDS_MAX):
+            content = await request.read()
+        body = json.loads(content, object_pairs_hook=_once_each)
+    except TimeoutError:
+        raise web.HTTPRequestTimeout(text=f"the body was not here within {BODY_SECONDS_MAX:g} s") from None
     except (ValueError, RecursionError) as error:
         raise web.HTTPBadRequest(text=f"the body is not JSON: {error}") from None
     if not isinstance(body, dict):

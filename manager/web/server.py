@@ -1,0 +1,154 @@
+"""The HTTP port: aiohttp behind a door where nobody keeps us waiting.
+
+aiohttp itself bounds a line and a header (8 KiB each) and how long a connection idles between two requests,
+but not how slowly a request may arrive.
+"""
+
+import asyncio
+import contextlib
+import socket
+from collections import Counter
+from collections.abc import Callable, Iterator
+from ssl import SSLContext
+from typing import cast
+
+from aiohttp import web
+
+from manager.web.problems import Handler
+
+REQUEST_SECONDS_MAX = 10.0
+"""From the connection, or the first byte of a further request, until a request's headers are whole."""
+CONNECTIONS_MAX = 256
+"""From one address; more are closed."""
+IDLE_SECONDS_MAX = 75.0
+"""Between two requests."""
+_STOP_SECONDS_MAX = 2.0
+_DOORS = web.AppKey[dict[int, "_Door"]]("doors")
+
+
+class HttpServer:
+    """Serves `app`; `count(where, reason)` hears of whoever was turned away."""
+
+    def __init__(self, app: web.Application, count: Callable[[str, str], None]) -> None:
+        self.count = count
+        self.open_from: Counter[str] = Counter()
+        self.doors: dict[int, _Door] = {}
+        self._servers: list[asyncio.Server] = []
+        app[_DOORS] = self.doors
+        app.middlewares.insert(0, _mark_busy)
+        self._runner = web.AppRunner(
+            app,
+            handle_signals=False,
+            access_log=None,
+            keepalive_timeout=IDLE_SECONDS_MAX,
+            shutdown_timeout=_STOP_SECONDS_MAX,
+        )
+
+    async def open(self, sockets: list[socket.socket], tls: SSLContext | None = None) -> None:
+        """Serve on these listening sockets, by TLS where it is given."""
+        await self._runner.setup()
+        loop = asyncio.get_running_loop()
+        handshake = None if tls is None else REQUEST_SECONDS_MAX
+        for sock in sockets:
+            server = await loop.create_server(
+                lambda: _Door(self), sock=sock, ssl=tls, ssl_handshake_timeout=handshake
+            )
+            self._servers.append(server)
+
+    async def close(self) -> None:
+        """Stop listening, and end what is under way."""
+        for server in self._servers:
+            server.close()
+        await self._runner.cleanup()
+
+    def handler(self) -> asyncio.Protocol:
+        """aiohttp's end of a connection."""
+        assert self._runner.server is not None
+        return self._runner.server()
+
+
+@web.middleware
+async def _mark_busy(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """The request's headers are here: what takes long from now on is our own."""
+    door = request.app[_DOORS].get(id(request.protocol))
+    if door is None:
+        return await handler(request)
+    with door.busy():
+        return await handler(request)
+
+
+class _Door(asyncio.Protocol):
+    """Between one connection and aiohttp."""
+
+    def __init__(self, server: HttpServer) -> None:
+        self._server = server
+        self._inner: asyncio.Protocol | None = None
+        self._peer = ""
+        self._transport: asyncio.Transport | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._busy = False
+
+    @contextlib.contextmanager
+    def busy(self) -> Iterator[None]:
+        """While a request is answered nobody waits for its bytes."""
+        self._stop_waiting()
+        self._busy = True
+        try:
+            yield
+        finally:
+            self._busy = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        # uvloop's transports do not derive from asyncio's.
+        self._transport = cast("asyncio.Transport", transport)
+        peer = transport.get_extra_info("peername")
+        self._peer = str(peer[0]) if peer else ""
+        if self._server.open_from[self._peer] >= CONNECTIONS_MAX:
+            self._server.count("http", "too_many_connections")
+            self._transport.abort()
+            return
+        self._server.open_from[self._peer] += 1
+        self._inner = self._server.handler()
+        self._server.doors[id(self._inner)] = self
+        self._await_request()
+        self._inner.connection_made(transport)
+
+    def data_received(self, data: bytes) -> None:
+        if self._inner is not None:
+            if self._timer is None and not self._busy:
+                self._await_request()
+            self._inner.data_received(data)
+
+    def eof_received(self) -> bool | None:
+        return None if self._inner is None else self._inner.eof_received()
+
+    def pause_writing(self) -> None:
+        if self._inner is not None:
+            self._inner.pause_writing()
+
+    def resume_writing(self) -> None:
+        if self._inner is not None:
+            self._inner.resume_writing()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._stop_waiting()
+        if self._inner is not None:
+            del self._server.doors[id(self._inner)]
+            self._server.open_from[self._peer] -= 1
+            if not self._server.open_from[self._peer]:
+                del self._server.open_from[self._peer]
+            self._inner.connection_lost(exc)
+
+    def _await_request(self) -> None:
+        self._timer = asyncio.get_running_loop().call_later(REQUEST_SECONDS_MAX, self._too_slow)
+
+    def _stop_waiting(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _too_slow(self) -> None:
+        self._timer = None
+        self._server.count("http", "too_slow")
+        if self._transport is not None:
+            self._transport.abort()
