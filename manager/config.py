@@ -28,7 +28,7 @@ from manager.doors import is_near
 from manager.keys import A_NEW_KEY, read_keyring
 from manager.licence import LICENCE_FILE
 from manager.limits import Algorithm, Sharing, check_limits
-from manager.terms import ManagerConfig
+from manager.terms import ManagerConfig, Policy
 from manager.tokens import ApiToken, JoinToken, Scope, digest, peers_token
 from node.logs import LogSettings
 from node.protocol import Limit, Limits
@@ -44,6 +44,7 @@ from node.settings import (
 )
 
 GOSSIP_PORT = 7946
+FOUNDERS_MAX = 16
 CONFIG_FILE = Path("/etc/krakend/cluster-manager.yml")
 RATE_MIN = 1e-9
 _HEARTBEATS = re.compile(r"([1-9][0-9]{0,2}) heartbeats?")
@@ -84,6 +85,14 @@ def _as_heartbeats(text: str) -> str:
         except ValueError:
             raise ValueError(f"must be `3 heartbeats` or a duration such as 15s, not `{text}`") from None
     return text
+
+
+def _as_founders(names: tuple[str, ...]) -> tuple[str, ...]:
+    if len(set(names)) < len(names):
+        raise ValueError("names a founder twice")
+    if len(names) > FOUNDERS_MAX:
+        raise ValueError(f"must be at most {FOUNDERS_MAX} managers, not {len(names)}")
+    return names
 
 
 def _silence(text: str, heartbeat: float) -> float:
@@ -137,6 +146,12 @@ class GroupSettings(Settings):
         SecretStr,
         Field(description="ids and tickets are made under it; without one they follow from the name"),
     ] = SecretStr("")
+    founders: Annotated[
+        tuple[Annotated[str, AfterValidator(_as_name)], ...],
+        COMMAS,
+        AfterValidator(_as_founders),
+        Field(description="names of the managers that the seats are divided over, for policy strict"),
+    ] = ()
 
     @field_serializer("secret")
     def _hidden(self, _: SecretStr) -> None:
@@ -223,6 +238,15 @@ class SubscriptionSettings(Settings):
     """How many nodes may run."""
 
     max_nodes: Annotated[int | None, Field(ge=0, le=MAX_NODES_MAX, description="unset: no cap")] = None
+    policy: Annotated[
+        Policy, Field(description="available: a split may exceed the cap; strict: nothing does")
+    ] = "available"
+    ticket_life: Annotated[
+        Duration, Field(ge=1, description="strict: a node runs for so long without its home")
+    ] = 7 * 86400.0
+    ephemeral_life: Annotated[Duration, Field(ge=1, description="strict: the same of ephemeral nodes")] = (
+        900.0
+    )
     free_limits: Annotated[dict[str, RateSettings], AfterValidator(_free_fitting)] = Field(
         default_factory=dict
     )
@@ -448,6 +472,16 @@ class ManagerFile(Settings):
             )
         return ip
 
+    @field_validator("subscription")
+    @classmethod
+    def _has_founders(cls, subscription: SubscriptionSettings, info: ValidationInfo) -> SubscriptionSettings:
+        group = info.data.get("group")
+        if subscription.policy == "strict" and group is not None and not group.founders:
+            raise ValueError(
+                "has `policy: strict`, which needs `group.founders`: the managers that give seats"
+            )
+        return subscription
+
     @field_validator("limits")
     @classmethod
     def _has_what_is_free(
@@ -503,6 +537,10 @@ def core_config(file: ManagerFile) -> ManagerConfig:
             for name, one in file.nodes.tokens.items()
         ),
         max_nodes=file.subscription.max_nodes,
+        policy=file.subscription.policy,
+        founders=file.group.founders,
+        ticket_life=file.subscription.ticket_life,
+        ephemeral_life=file.subscription.ephemeral_life,
         issuers=tuple(read_public_key(key) for key in file.subscription.issuers),
         issuer_url=file.subscription.url,
         tolerance=file.subscription.tolerance,

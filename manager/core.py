@@ -5,6 +5,7 @@ in order. Rules are named as in `STATE.md`: A (admission), I (identity), L (ledg
 """
 
 from collections.abc import Iterable
+from dataclasses import replace
 from math import inf
 
 from gossip.effects import (
@@ -30,19 +31,23 @@ from gossip.key_messages import Verb
 from gossip.ledger import VALUE_BYTES_MAX, Page
 from gossip.messages import Address, Message, State, StreamMessage
 from manager.configs import Configs, Manner
+from manager.desk import Desk
 from manager.documents import DocumentError
 from manager.effects import AskIssuer, FetchContent, Level, ManagerEffect, Persist, Stop
 from manager.events import EventLog
+from manager.founders import Founders
 from manager.history import History
+from manager.home import Home
 from manager.keeper import Keeper
 from manager.limits import Sharing, check_limits, to_plain
 from manager.outbox import Outbox
 from manager.page import NodePage
 from manager.plan import CONFIG, Plan
-from manager.records import CLONE, GONE, SEES, CloneNote, pack_names, unpack_names
+from manager.records import CLONE, GONE, SEES, CloneNote, NodeState, pack_names, unpack_names
 from manager.registry import Registry
 from manager.rollouts import Rollouts
-from manager.saved import Saved
+from manager.saved import RESTORED, Saved
+from manager.seats import EXPELLED
 from manager.sessions import Sessions
 from manager.settings import Settings
 from manager.shares import HELD, Shares
@@ -54,6 +59,8 @@ from node.protocol import Limit, Limits, NodeMessage
 TAG_NODE_PORT = "kcm_node"
 TAG_HTTP_PORT = "kcm_http"
 
+FORGOTTEN = "forgotten, by an operator's word"
+NOT_STRICT = "there are no founders under policy available: set subscription.policy and group.founders"
 WENT_BACK = (
     "the others know more of this manager than its state directory does: that was set back, or restored from "
     "an old copy. What they know is taken over; what only this manager knew since that copy is lost"
@@ -62,6 +69,10 @@ _SWEEP_EVERY = 0.5
 _LAG_TOLERATED = 1.0
 _FRESH_SECONDS = 5.0
 _GOING_SECONDS_MAX = 3.0
+
+
+class RightsError(Exception):
+    """What an operator wants done with rights is not to be done; the text says why."""
 
 
 class Manager:
@@ -87,14 +98,30 @@ class Manager:
         self.rollouts = Rollouts(group, self.registry, self.configs, self._outbox)
         self.rollouts.recall(before)
         self.rollouts.contents_changed()
-        self._sessions = Sessions(group, self.registry, self._page, self._terms, self.rollouts, self._outbox)
+        self.founders: Founders | None = None
+        """Who may give rights to run nodes, under policy `strict`. To be read."""
+        self.home: Home | None = None
+        """Where this manager is a founder itself. To be read."""
+        self.desk: Desk | None = None
+        if config.policy == "strict":
+            self.founders = Founders(group.ledger, config.founders)
+            if self.name in config.founders:
+                self.home = Home(group, self.founders, config, self._outbox)
+            self.desk = Desk(group, self.founders, self.home, config, now)
+        self._sessions = Sessions(
+            group, self.registry, self._page, self._terms, self.rollouts, self._outbox, self.desk
+        )
         self._sweep_at = now + _SWEEP_EVERY
         self._going_ends = inf
         self._stage = Stage.NONE
         self._keeper: Keeper | None = None
         if saved is not None:
             self._recall(saved, now)
-            self._keeper = Keeper(group, self.stats, self.configs, saved, self._terms.facts(), now)
+            facts = self._terms.facts() | {RESTORED: "0"}
+            self._keeper = Keeper(group, self.stats, self.configs, saved, facts, now)
+        self._recall_rights(before, now)
+        if self.home is not None and saved is not None and saved.facts.get(RESTORED) == "1":
+            self.home.bar(now)
         self._see_members(now)
 
     def _recall(self, saved: Saved, now: float) -> None:
@@ -111,6 +138,14 @@ class Manager:
             self._page.adopt(self.group.before, now)
             self.shares.recall(dict(self.group.before.entries), now)
         self.stats.recall(saved.steps, self.group.wall(now))
+
+    def _recall_rights(self, before: Iterable[tuple[str, bytes]], now: float) -> None:
+        """Under policy `strict`: what a founder spent, and what was said of it, stands as it stood."""
+        if self.founders is not None and self.desk is not None:
+            self.founders.recall(before)
+            self.desk.recall(before)
+        if self.home is not None:
+            self.home.recall(before, now)
 
     # What there is to see
 
@@ -185,6 +220,46 @@ class Manager:
         self._note("subscription", SUBSCRIPTION, "", f"max_nodes {max_nodes}", "set by an operator", now)
         # So that who asks next is told of seats as they are under this cap.
         self._mark_surplus(now)
+        return self._turn(now)
+
+    def expel(self, name: str, now: float) -> list[ManagerEffect]:
+        """An operator vouches that founder `name` runs nowhere, for good (R3). Raises `RightsError`."""
+        if self.founders is None:
+            raise RightsError(NOT_STRICT)
+        if name not in self.founders.names:
+            raise RightsError(f"{name} is no founder: they are {', '.join(self.founders.names)}")
+        if name == self.name or name in {member.name for member in self.group.kin()}:
+            raise RightsError(f"{name} runs: stop it for good before it is expelled")
+        if not set(self.founders.names) - self.founders.known.expelled.keys() - {name}:
+            raise RightsError(f"{name} is the last founder: without any there are no rights")
+        for line in self.founders.expel(name, self.group.wall(now)):
+            self._outbox.log(Level.WARNING, line)
+        if self.home is not None:
+            self.home.page_changed(self.name, (EXPELLED + name,), now)
+        return self._turn(now)
+
+    def forget_node(self, id_: str, now: float) -> list[ManagerEffect]:
+        """An operator vouches that the node runs nowhere, and will not start again from its directory (S5).
+
+        Raises `RightsError`, `KeyError` where nobody knows it.
+        """
+        view = self.registry.view(id_)
+        if view is None and not (self.founders is not None and list(self.founders.seats_of(id_))):
+            raise KeyError(id_)
+        if view is not None and view.state is NodeState.ACTIVE:
+            raise RightsError(f"{id_} runs, and its manager {view.manager} hears it: stop it first")
+        if self.desk is None and view is not None and view.manager != self.name:
+            raise RightsError(f"{id_} was last at manager {view.manager}: tell that one")
+        highest = self.registry.highest(id_)[0]
+        if self.desk is not None:
+            homes = self.desk.forget(id_, highest, now)
+            if homes:
+                self._outbox.log(Level.INFO, f"{id_} is forgotten: {', '.join(homes)} may give its seat away")
+        record = self._page.record(id_)
+        if record is not None and view is not None and view.manager == self.name:
+            self._page.change(
+                id_, replace(record, seat=False, over_limit=False), NodeState.REMOVED, FORGOTTEN, now
+            )
         return self._turn(now)
 
     def set_limit(self, name: str, limit: Limit | None, sharing: Sharing, now: float) -> list[ManagerEffect]:
@@ -335,6 +410,7 @@ class Manager:
             self.group.next_deadline(),
             self.registry.next_deadline(),
             self._sessions.next_deadline(),
+            inf if self.home is None else self.home.next_deadline(),
             self._sweep_at,
             self._going_ends,
         )
@@ -363,7 +439,12 @@ class Manager:
         for id_ in self._page.sweep(now):
             self._sessions.is_down(id_, now)
         self._sessions.sweep(now)
-        self._mark_surplus(now)
+        if self.desk is None:
+            self._mark_surplus(now)
+        else:
+            self.desk.sweep()
+        if self.home is not None:
+            self.home.sweep(now)
         self._look_at_subscription(now)
         self.history.sample(self.group.wall(now), self.registry, self.cap)
 
@@ -409,8 +490,12 @@ class Manager:
         """What every input ends with: decide what can now be decided, tell what was written."""
         if self.fresh and self._sessions.admission.knows_enough(now - self._started, _FRESH_SECONDS):
             self._sessions.fresh = self.shares.fresh = False
+        if self.home is not None:
+            self.home.look(self.cap, self._terms.serial, now)
         self._sessions.admit_newcomers(now)
         self._sessions.check_limits(now)
+        if self.home is not None:
+            self.home.look(self.cap, self._terms.serial, now)
         self._absorb(self.group.flush(now), now)
         for before, after in self.registry.take_changes():
             self.events.node_changed(before, after, self.group.wall(now))
@@ -446,6 +531,8 @@ class Manager:
                 case FormerPage():
                     if self.group.before is not None:
                         self._outbox.log(Level.WARNING, WENT_BACK)
+                        if self.home is not None:
+                            self.home.went_back(item.entries, now)
                     self._page.adopt(item, now)
                     self.rollouts.recall(item.entries)
                 case PeerFailed(peer, why):
@@ -481,6 +568,9 @@ class Manager:
         before = "" if change.before is None else change.before.name.lower()
         self._note("member", change.name, before, state, change.why, now)
         self._see_members(now)
+        gone = change.after in (State.DEAD, State.LEFT)
+        if gone and self.desk is not None and (warning := self.desk.loses(change.name)):
+            self._outbox.log(Level.WARNING, warning)
 
     def _page_changed(self, owner: str, keys: tuple[str, ...], now: float) -> None:
         # Clones before records: who is told to become another node need not be asked whether it lives.
@@ -495,6 +585,11 @@ class Manager:
         if any(key.startswith(HELD) for key in keys):
             self.shares.changed()
         self.rollouts.page_changed(owner, keys)
+        if self.founders is not None:
+            for line in self.founders.page_changed(owner, keys):
+                self._outbox.log(Level.WARNING, line)
+        if self.home is not None:
+            self.home.page_changed(owner, keys, now)
         changed, warnings = self.settings.page_changed(keys)
         if any(name.startswith(CONFIG) for name in changed):
             self.rollouts.plan_changed()

@@ -182,6 +182,14 @@ class ManagerHost:
         """Returns when it is kept. Raises `ValueError`."""
         await self._keep(self.core.set_limit(name, limit, sharing, self.now()))
 
+    async def expel(self, name: str) -> None:
+        """Returns when it is kept. Raises `RightsError`."""
+        await self._keep(self.core.expel(name, self.now()))
+
+    async def forget_node(self, id_: str) -> None:
+        """Returns when it is kept. Raises `RightsError`, `KeyError`."""
+        await self._keep(self.core.forget_node(id_, self.now()))
+
     async def _keep(self, effects: list[ManagerEffect]) -> None:
         """Carry out `effects`; returns when all before them, and they, are kept and told."""
         kept = self._loop.create_future()

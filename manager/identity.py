@@ -6,7 +6,7 @@ name, and then guards against accidents only, not against strangers.
 
 import hmac
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from hashlib import blake2b, sha256
 from uuid import UUID
 
@@ -24,11 +24,28 @@ class TicketError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Ticket:
-    """`stamp`: when the node was first seated, as the registry orders it; 0 where it never was."""
+    """`stamp`: when the node was first seated, as the registry orders it; 0 where it never was.
+
+    The rest is there under policy `strict` only: the founder whose right it is, with its origin; which
+    question of the node it answers; and the home of the ticket in whose place alone the node takes it.
+    """
 
     group: str
     id: str
     stamp: int
+    home: str = ""
+    origin: int = 0
+    incarnation: int = 0
+    ask: int = 0
+    replaces: str = ""
+    replaces_origin: int = 0
+    first: bool = False
+    """Whether it lives shortly, until the node says that it is on its disk."""
+
+    @property
+    def asked(self) -> tuple[int, int]:
+        """The question that it answers."""
+        return self.incarnation, self.ask
 
 
 class Identity:
@@ -47,7 +64,7 @@ class Identity:
 
     def seal(self, ticket: Ticket) -> str:
         """The ticket in text form."""
-        body: bytes = msgpack.packb([ticket.group, ticket.id, ticket.stamp])
+        body: bytes = msgpack.packb(list(astuple(ticket)))
         return urlsafe_b64encode(body + self._signature(body)).decode()
 
     def open(self, text: str) -> Ticket:
@@ -55,15 +72,11 @@ class Identity:
         try:
             sealed = urlsafe_b64decode(text)
             body, signature = sealed[:-_SIGNATURE_BYTES], sealed[-_SIGNATURE_BYTES:]
-            match msgpack.unpackb(body):
-                case [str(group), str(id_), int(stamp)] if is_node_id(id_) and 0 <= stamp < 2**63:
-                    ticket = Ticket(group, id_, stamp)
-                case _:
-                    raise ValueError
+            ticket = _read(msgpack.unpackb(body))
         except (ValueError, msgpack.UnpackException, RecursionError):
             raise TicketError("the ticket cannot be read; remove the node's state to join anew") from None
-        if group != self.group:
-            raise TicketError(f"the ticket is of group {group!r}, this is group {self.group!r}")
+        if ticket.group != self.group:
+            raise TicketError(f"the ticket is of group {ticket.group!r}, this is group {self.group!r}")
         if not hmac.compare_digest(signature, self._signature(body)):
             raise TicketError(
                 "the ticket was given under another group.secret; remove the node's state to join anew"
@@ -72,3 +85,30 @@ class Identity:
 
     def _signature(self, body: bytes) -> bytes:
         return hmac.digest(self._ticket_key, body, sha256)[:_SIGNATURE_BYTES]
+
+
+def _read(parts: object) -> Ticket:
+    """Raises `ValueError` for anything else than the fields of a ticket."""
+    match parts:
+        case [str(group), str(id_), int(stamp)]:  # as it was before there was a policy `strict`
+            ticket = Ticket(group, id_, stamp)
+        case [
+            str(group),
+            str(id_),
+            int(stamp),
+            str(home),
+            int(origin),
+            int(incarnation),
+            int(ask),
+            str(replaces),
+            int(replaces_origin),
+            bool(first),
+        ]:
+            ticket = Ticket(
+                group, id_, stamp, home, origin, incarnation, ask, replaces, replaces_origin, first
+            )
+        case _:
+            raise ValueError
+    if not is_node_id(ticket.id) or not 0 <= ticket.stamp < 2**63:
+        raise ValueError
+    return ticket

@@ -95,6 +95,11 @@ def open_store(file: ManagerFile) -> Store | None:
     """The state of the manager that `file` describes; None where it keeps none. Raises `StoreError`."""
     directory = state_directory(file.state_dir, file.name)
     if directory is None:
+        if file.subscription.policy == "strict" and file.name in file.group.founders:
+            raise StoreError(
+                f"{file.name} is a founder under policy strict, and there is no place for what it has given: "
+                f"make {SYSTEM_DIRECTORY} (mode 0700), or name another folder (--state-dir)"
+            )
         return None
     return Store(directory, file.name, file.group.name, file.group.secret.get_secret_value())
 

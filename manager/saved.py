@@ -15,6 +15,8 @@ INCARNATION = "incarnation"
 """Fact: the highest incarnation that this manager claimed."""
 MEMBERS = "members"
 """Fact: where the other members were, as `Address` in text, one a line."""
+RESTORED = "restored"
+"""Fact: "1" where the file is a snapshot that was put in place, and older than what others know."""
 FILE = "file/"
 """Facts by name of a setting: what the YAML file said at the last start, as JSON."""
 

@@ -8,11 +8,13 @@ from math import inf
 
 from gossip.group import Group
 from manager.admission import Admission, Claim
+from manager.desk import Answer, Desk, Question
 from manager.effects import Level
 from manager.identity import KEY_BYTES, Identity, Ticket, TicketError
 from manager.outbox import Outbox
 from manager.page import NodePage
 from manager.records import CLONE, CloneNote, NodeRecord, NodeState
+from manager.refusals import FULL
 from manager.registry import Registry
 from manager.rollouts import Rollouts
 from manager.shares import Shares
@@ -39,17 +41,19 @@ from node.protocol import (
     Limits,
     LimitsPush,
     Managers,
+    NewTicket,
     NodeMessage,
     Redirect,
     Refused,
+    Renew,
     Report,
     Reported,
     Tried,
+    Void,
     Welcome,
     is_node_id,
 )
 
-FULL = "Your current subscription does not allow more nodes running. Please upgrade to add more nodes."
 _CLONE_NOTE_SECONDS = 3600.0
 _ANEW = "remove the node's state to join as a new node"
 
@@ -63,7 +67,12 @@ class _Session:
     id: str = ""
     hello: Hello | None = None
     admitted: bool = False
-    stamp: int = 0
+    ticket: Ticket | None = None
+    """What the node has on its disk, as far as it has said …"""
+    left: float = 0.0
+    """… and for how many seconds that lived when it did."""
+    asks: int = 0
+    """How many questions it has asked in this session beside its hello."""
     limits_version: int = 0
     limits_sent: tuple[Limits, Leases, bool] | None = None
     token: JoinToken | None = None
@@ -78,6 +87,16 @@ class _Session:
     def order(self) -> tuple[int, int]:
         return (0, 0) if self.hello is None else (self.hello.incarnation, self.hello.nonce)
 
+    @property
+    def asked(self) -> tuple[int, int]:
+        """Its last question (`manager.seats.Asked`)."""
+        return (0, 0) if self.hello is None else (self.hello.incarnation, self.asks)
+
+    @property
+    def stamp(self) -> int:
+        """When its node was first seated, by its ticket; 0 without one."""
+        return 0 if self.ticket is None else self.ticket.stamp
+
 
 class Sessions:
     """All connections of nodes, by number, and the one that speaks for each id."""
@@ -90,7 +109,9 @@ class Sessions:
         terms: Terms,
         rollouts: Rollouts,
         outbox: Outbox,
+        desk: Desk | None = None,
     ) -> None:
+        """`desk`: where tickets come from, under policy `strict`."""
         self.admission = Admission(group, registry)
         self.stats = StatsWindow(terms.config.stats_window, terms.config.stats_step)
         self.managers: tuple[str, ...] = ()
@@ -105,6 +126,7 @@ class Sessions:
         self._terms = terms
         self._rollouts = rollouts
         self._outbox = outbox
+        self._desk = desk
         self._sessions: dict[int, _Session] = {}
         self._by_id: dict[str, _Session] = {}
         self._newcomers: dict[int, _Session] = {}
@@ -119,7 +141,8 @@ class Sessions:
         return [id_ for id_, session in self._by_id.items() if session.admitted]
 
     def next_deadline(self) -> float:
-        return min(self.shares.next_deadline(), self.admission.next_deadline())
+        tickets = inf if self._desk is None else self._desk.next_deadline()
+        return min(self.shares.next_deadline(), self.admission.next_deadline(), tickets)
 
     # What arrives
 
@@ -144,8 +167,12 @@ class Sessions:
                     self._rollouts.fetch(conn, hash_, offset)
             case Tried(number=number, error=error):
                 self._rollouts.tried(session.id, number, error)
+            case Renew():
+                self._renew(session, message, now)
             case Leave(reason=reason):
                 self.shares.left(session.id)
+                if self._desk is not None:
+                    self._desk.left(session.id, session.ticket, session.asked, now)
                 self._ended(session, f"left: {reason}" if reason else "left", now)
 
     def closed(self, conn: int, code: int | None, now: float) -> None:
@@ -162,8 +189,11 @@ class Sessions:
     def _hello(self, session: _Session, hello: Hello, now: float) -> None:
         if session.conn in self._newcomers or self.admission.claim_of(session.conn) is not None:
             return
-        id_, stamp, refusal = self._identify(hello)
+        if self._desk is not None and not session.admitted and self._desk.waits(session.conn):
+            return
+        id_, ticket, refusal = self._identify(hello)
         token = find_join_token(hello.token, self._terms.config.join_tokens)
+        stamp = 0 if ticket is None else ticket.stamp
         if refusal is None and (lacks := self._lacks_token(id_, stamp, token, now)):
             refusal = "token", lacks
         if refusal is not None:
@@ -184,7 +214,8 @@ class Sessions:
         if session.id and session.id != id_:
             self._detach(session)
             self._sessions[session.conn] = session
-        session.id, session.hello, session.admitted, session.stamp = id_, hello, False, stamp
+        session.id, session.hello, session.admitted = id_, hello, False
+        session.ticket, session.left, session.asks = ticket, hello.left, 0
         session.token = token
         session.limits_version = max(session.limits_version, hello.limits_version)
         session.limits_sent, session.challenge, session.challenge_ends = None, None, inf
@@ -206,32 +237,32 @@ class Sessions:
             used = sum(view.record.token == token.name and view.record.stamp > 0 for view in others)
         return why_not(token, used, self._group.wall(now))
 
-    def _identify(self, hello: Hello) -> tuple[str, int, tuple[str, str] | None]:
-        """Its id, the stamp of its ticket, and what is wrong with it as (code, sentence)."""
+    def _identify(self, hello: Hello) -> tuple[str, Ticket | None, tuple[str, str] | None]:
+        """Its id, its ticket, and what is wrong with it as (code, sentence)."""
         if hello.protocol_min > PROTOCOL_MAX or hello.protocol_max < PROTOCOL_MIN:
             ours = f"{PROTOCOL_MIN} to {PROTOCOL_MAX}"
             theirs = f"{hello.protocol_min} to {hello.protocol_max}"
             return (
                 "",
-                0,
+                None,
                 ("protocol", f"it speaks protocol {theirs}, this manager {ours}: upgrade the older one"),
             )
         if len(hello.key) != KEY_BYTES or hello.incarnation < 1:
-            return "", 0, ("invalid", f"hello.key must be {KEY_BYTES} bytes and hello.incarnation above 0")
+            return "", None, ("invalid", f"hello.key must be {KEY_BYTES} bytes and hello.incarnation above 0")
         if hello.id and not is_node_id(hello.id):
-            return "", 0, ("invalid", "hello.id is not of the form krakend_<uuid4>")
+            return "", None, ("invalid", "hello.id is not of the form krakend_<uuid4>")
         id_ = self._identity.id_of(hello.key)
         if hello.id and hello.id != id_:
-            return id_, 0, ("foreign", f"its id is of another group; {_ANEW}")
+            return id_, None, ("foreign", f"its id is of another group; {_ANEW}")
         if not hello.ticket:
-            return id_, 0, None
+            return id_, None, None
         try:
             ticket = self._identity.open(hello.ticket)
         except TicketError as error:
-            return id_, 0, ("foreign", str(error))
+            return id_, None, ("foreign", str(error))
         if ticket.id != id_:
-            return id_, 0, ("foreign", f"its ticket is another node's; {_ANEW}")
-        return id_, ticket.stamp, None
+            return id_, None, ("foreign", f"its ticket is another node's; {_ANEW}")
+        return id_, ticket, None
 
     def _report(self, session: _Session, report: Report, now: float) -> None:
         assert session.hello is not None
@@ -272,6 +303,8 @@ class Sessions:
         A newer session of its node may have written since: that stays.
         """
         self._newcomers.pop(session.conn, None)
+        if self._desk is not None:
+            self._desk.withdraw(session.conn)
         if self.admission.withdraw(session.conn) is None:
             return False
         record = self._page.record(session.id)
@@ -284,6 +317,8 @@ class Sessions:
         self._sessions.pop(session.conn, None)
         self._newcomers.pop(session.conn, None)
         self._rollouts.left(session.id, session.conn)
+        if self._desk is not None:
+            self._desk.withdraw(session.conn)
         if self._by_id.get(session.id) is session:
             del self._by_id[session.id]
             self.shares.lost(session.id)
@@ -292,6 +327,8 @@ class Sessions:
 
     def _admit_known(self, session: _Session, now: float) -> bool:
         """Let in a node that is known here or brings a ticket: it is never refused (rules A2, A4)."""
+        if self._desk is not None:
+            return self._admit_by_ticket(session, self._desk, now)
         view, stamp = self._registry.view(session.id), session.stamp
         if view is not None and view.shown and view.state is not NodeState.REFUSED:
             stamp = view.record.stamp or stamp
@@ -308,6 +345,9 @@ class Sessions:
     def admit_newcomers(self, now: float) -> None:
         """Decide about everyone who waits, as far as that can be decided now (rules A1, A2)."""
         if self.fresh:
+            return
+        if self._desk is not None:
+            self._get_tickets(self._desk, now)
             return
         cap = self._terms.cap
         for conn, session in list(self._newcomers.items()):
@@ -342,19 +382,32 @@ class Sessions:
         else:
             self._refuse_page_full(session)
 
-    def _welcome(self, session: _Session, stamp: int, over: bool, now: float) -> None:
+    def _welcome(
+        self,
+        session: _Session,
+        stamp: int,
+        over: bool,
+        now: float,
+        ticket: str = "",
+        life: float = 0.0,
+        seat: bool | None = None,
+    ) -> None:
+        """Let it in; `ticket` is by policy `strict`, and lives for `life` where the node does not have it.
+
+        `seat`: whether it holds one; by default whoever is not over the limit does.
+        """
         assert session.hello is not None
         why = f"said hello to {self._group.name}"
         record = self._record(session, NodeState.ACTIVE, stamp, why, now)
         known = self._registry.view(session.id)
         since = self._page.over_since(None if known is None else known.record, over=over, now=now)
-        record = replace(record, seat=not over, over_limit=over, over_since=since)
+        record = replace(record, seat=not over if seat is None else seat, over_limit=over, over_since=since)
         self.shares.joined(session.id, session.hello.limits_version, session.hello.in_force, now)
         if not self._page.write(session.id, record, now, newcomer=self._page.record(session.id) is None):
             self._refuse_page_full(session)
             self.shares.left(session.id)
             return
-        session.admitted, session.stamp = True, stamp
+        session.admitted = True
         self._page.heard(session.id, now)
         if self.shares.due(now):
             self.shares.work_out(now)
@@ -363,7 +416,9 @@ class Sessions:
             self._note_sent(session, share, over)
         welcome = Welcome(
             id=session.id,
-            ticket=self._identity.seal(Ticket(self._identity.group, session.id, stamp)),
+            ticket=ticket or self._identity.seal(Ticket(self._identity.group, session.id, stamp)),
+            life=life,
+            rejoin_window=self._terms.config.rejoin_window,
             incarnation=session.hello.incarnation,
             manager=self._group.name,
             managers=self.managers,
@@ -408,13 +463,109 @@ class Sessions:
         name = "" if view is None else view.record.token
         return next((token for token in self._terms.config.join_tokens if token.name == name), None)
 
-    def _refuse_full(self, session: _Session, now: float) -> None:
-        self._page.write(session.id, self._record(session, NodeState.REFUSED, 0, FULL, now), now)
-        self._outbox.log(Level.WARNING, FULL)
+    def _refuse_full(self, session: _Session, now: float, code: str = "full", sentence: str = FULL) -> None:
+        self._page.write(session.id, self._record(session, NodeState.REFUSED, 0, sentence, now), now)
+        self._outbox.log(Level.WARNING, sentence)
         name = session.hello.name if session.hello is not None else ""
-        text = f"refused {session.id} ({name or 'no name'}, {session.peer}): all seats are taken"
+        why = "all seats are taken" if code == "full" else "no right is within reach"
+        text = f"refused {session.id} ({name or 'no name'}, {session.peer}): {why}"
         self._outbox.log(Level.INFO, text)
-        self._refuse(session, "full", FULL)
+        self._refuse(session, code, sentence)
+
+    # Letting in by tickets: policy `strict`
+
+    def _admit_by_ticket(self, session: _Session, desk: Desk, now: float) -> bool:
+        """A living ticket of a founder lets its node in at once, whoever is out of reach (rule S3)."""
+        assert session.hello is not None
+        if desk.is_void(session.ticket):
+            self._outbox.say(session.conn, Void(incarnation=session.hello.incarnation))
+            return True
+        if not desk.honours(session.ticket, session.left):
+            return False
+        over = desk.is_over(session.id, session.ticket)
+        self._welcome(session, session.stamp, over, now, ticket=session.hello.ticket, seat=True)
+        return True
+
+    def _get_tickets(self, desk: Desk, now: float) -> None:
+        """Ask founders for those who wait, and pass on what they gave (rules S1, S4)."""
+        for conn, session in list(self._newcomers.items()):
+            if desk.full:
+                break
+            del self._newcomers[conn]
+            highest = self._registry.highest(session.id)
+            if session.order <= highest:
+                self._outbox.say(conn, Behind(incarnation=highest[0]))
+            elif not self._admit_by_ticket(session, desk, now):
+                if session.left > 0:
+                    # It has a ticket that lives, of a home that we have not heard of: others may have.
+                    sentence = f"manager {self._group.name} does not know the home of this ticket yet"
+                    self._refuse(session, "starting", sentence)
+                else:
+                    desk.wants(self._question(session, now), now)
+        for answer in desk.decided(now):
+            self._answered(answer, desk, now)
+
+    def _question(self, session: _Session, now: float) -> Question:
+        assert session.hello is not None
+        return Question(
+            conn=session.conn,
+            id=session.id,
+            asked=session.asked,
+            ticket=session.ticket,
+            left=session.left,
+            ephemeral=session.hello.ephemeral,
+            stamp=session.stamp or self.admission.new_stamp(now),
+        )
+
+    def _renew(self, session: _Session, message: Renew, now: float) -> None:
+        """What the node has on its disk, and a question for a newer ticket."""
+        if self._desk is None or not session.admitted or message.number <= session.asks:
+            return
+        try:
+            ticket = self._identity.open(message.ticket)
+        except TicketError:
+            self._outbox.count("node", "foreign")
+            return
+        session.asks, session.ticket, session.left = message.number, ticket, message.left
+        self._desk.wants(self._question(session, now), now)
+        self._note_seat(session, message.left > 0, self._desk.is_over(session.id, ticket), now)
+
+    def _answered(self, answer: Answer, desk: Desk, now: float) -> None:
+        session = self._sessions[answer.question.conn]
+        ticket = None if answer.ticket is None else self._identity.seal(answer.ticket)
+        if answer.ticket is not None and ticket is not None:
+            if session.admitted:
+                number = answer.question.asked[1]
+                self._outbox.say(session.conn, NewTicket(number=number, ticket=ticket, life=answer.life))
+            else:
+                stamp = answer.ticket.stamp
+                self._welcome(session, stamp, answer.over, now, ticket, answer.life, seat=True)
+        elif not session.admitted and session.ticket is not None and session.hello is not None:
+            # It was let in before, and its ticket is over: it runs on under the free limits (rules A4, S6).
+            self._welcome(session, session.stamp, True, now, ticket=session.hello.ticket, seat=False)
+        elif not session.admitted:
+            self._refuse_without(session, desk, now)
+
+    def _refuse_without(self, session: _Session, desk: Desk, now: float) -> None:
+        code, sentence = desk.refusal(now)
+        if code == "starting":
+            self._refuse(session, code, sentence)
+        else:
+            self._refuse_full(session, now, code, sentence)
+
+    def _note_seat(self, session: _Session, seat: bool, over: bool, now: float) -> None:
+        """Without a ticket that lives a node has the free limits at once (rule S6)."""
+        record, over = self._page.record(session.id), over or not seat
+        if (
+            record is None
+            or record.order != session.order
+            or (record.seat, record.over_limit) == (seat, over)
+        ):
+            return
+        since = self._page.over_since(record, over=over, now=now)
+        record = replace(record, seat=seat, over_limit=over, over_since=since)
+        self._page.write(session.id, record, now)
+        self.send_limits(session.id, record, now)
 
     def _refuse_page_full(self, session: _Session) -> None:
         sentence = (
@@ -508,7 +659,8 @@ class Sessions:
         None as long as it is to wait for its share.
         """
         free = self._terms.config.free_limits
-        if free and (self._terms.free_only or self._page.margin_over(record, now)):
+        lapsed = self._desk is not None and not record.seat
+        if free and (lapsed or self._terms.free_only or self._page.margin_over(record, now)):
             return free
         return self.shares.share_of(id_, now)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from manager.config import CONFIG_FILE, ManagerFile
 from manager.process import load_file
+from manager.saved import RESTORED
 from manager.store import (
     FILE_NAME,
     StoreError,
@@ -68,6 +69,7 @@ def restore(source: Path, directory: Path, name: str, group: str) -> Path | None
         _write_file(aside, content)
         with explained(source), contextlib.closing(open_file(aside)) as database:
             check_owner(source, load(database), name, group)
+            database.execute("INSERT OR REPLACE INTO fact VALUES (?, ?)", (RESTORED, "1"))
         return _put_in_place(aside, target)
     finally:
         for left in directory.glob(f"{aside.name}*"):

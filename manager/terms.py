@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
@@ -16,8 +16,10 @@ from manager.subscription import Subscription
 from manager.tokens import JoinToken
 from node.protocol import Limits
 
+Policy: TypeAlias = Literal["available", "strict"]
 SUBSCRIPTION = "subscription"
 LIMITS = "limits"
+_DOCUMENTS = 2**60
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +38,10 @@ class ManagerConfig:
     join_tokens: tuple[JoinToken, ...] = ()
     """Newcomers must show one of them, where there are any."""
     max_nodes: int | None = None
+    policy: Policy = "available"
+    founders: tuple[str, ...] = ()
+    ticket_life: float = 7 * 86400.0
+    ephemeral_life: float = 900.0
     issuers: tuple[Ed25519PublicKey, ...] = ()
     issuer_url: str = ""
     tolerance: float = 7 * 86400.0
@@ -48,6 +54,11 @@ class ManagerConfig:
     degrade_after: float = 7 * 86400.0
     stats_window: float = 3600.0
     stats_step: float = 10.0
+
+    @property
+    def seat_terms(self) -> str:
+        """What all founders must have alike: how long a right may be about that its founder gave."""
+        return f"tickets live {self.ticket_life:g} s, of ephemeral nodes {self.ephemeral_life:g} s"
 
 
 class Terms:
@@ -96,6 +107,15 @@ class Terms:
         """How many nodes may hold a seat, overage included; None for any number."""
         document = self.subscription.document
         return self.max_nodes if document is None else document.seats
+
+    @property
+    def serial(self) -> int:
+        """Of the decision that made `cap` hold: those of documents are above all others."""
+        document = self.subscription.document
+        if document is not None:
+            return _DOCUMENTS + document.serial
+        setting = self.settings.get(SUBSCRIPTION)
+        return 0 if setting is None else setting.serial
 
     @property
     def max_nodes(self) -> int | None:

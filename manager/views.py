@@ -12,7 +12,9 @@ from gossip.messages import Address
 from manager.core import TAG_HTTP_PORT, TAG_NODE_PORT, Manager
 from manager.events import Event
 from manager.records import NodeState, Setting
+from manager.refusals import FULL, keeps
 from manager.registry import NodeView
+from manager.rights import Said
 from manager.terms import LIMITS, SUBSCRIPTION
 from node.protocol import Limits
 
@@ -85,17 +87,22 @@ def subscription_view(core: Manager, now: float) -> dict[str, Any]:
     """The cap, where it comes from, what is left of it, and what lies ahead."""
     document, stands = core.subscription.document, core.subscription.standing(core.group.wall(now))
     setting = core.settings.get(SUBSCRIPTION)
-    used, cap = core.registry.used, core.cap
+    used, cap, left = core.registry.used, core.cap, None
+    if core.founders is not None:
+        used = sum(map(core.founders.count, core.founders.names))
+        left = sum(_left(core, name) for name in core.founders.names)
+    free = None if cap is None else max(0, cap - used) if left is None else left
     refused = sum(view.state is NodeState.REFUSED for view in core.registry.views())
     return {
         "max_nodes": core.max_nodes,
         "used": used,
-        "free": None if cap is None else max(0, cap - used),
+        "free": free,
         "over_limit": core.registry.over,
         "refused": refused,
         "source": "document" if document else _source(setting),
         "serial": document.serial if document else 0 if setting is None else setting.serial,
-        "policy": "available",
+        "policy": core.config.policy,
+        "refusal": _refusal(core, now),
         "overage": document.overage if document else "none",
         "expires": rfc3339(document.expires) if document and document.expires is not None else None,
         "stage": stands.stage.value,
@@ -104,6 +111,56 @@ def subscription_view(core: Manager, now: float) -> dict[str, Any]:
             {"at": rfc3339(step.at), "stage": step.stage.value, "why": step.why} for step in stands.steps
         ],
     }
+
+
+def _left(core: Manager, name: str) -> int:
+    """The rights that a founder has left for newcomers, as far as we can ask it."""
+    assert core.founders is not None
+    assert core.desk is not None
+    said = core.founders.known.said.get(name)
+    return said.left if said is not None and name in core.desk.reachable() else 0
+
+
+def _refusal(core: Manager, now: float) -> str:
+    """What a newcomer would be told here, empty where it would get a seat."""
+    if core.desk is not None and core.founders is not None:
+        if any(_left(core, name) for name in core.founders.names):
+            return ""
+        return core.desk.refusal(now)[1]
+    full = core.cap is not None and core.registry.used + core.registry.over >= core.cap
+    return FULL if full else ""
+
+
+def founders_view(core: Manager) -> dict[str, Any]:
+    """The founders of the group, and what each may spend; none under policy available."""
+    founders, desk = core.founders, core.desk
+    if founders is None or desk is None:
+        return {"policy": core.config.policy, "heir": None, "founders": []}
+    reachable = desk.reachable()
+    rows = []
+    for name in founders.names:
+        said, expelled = founders.known.said.get(name), name in founders.known.expelled
+        rows.append(
+            {
+                "name": name,
+                "state": "expelled" if expelled else _founder_state(said),
+                "reachable": name in reachable,
+                "total": 0 if said is None else said.total,
+                "rights": 0 if said is None or expelled else said.rights,
+                "seats": founders.count(name),
+                "left": 0 if said is None or expelled else said.left,
+                "owes": said is not None and said.owes,
+                "heir_of": [] if said is None else [*said.freed, *said.heir_of],
+                "why": "" if expelled else keeps(name, founders, reachable),
+            }
+        )
+    return {"policy": core.config.policy, "heir": founders.heir or None, "founders": rows}
+
+
+def _founder_state(said: Said | None) -> str:
+    if said is None:
+        return "unmet"
+    return "barred" if said.barred else "founded" if said.founded else "founding"
 
 
 def _source(setting: Setting | None) -> str:

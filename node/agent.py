@@ -16,6 +16,7 @@ from typing import Any, assert_never
 import aiohttp
 
 from node.api import limits_shown, serve
+from node.clock import HostClock
 from node.config import NodeSettings
 from node.effects import ApplyLimits, Change, Close, Connect, Effect, Log, Renewed, Save, Send, Stage
 from node.gateways import open_gateway
@@ -61,6 +62,7 @@ class Agent:
             seeds=[str(seed) for seed in settings.seed],
             state=state.state,
             rng=SystemRandom(),
+            clock=HostClock(),
             name=name,
             agent_version=version,
             weight=settings.weight,

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
+from node.life import Life
 from node.protocol import Leases, Limits, NodeMessage
 
 Source: TypeAlias = Literal["lease", "reuse_last", "safe", "free"]
@@ -17,6 +18,8 @@ class NodeState:
     key: bytes
     id: str = ""
     ticket: str = ""
+    life: Life | None = None
+    """How long the ticket lives; None for ever."""
     incarnation: int = 0
     """That of the last hello; it is on disk before the hello leaves (rule I1)."""
     limits_version: int = 0
@@ -27,6 +30,8 @@ class NodeState:
     """The most that the gateway may let through: the larger of what it works under and what it shall."""
     config_version: int = 0
     """The last configuration that it took from a manager and ran."""
+    free_limits: Limits = field(default_factory=dict)
+    """What holds when the ticket's life is over, as a manager last said."""
 
 
 @dataclass(frozen=True, slots=True)

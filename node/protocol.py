@@ -138,11 +138,16 @@ class Hello:
     labels: dict[str, str] = field(default_factory=dict)
     ephemeral: bool = False
     config: ConfigState = _NO_CONFIG
+    left: float = 0.0
+    """For how many seconds its ticket lives by its own clocks; 0 where that is over, or has no end."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Welcome:
-    """The node is in; `incarnation` is that of the hello which it answers."""
+    """The node is in; `incarnation` is that of the hello which it answers.
+
+    Where `ticket` is not the one that it has, it lives for `life` seconds from that hello on, 0 for ever.
+    """
 
     id: str
     ticket: str
@@ -158,13 +163,17 @@ class Welcome:
     """Whether `limits` says nothing yet: what is in force stays so until a `LimitsPush` comes."""
     free_limits: Limits = field(default_factory=dict)
     over_limit: bool = False
+    life: float = 0.0
+    rejoin_window: float = 60.0
+    """Whoever leaves cuts its ticket to so many seconds, where that has an end."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refused:
     """It is not in.
 
-    `code`: `full`, `starting` (ask another manager), `token`, `protocol`, `foreign`, `invalid`.
+    `code`: `full`, `out_of_reach` (a right to run it), `starting` (ask another manager), `token`, `protocol`,
+    `foreign`, `invalid`.
     """
 
     code: str
@@ -212,6 +221,34 @@ class Report:
     """Of the limits that its gateway works under; told is not applied."""
     config: ConfigState = _NO_CONFIG
     counters: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Renew:
+    """This ticket is on the node's disk, and lives for `left` seconds by its clocks: a newer one may come.
+
+    `number` counts the node's questions in this session; the hello was number 0.
+    """
+
+    number: int
+    ticket: str
+    left: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewTicket:
+    """The answer to `Renew(number)`: it lives for `life` seconds from when that was sent."""
+
+    number: int
+    ticket: str
+    life: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Void:
+    """The ticket in the hello of that incarnation is none: strike it, and say hello as a newcomer."""
+
+    incarnation: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -310,9 +347,20 @@ class Try:
 
 
 ConfigMessage: TypeAlias = Wanted | Permit | Chunk | Try
-NodeMessage: TypeAlias = Hello | Here | Report | Fetch | Tried | Leave
+NodeMessage: TypeAlias = Hello | Here | Renew | Report | Fetch | Tried | Leave
 ManagerMessage: TypeAlias = (
-    Welcome | Refused | Behind | Clone | Ask | Reported | LimitsPush | Managers | Redirect | ConfigMessage
+    Welcome
+    | Refused
+    | Behind
+    | Clone
+    | Ask
+    | NewTicket
+    | Void
+    | Reported
+    | LimitsPush
+    | Managers
+    | Redirect
+    | ConfigMessage
 )
 AnyMessage: TypeAlias = NodeMessage | ManagerMessage
 

@@ -6,7 +6,7 @@ that is behind goes above; a clone becomes a newcomer; moving is said by the clo
 """
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from math import inf
 from random import Random
@@ -17,6 +17,7 @@ from node.candidates import Candidates
 from node.configuration import Configuration
 from node.effects import ApplyLimits, Close, Connect, Effect, Log, NodeState, Renewed, Save, Send, Source
 from node.leases import in_force, larger, next_change, shortest
+from node.life import Clock, Life
 from node.protocol import (
     CLOSE_GOING,
     CLOSE_MOVING,
@@ -35,19 +36,28 @@ from node.protocol import (
     Limits,
     LimitsPush,
     Managers,
+    NewTicket,
     Permit,
     Redirect,
     Refused,
+    Renew,
     Report,
     Reported,
     Tried,
     Try,
+    Void,
     Wanted,
     Welcome,
     is_node_id,
 )
 
 CLOSE_NORMAL = 1000
+RENEW_SECONDS_MAX = 3600.0
+"""A ticket that has an end is shown to the manager so often, at least …"""
+RENEW_PART = 1 / 60
+"""… or after this part of its life, if that is less."""
+LAPSED_SECONDS = 15.0
+"""Whoever has no ticket that lives asks so often for one."""
 HELLO_SECONDS_MAX = 10.0
 """Wait for an answer to a hello."""
 SILENT_HEARTBEATS_MAX = 3
@@ -124,6 +134,7 @@ class Session:
         seeds: Iterable[str],
         state: NodeState | None,
         rng: Random,
+        clock: Callable[[], Clock],
         name: str = "",
         agent_version: str = "",
         weight: float = 1.0,
@@ -131,7 +142,10 @@ class Session:
         ephemeral: bool = False,
         token: str = "",
     ) -> None:
-        """`state` is what was saved, None at a node's first start; keys are drawn from `rng`."""
+        """`state` is what was saved, None at a node's first start; keys are drawn from `rng`.
+
+        `clock` tells what the host's clocks show: a ticket's life is counted by those.
+        """
         self.state = state or NodeState(key=rng.randbytes(32))
         self.gateway = ""
         self.counters: dict[str, float] = {}
@@ -156,6 +170,18 @@ class Session:
         self._joined_once = False
         self._free: Limits | None = None
         self._wanted: Limits | None = None
+        self._clock = clock
+        self._asked = clock()
+        """When the last hello was said."""
+        self._questions: dict[int, Clock] = {}
+        """Questions for a newer ticket that may still be answered, and when they were asked."""
+        self._question = 0
+        self._question_at = 0.0
+        self._lapse_at = inf
+        self._lapsed = False
+        self._before: NodeState | None = None
+        """What was saved before the present ticket, until that is known to be saved."""
+        self._rejoin_window = 60.0
 
     def start(self, now: float, renewed_ago: float = inf) -> list[Effect]:
         """Begin; call once, before anything else. The leases were renewed `renewed_ago` seconds ago."""
@@ -164,6 +190,7 @@ class Session:
         self._renewed = now - renewed_ago
         if self.state.limits or self.state.limits_version:
             effects += self._look_at_leases(now)
+        effects += self._judge_life(now)
         self._candidates.restart(self._rng)
         self.phase = Waiting(self._candidates.next(self._rng), now)
         return [*effects, *self.tick(now)]
@@ -176,12 +203,15 @@ class Session:
                 deadlines.append(until)
             case Joined():
                 deadlines += [self._report_at, self._silent_at]
+                if self.state.life is not None:
+                    deadlines.append(self._question_at)
             case Connecting():
                 pass
             case Done():
                 return None
             case _:
                 assert_never(self.phase)
+        deadlines += [self._lapse_at] if self._lapse_at < inf else []
         if self._wanted is not None:
             at = next_change(self.state.limits, self.state.leases, self._renewed, self._looked)
             deadlines += [at] if at < inf else []
@@ -189,9 +219,11 @@ class Session:
 
     def tick(self, now: float) -> list[Effect]:
         """Do what is due; early or twice does no harm."""
+        self._before = None
+        effects = self._judge_life(now)
         if self._wanted is None or isinstance(self.phase, Done):
-            return self._tick(now)
-        return [*self._look_at_leases(now), *self._tick(now)]
+            return [*effects, *self._tick(now)]
+        return [*effects, *self._look_at_leases(now), *self._tick(now)]
 
     def _tick(self, now: float) -> list[Effect]:
         match self.phase:
@@ -204,6 +236,8 @@ class Session:
                 return self._abandon(f"silent for {now - self._heard:.0f} s", now)
             case Joined() if now >= self._report_at:
                 return [self._report(now), *self.configuration.resume()]
+            case Joined() if self.state.life is not None and now >= self._question_at:
+                return [self._ask_for_ticket(now)]
             case _:
                 return []
 
@@ -252,6 +286,11 @@ class Session:
 
     def save_failed(self, reason: str, now: float) -> list[Effect]:
         """The last `Save` is not on disk, and the effects after it were dropped."""
+        if isinstance(self.phase, Done):
+            return [Log(logging.WARNING, f"The state is not saved: {reason}"), Close(CLOSE_NORMAL)]
+        if self._before is not None:  # a ticket is none before it is saved
+            self.state, self._before = self._before, None
+            return [Close(CLOSE_NORMAL), *self._try_next(f"No ticket without a saved state: {reason}", now)]
         if isinstance(self.phase, Greeting):  # the hello was among the dropped
             return [Close(CLOSE_NORMAL), *self._try_next(f"No hello without a saved state: {reason}", now)]
         return [Log(logging.WARNING, f"The state is not saved: {reason}")]
@@ -282,7 +321,7 @@ class Session:
         phase, self.phase = self.phase, Done()
         match phase:
             case Greeting() | Joined():
-                return [Send(Leave(reason=reason)), Close(CLOSE_NORMAL)]
+                return [*self._cut_life(), Send(Leave(reason=reason)), Close(CLOSE_NORMAL)]
             case Connecting():
                 return [Close(CLOSE_NORMAL)]
             case _:
@@ -293,6 +332,7 @@ class Session:
         if not isinstance(self.phase, Greeting | Joined):
             return []
         self._heard = now
+        self._before = None
         match message:
             case Welcome():
                 return self._welcome(message, now)
@@ -301,10 +341,24 @@ class Session:
             case Behind(incarnation=incarnation):
                 return self._go_above(incarnation, now)
             case Clone(sentence=sentence):
-                self.state = replace(self.state, key=self._rng.randbytes(32), id="", ticket="", incarnation=0)
+                self.state = replace(
+                    self.state, key=self._rng.randbytes(32), id="", ticket="", life=None, incarnation=0
+                )
                 return [Log(logging.WARNING, sentence), *self._hello_again(now)]
             case Ask(number=number):
                 return [Send(Here(number=number))]
+            case NewTicket(number=number, ticket=ticket, life=life):
+                asked = self._questions.get(number)
+                if asked is None or not isinstance(self.phase, Joined):
+                    return []  # another ticket has come since it was asked for
+                kept = self._take_ticket(ticket, Life.asked_at(asked, life), now)
+                return [*kept, self._ask_for_ticket(now)]
+            case Void(incarnation=incarnation):
+                if incarnation != self.state.incarnation:
+                    return []
+                self.state = replace(self.state, ticket="", life=None)
+                void = Log(logging.WARNING, "The ticket is void: asking for another")
+                return [void, *self._hello_again(now)]
             case Reported(number=number):
                 return self._renew(self._unanswered.pop(number, -inf), now)
             case LimitsPush(version=version, limits=limits, leases=leases, over_limit=over_limit):
@@ -322,7 +376,7 @@ class Session:
                 before = self.configuration.state
                 effects = self.configuration.received(message)
                 return effects if self.configuration.state == before else self._configured(effects, now)
-            case Hello() | Here() | Report() | Fetch() | Tried() | Leave():
+            case Hello() | Here() | Renew() | Report() | Fetch() | Tried() | Leave():
                 return self.broken(f"a manager does not say {type(message).__name__.lower()}", now)
             case _:
                 assert_never(message)
@@ -332,6 +386,8 @@ class Session:
     def _hello(self) -> list[Effect]:
         self.configuration.session_ended()
         self.state = replace(self.state, incarnation=self.state.incarnation + 1)
+        # What was asked for before is asked for no more: whatever its answer brings is not taken.
+        self._asked, self._questions, self._question = self._clock(), {}, 0
         hello = Hello(
             key=self.state.key,
             id=self.state.id,
@@ -348,6 +404,7 @@ class Session:
             labels=self._labels,
             ephemeral=self._ephemeral,
             config=self.configuration.state,
+            left=self._left(),
         )
         return [Save(self.state), Send(hello)]
 
@@ -377,14 +434,21 @@ class Session:
             return []  # the answer to an earlier hello
         if not is_node_id(message.id):
             return self.broken("a welcome without a node id", now)
-        self.state = replace(self.state, id=message.id, ticket=message.ticket)
+        kept: list[Effect] = []
+        if message.life:
+            kept = self._take_ticket(message.ticket, Life.asked_at(self._asked, message.life), now)
+        elif message.ticket != self.state.ticket:
+            self.state = replace(self.state, ticket=message.ticket, life=None)
+            self._lapsed, self._lapse_at = False, inf
+        self.state = replace(self.state, id=message.id, free_limits=message.free_limits)
         asked = self.phase.said
         self.phase = Joined(self.phase.addresses, message.manager, now)
         self._heartbeat = min(max(message.heartbeat, 0.05), 3600.0)
         self._candidates.learn(message.managers)
-        self._free, self._joined_once = None, True
+        self._rejoin_window = message.rejoin_window
+        self._free, self._joined_once = self.state.free_limits if self._lapsed else None, True
         self._unanswered.clear()
-        effects: list[Effect] = [Log(logging.INFO, f"Joined as {message.id}, {self._where()}")]
+        effects: list[Effect] = [*kept, Log(logging.INFO, f"Joined as {message.id}, {self._where()}")]
         if message.limits_follow:
             effects += self._renew(asked, now)
         else:
@@ -393,8 +457,12 @@ class Session:
                 message.limits_version, message.limits, message.leases, message.over_limit, now
             )
             effects.append(Renewed(now - self._renewed))
-        # Save comes last: what stands before it holds even when the disk is full.
-        return [*effects, self._report(now), Save(self.state)]
+        effects.append(self._report(now))
+        if self.state.life is not None:
+            effects.append(self._ask_for_ticket(now))
+        # Save comes last: what stands before it holds even when the disk is full. Only a ticket that has an
+        # end is kept before it is used.
+        return [*effects, Save(self.state)]
 
     def _refused(self, message: Refused, now: float) -> list[Effect]:
         self._candidates.learn(message.managers)
@@ -411,6 +479,55 @@ class Session:
             Close(CLOSE_NORMAL),
             Log(logging.INFO, f"Next try in {delay:.1f} s"),
         ]
+
+    # The life of a ticket (rules S2, S4, S5)
+
+    def _left(self) -> float:
+        return 0.0 if self.state.life is None else self.state.life.left(self._clock())
+
+    def _take_ticket(self, ticket: str, life: Life, now: float) -> list[Effect]:
+        """Keep a ticket in the place of the one that there was, before it is used."""
+        self._before = self.state
+        self.state = replace(self.state, ticket=ticket, life=life)
+        self._questions = {}
+        again = self._lapsed and self._left() > 0
+        self._lapsed, self._lapse_at = False, now + self._left()
+        effects: list[Effect] = [Save(self.state)]
+        if again:
+            self._free = None
+            effects += self._look_at_leases(now)
+        return effects
+
+    def _ask_for_ticket(self, now: float) -> Effect:
+        """Show what is on our disk, and ask for a newer one."""
+        life = self.state.life
+        assert life is not None
+        self._question += 1
+        clock = self._clock()
+        self._questions[self._question] = clock
+        often = LAPSED_SECONDS if self._lapsed else min(RENEW_SECONDS_MAX, life.seconds * RENEW_PART)
+        self._question_at = now + max(self._heartbeat, often)
+        return Send(Renew(number=self._question, ticket=self.state.ticket, left=life.left(clock)))
+
+    def _judge_life(self, now: float) -> list[Effect]:
+        """Whether the ticket's life is over: then the free limits hold, whoever is our manager."""
+        if self.state.life is None or self._lapsed or isinstance(self.phase, Done):
+            return []
+        if (left := self._left()) > 0:
+            # Never at once: this clock and those may differ by what is lost in rounding.
+            self._lapse_at = now + max(left, 0.001)
+            return []
+        self._lapsed, self._lapse_at, self._free = True, inf, self.state.free_limits
+        text = "The ticket is over: the free limits hold until a manager gives another"
+        effects: list[Effect] = [Log(logging.WARNING, text), *self._look_at_leases(now)]
+        return [*effects, self._ask_for_ticket(now)] if isinstance(self.phase, Joined) else effects
+
+    def _cut_life(self) -> list[Effect]:
+        """Whoever leaves has its ticket end with the rejoin window, before anybody hears of it."""
+        if self.state.life is None:
+            return []
+        self.state = replace(self.state, life=self.state.life.cut(self._clock(), self._rejoin_window))
+        return [Save(self.state)]
 
     # Being joined
 

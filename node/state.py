@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from node.effects import NodeState
 from node.folder import InUse, LockedFolder
+from node.life import Life
 from node.protocol import Lease, Limit
 
 SYSTEM_DIRECTORY = Path("/var/lib/krakend-cluster")
@@ -43,12 +44,14 @@ class _Stored(BaseModel):
     key: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
     id: str
     ticket: str
+    life: Life | None = None
     incarnation: Annotated[int, Field(ge=0, lt=2**63)]
     limits_version: Annotated[int, Field(ge=0, lt=2**63)]
     limits: dict[str, Limit]
     leases: dict[str, Lease] = {}
     in_force: dict[str, Limit] = {}
     config_version: Annotated[int, Field(ge=0, lt=2**63)] = 0
+    free_limits: dict[str, Limit] = {}
     gateway: ProcessId | None
 
 
@@ -143,12 +146,14 @@ class StateFile:
             key=bytes.fromhex(stored.key),
             id=stored.id,
             ticket=stored.ticket,
+            life=stored.life,
             incarnation=stored.incarnation,
             limits_version=stored.limits_version,
             limits=stored.limits,
             leases=stored.leases,
             in_force=stored.in_force,
             config_version=stored.config_version,
+            free_limits=stored.free_limits,
         )
 
     def _write(self, state: NodeState, gateway: ProcessId | None) -> None:
@@ -156,12 +161,14 @@ class StateFile:
             key=state.key.hex(),
             id=state.id,
             ticket=state.ticket,
+            life=state.life,
             incarnation=state.incarnation,
             limits_version=state.limits_version,
             limits=state.limits,
             leases=state.leases,
             in_force=state.in_force,
             config_version=state.config_version,
+            free_limits=state.free_limits,
             gateway=gateway,
         )
         try:

@@ -95,7 +95,7 @@ def oversold(managers: Iterable[SimManager]) -> list[str]:
     return [
         f"{manager.name} counts {manager.core.registry.used} seats of {manager.core.max_nodes}"
         for manager in _kin(managers)
-        if manager.core.max_nodes is not None
+        if manager.core.max_nodes is not None and manager.core.founders is None
         if manager.core.registry.used > manager.core.max_nodes
     ]
 

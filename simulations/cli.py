@@ -7,21 +7,25 @@ import argparse
 import os
 import time
 from collections.abc import Sequence
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from pkgutil import iter_modules
 from types import ModuleType
 
 from manager.tables import table
+from manager.terms import Policy
 from simulations import fuzz, scenarios, summary
 from simulations.literature.grids import GRIDS, cells
 from simulations.literature.rules import RULES
-from simulations.mutants import MUTANTS
+from simulations.mutants import MUTANTS, OF_STRICT
 from simulations.mutants.hunt import hunt
 from simulations.report import Line, Report, Size
 from simulations.sweep import Log, Progress, Shard, read_lines, sweep
 
-_POLICIES = ("available", "strict")
+KINDS_OF: dict[Policy, str] = {"available": "fuzz", "strict": "strict"}
+"""What the lines of a sweep are called."""
+_POLICIES = tuple(KINDS_OF)
 _UNTIL_FAILURE = 10**9
 
 
@@ -38,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         case "fuzz":
             return _fuzz(parser, given)
         case "replay":
-            return _replay(parser, given.token, disks=given.disks)
+            return _replay(parser, given.token, given.policy, disks=given.disks)
         case "mutants":
             return _mutants(parser, given)
         case "grid":
@@ -86,6 +90,7 @@ def _parser() -> argparse.ArgumentParser:
     again = commands.add_parser("replay", help="play one seed of fuzz again, and tell what broke when")
     again.add_argument("token", help="SEED, or SEED:MUTANT with a bug put in")
     _add_disks(again)
+    again.add_argument("--policy", choices=_POLICIES, default="available", help="(default available)")
     bugs = commands.add_parser("mutants", help="put known bugs into the core: which checker names each?")
     bugs.add_argument("--seeds", type=_count, default=1000, help="give up after so many each (default 1000)")
     bugs.add_argument("--first-seed", type=_seed, default=1, metavar="S", help="(default 1)")
@@ -194,12 +199,12 @@ def _run(parser: argparse.ArgumentParser, given: argparse.Namespace) -> int:
 
 
 def _fuzz(parser: argparse.ArgumentParser, given: argparse.Namespace) -> int:
-    if given.policy == "strict":
-        parser.error("--policy strict: the managers have no such policy yet, only available")
     total = given.seeds or (_UNTIL_FAILURE if given.until_failure else 100)
     cells = range(given.first_seed, given.first_seed + total)[given.shard.index - 1 :: given.shard.count]
     log, progress = Log(given.record), Progress("seeds")
-    kind, work = ("disks", fuzz.cell_with_disks) if given.disks else ("fuzz", fuzz.cell)
+    with_disks = given.disks and given.policy == "available"
+    kind = "disks" if with_disks else KINDS_OF[given.policy]
+    work = fuzz.cell_with_disks if with_disks else partial(fuzz.cell, given.policy)
     lines = []
     step = 1000 if given.until_failure else len(cells)
     for at in range(0, len(cells), max(1, step)):
@@ -216,18 +221,21 @@ def _fuzz(parser: argparse.ArgumentParser, given: argparse.Namespace) -> int:
         return 0
     print(summary.seeds(lines))
     broken = [line for line in lines if line["broken"]]
+    which = " --policy strict" if given.policy == "strict" else " --disks" if given.disks else ""
     for line in broken:
-        print(f"again: python -m simulations replay {line['cell']}{' --disks' if given.disks else ''}")
+        print(f"again: python -m simulations replay {line['cell']}{which}")
     if not broken:
         print("every checker held")
     return 1 if broken else 0
 
 
-def _replay(parser: argparse.ArgumentParser, token: str, *, disks: bool) -> int:
+def _replay(parser: argparse.ArgumentParser, token: str, policy: Policy, *, disks: bool) -> int:
     seed, _, mutant = token.partition(":")
     if not seed.isdecimal() or (mutant and mutant not in MUTANTS):
         parser.error(f"a token is SEED or SEED:MUTANT, as `fuzz` and `mutants` print it, not {token!r}")
-    outcome = fuzz.run(int(seed), mutant, disks=disks)
+    if mutant in OF_STRICT:
+        policy = "strict"
+    outcome = fuzz.run(int(seed), mutant, disks=disks, policy=policy)
     print(outcome.text())
     return 1 if outcome.broken else 0
 

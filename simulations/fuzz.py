@@ -6,12 +6,15 @@ from collections.abc import Iterable
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 
+from manager.terms import Policy
 from simulations.checkers import Finding, misplaced, oversized, too_many_packets, unhealed_by
 from simulations.faults import Fire
 from simulations.mutants import MUTANTS, applied
 from simulations.plan import Plan
 from simulations.processes import SimManager
 from simulations.report import Line
+from simulations.rights import lost_rights, misplaced_under_rights
+from simulations.strict import StrictFire, strict_plan
 from simulations.watch import Broken
 
 REST_SECONDS = 10.0
@@ -52,17 +55,20 @@ def patience(plan: Plan) -> float:
     config = plan.config
     slowest = 1.0 / (1.0 - plan.drift)
     waits = config.unreachable_after + config.grace + config.rejoin_window + 2 * config.retry_after
+    if config.policy == "strict":
+        # Nodes beyond the cap have their margin, then each ticket its life, and whoever is expelled as well.
+        waits += config.margin + 3 * config.ticket_life
     return (60.0 + waits) * slowest
 
 
-def run(seed: int, mutant: str = "", *, disks: bool = False) -> Outcome:
+def run(seed: int, mutant: str = "", *, disks: bool = False, policy: Policy = "available") -> Outcome:
     """Play `seed`, with the bug `mutant` put in, managers with `disks` or without.
 
-    Whatever the cores raise is a finding too.
+    Under policy `strict` they always have disks. Whatever the cores raise is a finding too.
     """
-    plan = Plan.draw(seed, disks=disks)
+    plan = strict_plan(seed) if policy == "strict" else Plan.draw(seed, disks=disks)
     with applied(MUTANTS[mutant]) if mutant else nullcontext():
-        return _play(Fire(plan), plan)
+        return _play(StrictFire(plan) if policy == "strict" else Fire(plan), plan)
 
 
 def _play(fire: Fire, plan: Plan) -> Outcome:
@@ -91,7 +97,12 @@ def _play(fire: Fire, plan: Plan) -> Outcome:
 
 def _amiss(fire: Fire) -> list[Finding]:
     found = unhealed_by(fire.managers)
-    found += [Finding("misplaced", text) for text in misplaced(fire.managers, fire.nodes)]
+    if fire.plan.config.policy == "strict":
+        found += [Finding("lost_rights", text) for text in lost_rights(fire.managers, fire.nodes)]
+        misplaced_ones = misplaced_under_rights(fire.managers, fire.nodes)
+    else:
+        misplaced_ones = misplaced(fire.managers, fire.nodes)
+    found += [Finding("misplaced", text) for text in misplaced_ones]
     return found + [Finding("oversized", text) for text in oversized(fire.network)]
 
 
@@ -109,6 +120,9 @@ def _recover(fire: Fire) -> tuple[float, list[Finding]]:
     before = fire.network.packets.copy()
     world.run_for(REST_SECONDS)
     tries = sum(not node.joined for node in fire.nodes) / (0.5 * plan.config.retry_after)
+    if plan.config.policy == "strict":
+        # What is renewed costs as much, at three quarters of its life, or of a ticket that is over.
+        tries += 8 * len(fire.nodes) / plan.config.ephemeral_life
     storm = too_many_packets(fire.managers, before, fire.network.packets, REST_SECONDS, tries)
     broken = [Finding("too_many_packets", text) for text in storm]
     ends = world.now + patience(plan)
@@ -125,9 +139,9 @@ def _later(when: str, findings: list[Finding]) -> list[Finding]:
     return [Finding(finding.checker, f"{when}: {finding.text}") for finding in findings]
 
 
-def cell(seed: str) -> Line:
-    """Work for a sweep over seeds."""
-    return _line(run(int(seed)))
+def cell(policy: Policy, seed: str) -> Line:
+    """Work for a sweep over seeds under one policy."""
+    return _line(run(int(seed), policy=policy))
 
 
 def cell_with_disks(seed: str) -> Line:

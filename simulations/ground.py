@@ -68,9 +68,15 @@ class Ground:
             seeds or self._seeds,
             disk,
             rate=rate,
+            ephemeral=self._is_ephemeral(at),
+            saved=self.watch.rights.saved,
         )
         self.nodes.append(node)
         return node
+
+    def _is_ephemeral(self, at: int) -> bool:
+        """Whether the node that is `at`-th is one of many that come and go."""
+        return False
 
     def _manager(self) -> SimManager:
         return self.random.choice(self.managers)

@@ -37,11 +37,17 @@ class Loop:
         self._wakes = False
         self._armed = inf
         self._now = world.now * rate
+        self._asleep_since: float | None = None
+        self._slept = 0.0
+        """Seconds of the world for which its host was suspended: its monotonic clock stood still."""
 
     @property
     def now(self) -> float:
         """Its monotonic clock."""
-        self._now = max(self._now, self._world.now * self.rate)
+        slept = self._slept
+        if self._asleep_since is not None:
+            slept += self._world.now - self._asleep_since
+        self._now = max(self._now, (self._world.now - slept) * self.rate)
         return self._now
 
     @property
@@ -89,9 +95,18 @@ class Loop:
         else:
             send()
 
+    def suspend(self) -> None:
+        """Its host sleeps: also its monotonic clock stands still, until it resumes."""
+        if not self.paused:
+            self._asleep_since = self._world.now
+            self.paused = True
+
     def resume(self) -> None:
         self._stops_within = False
         if self.paused:
+            if self._asleep_since is not None:
+                self._slept += self._world.now - self._asleep_since
+                self._asleep_since = None
             self.paused = False
             self._wakes = True
             self._world.after(0.0, self._wake)
@@ -107,12 +122,16 @@ class Loop:
         self._armed = deadline
 
         def due() -> None:
-            if self._armed == deadline:
-                self._armed = inf
-                self._now = max(self._now, deadline)
-                ring()
+            if self._armed != deadline:
+                return
+            self._armed = inf
+            if deadline - self.now > 1e-6:
+                self.arm(deadline, ring)  # it has slept meanwhile
+                return
+            self._now = max(self._now, deadline)
+            ring()
 
-        self._world.at(deadline / self.rate, lambda: self.submit(due, "timer"))
+        self._world.at(deadline / self.rate + self._slept, lambda: self.submit(due, "timer"))
 
     def later(self, seconds: float, action: Callable[[], None]) -> None:
         """`action` after so many seconds of its clock."""

@@ -15,7 +15,7 @@ from gossip.messages import Address, StreamMessage
 from gossip.wire import StreamReader, decode_packet, encode_packet, encode_stream
 from manager.commits import Commits, waits_for_nothing
 from manager.configs import Manner
-from manager.core import TAG_HTTP_PORT, TAG_NODE_PORT, Manager
+from manager.core import TAG_HTTP_PORT, TAG_NODE_PORT, Manager, RightsError
 from manager.effects import (
     AskIssuer,
     CloseNode,
@@ -34,13 +34,14 @@ from node.effects import ApplyLimits, Change, Close, Connect, NodeState, Renewed
 from node.effects import Effect as NodeEffect
 from node.effects import Log as NodeLog
 from node.effects import Send as SendToManager
+from node.life import Clock
 from node.protocol import CLOSE_GOING, Limits, ProtocolError, decode, encode
 from node.session import Joined, Session
 from simulations.disk import ManagerDisk
 from simulations.gateway import CHECK_SECONDS, SimGateway
 from simulations.loop import CLOCK_JUMP, CLOCK_WATCHED_EVERY, Loop
 from simulations.network import Connection, Network
-from simulations.world import World
+from simulations.world import WALL_AT_START, World
 
 GOSSIP_PORT = 7946
 NODE_PORT = 7000
@@ -122,6 +123,8 @@ class SimManager:
         self.skew = skew
         self.set_back = False
         """Whether its host's clock ever went back."""
+        self.gone = False
+        """Whether it never starts again: an operator has vouched for that."""
         self.starts = 0
         self.started = 0.0
         self.lines: list[tuple[float, str]] = []
@@ -137,7 +140,7 @@ class SimManager:
     def restart(self) -> None:
         """A new process of the same name and address, with what is on its disk, if it has one."""
         self.kill()
-        if self.disk is None or not self.disk.full:
+        if not self.gone and (self.disk is None or not self.disk.full):
             self.core = self._start()
 
     def move(self, host: str) -> None:
@@ -196,6 +199,18 @@ class SimManager:
 
     def _operate(self, what: Callable[[float], list[ManagerEffect]]) -> None:
         self.loop.submit(lambda: self._perform(what(self.loop.now)))
+
+    def operate(self, action: Callable[[Manager, float], list[ManagerEffect]]) -> None:
+        """An operator has the core do something; what it refuses is not done."""
+
+        def act() -> None:
+            try:
+                effects = action(self.core, self.loop.now)
+            except (RightsError, KeyError):
+                return
+            self._perform(effects)
+
+        self.loop.submit(act)
 
     def set_clock(self, skew: float) -> None:
         """Set the host's wall clock; the process finds out within a second."""
@@ -458,10 +473,22 @@ class SimNode:
         disk: Disk | None = None,
         *,
         rate: float = 1.0,
+        ephemeral: bool = False,
+        saved: Callable[[], None] | None = None,
     ) -> None:
+        """`saved` is called whenever something new is on its disk."""
         self.name = name
         self.host = host
         self.disk = disk or Disk()
+        self.skew = 0.0
+        """How far its host's wall clock is off."""
+        self.powered = True
+        self.gone = False
+        """Whether it never starts again: an operator has vouched for that."""
+        self._ephemeral = ephemeral
+        self._saved = saved
+        self._boots = 1
+        self._booted = network.world.now
         self.alive = False
         self.leaving = False
         """Whether it was told to stop."""
@@ -501,10 +528,29 @@ class SimNode:
         """That of its process."""
         return self.session._nonce
 
+    def clock(self) -> Clock:
+        """What its host's clocks show."""
+        running = (self._world.now - self._booted) * self._rate
+        wall = WALL_AT_START + self._world.now * self._rate + self.skew
+        return Clock(f"{self.host}/{self._boots}", running, wall)
+
+    @property
+    def has_ticket(self) -> bool:
+        """Whether it has a ticket that lives by its own clocks; it may run on by it at any time."""
+        state = self.disk.state
+        if state is None or state.life is None or not self.powered:
+            return False
+        return bool(state.ticket) and state.life.left(self.clock()) > 0
+
     def start(self) -> None:
         """A new process on the same disk."""
+        if self.gone:
+            return
         self._starts += 1
-        self.alive = True
+        if not self.powered:
+            self._boots += 1
+            self._booted = self._world.now
+        self.alive = self.powered = True
         self.leaving = False
         self._network.light(self.host)
         self._connection: Connection | None = None
@@ -515,7 +561,14 @@ class SimNode:
             self._world, self._world.random(f"{self.host}/{self.name}/{self._starts}/loop"), self._rate
         )
         self._chance = self._world.random(f"{self.host}/{self.name}/{self._starts}/gateway")
-        self.session = Session(seeds=self._seeds, state=self.disk.state, rng=rng, name=self.name)
+        self.session = Session(
+            seeds=self._seeds,
+            state=self.disk.state,
+            rng=rng,
+            clock=self.clock,
+            name=self.name,
+            ephemeral=self._ephemeral,
+        )
         self.gateway.start()
         self._look_at_gateway()
         self._perform(self.session.start(self.loop.now))
@@ -531,7 +584,7 @@ class SimNode:
 
     def power_off(self) -> None:
         """The host is gone, without a word."""
-        self.alive = False
+        self.alive = self.powered = False
         self.loop.end()
         self._network.vanish(self.host, dark=True)
         if self._connection is not None:
@@ -564,6 +617,8 @@ class SimNode:
             match effect:
                 case Save(state):
                     self.disk.save(state)
+                    if self._saved is not None:
+                        self._saved()
                 case Connect(address):
                     self._connect(address)
                 case SendToManager(message):

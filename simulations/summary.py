@@ -20,7 +20,7 @@ def summary(lines: Iterable[Line]) -> str:
 
 def _of_kind(kind: str, lines: list[Line]) -> str:
     match kind:
-        case "fuzz" | "disks":
+        case "fuzz" | "disks" | "strict":
             return seeds(lines)
         case "mutant":
             return mutants(lines)

@@ -21,6 +21,7 @@ from manager.registry import NodeView
 from simulations.conduct import Conduct
 from simulations.kept import Kept
 from simulations.processes import Ending, SimManager, SimNode
+from simulations.rights import RightsWatch
 from simulations.world import World
 
 LOOK_EVERY = 0.25
@@ -95,6 +96,7 @@ class Watch:
         self.looked = 0
         self._operated: list[Setting] = []
         self._conduct = Conduct(world, managers, nodes, whole, self._fail)
+        self.rights = RightsWatch(managers, nodes, self._fail)
         world.after(LOOK_EVERY, self._look)
 
     # The observer's side
@@ -110,6 +112,7 @@ class Watch:
         self._note(manager.core.group.ledger.own)
         self._members_go_forward(manager)
         self._conduct.turned(manager)
+        self.rights.turned(manager)
         if self._capped:
             self._no_seat_above_the_cap(manager)
 
@@ -283,6 +286,9 @@ class Watch:
 
         Who never heard that it was let in may claim a seat elsewhere, by a later hello.
         """
+        if manager.core.founders is not None:
+            # With disks a lazy copy may list what its owner forgot meanwhile; judged under the other policy.
+            return
         seen, view = self._of(manager), manager.core.registry.view
         for id_, owner in seen.running.items():
             if view(id_) is None and not self._was_deleted(owner, NODE + id_):
@@ -378,7 +384,7 @@ class Watch:
 
     def _room(self, manager: SimManager) -> int:
         cap = manager.core.max_nodes
-        if cap is None or manager.core.registry.used <= cap:
+        if cap is None or manager.core.registry.used <= cap or manager.core.founders is not None:
             return 0
         # When the grace of a dead manager's nodes ends, each judges from when it saw that one go.
         alive = {manager.name, *(member.name for member in manager.core.group.kin())}

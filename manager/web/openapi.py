@@ -67,7 +67,8 @@ _SUBSCRIPTION = _object(
     refused=_WHOLE,
     source={"enum": ["none", "yaml", "set", "document"]},
     serial=_WHOLE,
-    policy=_TEXT,
+    policy={"enum": ["available", "strict"]},
+    refusal=_TEXT,
     overage=_TEXT,
     expires=_or_null(_TIME),
     stage={"enum": [stage.value for stage in Stage]},
@@ -148,6 +149,7 @@ _LIMIT_NAME: list[Schema] = [
 _LOCAL: Schema = {"enum": ["0", "1"]}
 _COUNT = _whole(1, 1_000)
 _AT: Schema = {"type": "number", "minimum": 0, "maximum": 1e12}
+_ID: Schema = {"name": "id", "in": "path", "required": True, "schema": _TEXT}
 _PORT = _query(port=_whole(1, 65535))
 _ID_MAX = 2**53 - 1
 
@@ -183,7 +185,14 @@ def document() -> Schema:
                 "node",
                 "one node",
                 _json("the node", _NODE),
-                parameters=[{"name": "id", "in": "path", "required": True, "schema": _TEXT}],
+                parameters=[_ID],
+            ),
+            "delete": get(
+                "forget_node",
+                "an operator vouches that it runs nowhere: its seat is free; from this manager's host only",
+                _json("it is forgotten", _object(status=_TEXT, id=_TEXT)),
+                parameters=[_ID],
+                body=_closed(),
             ),
         },
         "/api/v1/subscription": {
@@ -294,6 +303,17 @@ def document() -> Schema:
                 "how the managers see each other",
                 _json("views", _group()),
                 parameters=_query(local=_LOCAL),
+            )
+        },
+        "/api/v1/group/founders": {
+            "get": get("founders", "over whom the seats are divided", _json("by name", _founders()))
+        },
+        "/api/v1/group/founders/expel": {
+            "post": get(
+                "expel_founder",
+                "an operator vouches that it runs nowhere, for good; from this manager's host only",
+                _json("the founders", _founders()),
+                body=_closed(name=_TEXT),
             )
         },
         "/api/v1/audit": {
@@ -495,6 +515,22 @@ def _totals() -> Schema:
 def _group() -> Schema:
     view = _object(health=_WHOLE, page=_WHOLE, copies=_map(_WHOLE), sees=_map(_SEEN))
     return _object(managers=_ANSWERED, views=_map(view))
+
+
+def _founders() -> Schema:
+    founder = _object(
+        name=_TEXT,
+        state={"enum": ["unmet", "founding", "founded", "barred", "expelled"]},
+        reachable=_YES_NO,
+        total=_WHOLE,
+        rights=_WHOLE,
+        seats=_WHOLE,
+        left=_WHOLE,
+        owes=_YES_NO,
+        heir_of=_list(_TEXT),
+        why=_TEXT,
+    )
+    return _object(policy=_TEXT, heir=_or_null(_TEXT), founders=_list(founder))
 
 
 def _audit() -> Schema:

@@ -59,6 +59,12 @@ class Operations(Protocol):
     async def set_limit(self, name: str, limit: Limit | None, sharing: Sharing) -> None:
         """The operator sets a limit, or takes it away; returns when that is kept. Raises `ValueError`."""
 
+    async def expel(self, name: str) -> None:
+        """The operator vouches that a founder runs nowhere. Raises `manager.core.RightsError`."""
+
+    async def forget_node(self, id_: str) -> None:
+        """The operator vouches that a node runs nowhere. Raises `manager.core.RightsError`, `KeyError`."""
+
     async def snapshot(self) -> bytes | None:
         """This manager's state as a file; None where it keeps none. Raises `StoreError`."""
 

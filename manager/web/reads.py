@@ -27,6 +27,13 @@ async def members(request: web.Request) -> web.Response:
     return web.json_response(views.members_view(request.app[OPERATIONS].core))
 
 
+@routes.get("/api/v1/group/founders")
+async def founders(request: web.Request) -> web.Response:
+    """Over whom the seats are divided, under policy `strict`."""
+    known(request)
+    return web.json_response(views.founders_view(request.app[OPERATIONS].core))
+
+
 @routes.get("/api/v1/nodes")
 async def nodes(request: web.Request) -> web.Response:
     """All of them, or with `?limit=` so many, from `cursor` on."""

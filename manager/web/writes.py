@@ -6,6 +6,7 @@ from aiohttp import web
 
 from manager import views
 from manager.config import LimitSettings, read_limit
+from manager.core import RightsError
 from manager.documents import MAX_NODES_MAX, DocumentError
 from manager.limits import Sharing
 from manager.store import StoreError
@@ -110,6 +111,36 @@ async def remove_limit(request: web.Request) -> web.Response:
     await operations.set_limit(name, None, Sharing())
     request[CHANGE] = f"limits: {name} is removed"
     return web.json_response(views.cluster_limits_view(operations.core))
+
+
+@routes.post("/api/v1/group/founders/expel")
+async def expel(request: web.Request) -> web.Response:
+    """`{"name": FOUNDER}`: its process runs nowhere, and never will; its rights go to the heir."""
+    operations = request.app[OPERATIONS]
+    name = (await json_object(request, {"name"})).get("name")
+    if not isinstance(name, str):
+        return problem(400, "name must be that of a founder")
+    try:
+        await operations.expel(name)
+    except RightsError as error:
+        return problem(409, str(error))
+    request[CHANGE] = f"founder {name} is expelled"
+    return web.json_response(views.founders_view(operations.core))
+
+
+@routes.delete("/api/v1/nodes/{id}")
+async def forget(request: web.Request) -> web.Response:
+    """The node runs nowhere, and will not start again from its state: its seat is free at once."""
+    operations, id_ = request.app[OPERATIONS], request.match_info["id"]
+    await json_object(request, set())
+    try:
+        await operations.forget_node(id_)
+    except RightsError as error:
+        return problem(409, str(error))
+    except KeyError:
+        return problem(404, f"no node has the id {id_[:100]!r}; GET /api/v1/nodes lists them")
+    request[CHANGE] = f"node {id_} is forgotten"
+    return web.json_response({"status": "forgotten", "id": id_})
 
 
 @routes.post("/api/v1/leave")

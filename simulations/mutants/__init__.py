@@ -7,10 +7,10 @@ as they are for the core as it is; the same seeds are green there.
 from collections.abc import Callable
 from types import ModuleType
 
-from simulations.mutants import ledger, membership, nodes
+from simulations.mutants import ledger, membership, nodes, rights
 from simulations.mutants.patch import Patch, applied
 
-__all__ = ["MUTANTS", "Mutant", "applied"]
+__all__ = ["MUTANTS", "OF_STRICT", "Mutant", "applied"]
 
 Mutant = Callable[[Patch], None]
 
@@ -23,5 +23,8 @@ def _of(module: ModuleType) -> dict[str, Mutant]:
     }
 
 
-MUTANTS: dict[str, Mutant] = _of(ledger) | _of(nodes) | _of(membership)
+MUTANTS: dict[str, Mutant] = _of(ledger) | _of(nodes) | _of(membership) | _of(rights)
 """By name, in the order of the files."""
+
+OF_STRICT = frozenset(_of(rights))
+"""Those that are looked for under policy `strict`."""

@@ -3,7 +3,9 @@
 from collections.abc import Callable
 from functools import partial
 
+from manager.terms import Policy
 from simulations import fuzz
+from simulations.mutants import OF_STRICT
 from simulations.report import Line
 
 
@@ -14,10 +16,11 @@ def hunt(first: int, seeds: int) -> Callable[[str], Line]:
 
 def _hunt(first: int, seeds: int, name: str) -> Line:
     """`checker` is empty where nobody named it; `green`: the same seed is, on the core as it is."""
+    policy: Policy = "strict" if name in OF_STRICT else "available"
     for at in range(seeds):
-        outcome = fuzz.run(first + at, name)
+        outcome = fuzz.run(first + at, name, policy=policy)
         if outcome.broken:
-            green = not fuzz.run(first + at).broken
+            green = not fuzz.run(first + at, policy=policy).broken
             return {
                 "seeds": at + 1,
                 "seed": first + at,

@@ -21,7 +21,7 @@ from manager.effects import ManagerEffect, ToNode, TrialDone
 from manager.identity import Identity
 from manager.limits import Sharing
 from manager.terms import ManagerConfig
-from node.protocol import Hello, Limit, Limits, LimitsPush, NodeMessage, Report, Welcome
+from node.protocol import Hello, Limit, Limits, LimitsPush, ManagerMessage, NodeMessage, Report, Welcome
 
 IDENTITY = Identity("blue", "")
 WALL = 1_800_000_000.0
@@ -65,6 +65,8 @@ class Running:
         """What a snapshot of it is."""
         self.limits_of: dict[int, Limits] = {}
         """What each node was told last."""
+        self.heard: list[tuple[int, ManagerMessage]] = []
+        """What nodes were told, with the number of each."""
         self._http = http
         self._now = 0.0
         self._reports = 0
@@ -75,6 +77,8 @@ class Running:
 
     def _perform(self, effects: list[ManagerEffect]) -> None:
         for effect in effects:
+            if isinstance(effect, ToNode):
+                self.heard.append((effect.conn, effect.message))
             match effect:
                 case Resolve(peer):
                     self._perform(self.core.resolved(peer, [], self._now))
@@ -123,6 +127,12 @@ class Running:
             if isinstance(effect, KeysDone)
         ]
         return done
+
+    async def expel(self, name: str) -> None:
+        self._perform(self.core.expel(name, self._now))
+
+    async def forget_node(self, id_: str) -> None:
+        self._perform(self.core.forget_node(id_, self._now))
 
     async def push_config(self, kind: str, content: bytes, by: str, manner: Manner, *, force: bool) -> None:
         self._perform(self.core.push_config(kind, content, by, manner, self._now, force=force))
@@ -177,4 +187,4 @@ class Running:
         self._perform(self.core.node_message(number, message, f"10.1.0.{number}", self._now))
 
     def hang_up(self, number: int) -> None:
-        self.core.node_closed(number, None, self._now)
+        self._perform(self.core.node_closed(number, None, self._now))

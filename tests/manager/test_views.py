@@ -4,7 +4,7 @@ import json
 from math import inf, nan
 
 from manager import views
-from manager.sessions import FULL
+from manager.refusals import FULL
 from manager.terms import ManagerConfig
 from node.protocol import Limit
 from tests.manager.running import WALL, Running
@@ -95,6 +95,7 @@ def test_without_a_subscription_nothing_is_capped() -> None:
         "source": "none",
         "serial": 0,
         "policy": "available",
+        "refusal": "",
         "overage": "none",
         "expires": None,
         "stage": "none",

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from node.backoff import full_jitter
 from node.candidates import Candidates
 from node.effects import ApplyLimits, Close, Connect, Effect, Log, NodeState, Renewed, Save, Send
+from node.life import Clock
 from node.protocol import (
     CLOSE_GOING,
     CLOSE_MOVING,
@@ -36,6 +37,7 @@ from node.protocol import (
 )
 from node.session import HELLOS_MAX, Connecting, Greeting, Joined, Session, Waiting
 
+CLOCK = Clock("boot", 100.0, 1_800_000_000.0)
 ID = "krakend_3f20a44d-3d93-4bc9-829b-b76b22055142"
 A, B, C = "10.0.0.1:7000", "10.0.0.2:7000", "10.0.0.3:7000"
 PUBLIC = {"public": Limit(100.0, 1.0)}
@@ -43,7 +45,14 @@ SENTENCE = "Your current subscription does not allow more nodes running. Please 
 
 
 def session(*seeds: str, state: NodeState | None = None, seed: int = 1) -> Session:
-    return Session(seeds=seeds or (A,), state=state, rng=Random(seed), name="edge", agent_version="1")
+    return Session(
+        seeds=seeds or (A,),
+        state=state,
+        rng=Random(seed),
+        clock=lambda: CLOCK,
+        name="edge",
+        agent_version="1",
+    )
 
 
 def greeted(*seeds: str, state: NodeState | None = None) -> tuple[Session, list[Effect]]:

@@ -50,7 +50,7 @@ def test_without_matplotlib_a_picture_is_refused_with_the_remedy(
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["fuzz", "--policy", "strict"], "no such policy yet"),
+        (["fuzz", "--policy", "loose"], "invalid choice"),
         (["fuzz", "--shard", "3/2"], "a shard is i/n"),
         (["run", "flip-flop", "--managers", "1"], "--managers 2"),
         (["run", "flip-flop", "--minutes", "nan"], "from 0.1"),
@@ -73,7 +73,7 @@ def test_a_sweep_goes_on_where_it_was_and_report_merges_its_shards(
     monkeypatch.setattr("simulations.sweep.commit", lambda: "abc")
     played: list[str] = []
 
-    def cell(seed: str) -> dict[str, object]:
+    def cell(policy: str, seed: str) -> dict[str, object]:
         played.append(seed)
         broken = ["m1 is wrong"] if seed == "4" else []
         return {"broken": broken, "checker": "some" if broken else "", "events": 1, "healed_after": 1.0}
@@ -96,7 +96,7 @@ def test_a_sweep_goes_on_where_it_was_and_report_merges_its_shards(
 def test_until_failure_ends_at_the_first_that_breaks(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def cell(seed: str) -> dict[str, object]:
+    def cell(policy: str, seed: str) -> dict[str, object]:
         broken = ["m1 is wrong"] if int(seed) >= 3 else []
         return {"broken": broken, "checker": "some", "events": 1, "healed_after": 1.0}
 

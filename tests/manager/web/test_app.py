@@ -68,7 +68,7 @@ async def problem(answer: ClientResponse, status: int) -> str:
         (
             "subscription",
             {"max_nodes", "used", "free", "over_limit", "refused", "source", "serial", "policy"}
-            | {"overage", "expires", "stage", "why", "next"},
+            | {"overage", "expires", "stage", "why", "next", "refusal"},
         ),
         ("limits", {"limits", "share", "nodes", "mode", "source", "serial"}),
         ("stats", {"managers", "window", "step", "nodes", "next"}),

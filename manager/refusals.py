@@ -1,0 +1,53 @@
+"""Why no founder gives a right, whom that is up to, and what to do: for nodes and for people (S8)."""
+
+from collections.abc import Collection
+
+from manager.founders import Founders
+from manager.rights import Said
+
+FULL = "Your current subscription does not allow more nodes running. Please upgrade to add more nodes."
+
+OUT_OF_REACH = "out_of_reach"
+
+
+def refusal(me: str, founders: Founders, reachable: Collection[str]) -> tuple[str, str]:
+    """(code, sentence) for a node that got no ticket at manager `me`."""
+    kept = {
+        name: why
+        for name in founders.names
+        if name not in founders.known.expelled and (why := keeps(name, founders, reachable))
+    }
+    if not kept:
+        return "full", FULL
+    ways = "; ".join(f"{name} {why}" for name, why in kept.items())
+    return OUT_OF_REACH, f"No right to run one more node is within reach of manager {me}: {ways}."
+
+
+def keeps(name: str, founders: Founders, reachable: Collection[str]) -> str:
+    """What keeps founder `name` from giving rights that it may have; empty where it has simply given all."""
+    said = founders.known.said.get(name)
+    if name not in reachable:
+        left = "" if said is None or not said.room else f", and has {said.room} rights"
+        return (
+            f"cannot be reached{left}: bring it back, or, if it is gone for good, "
+            f"`kcm group founders expel {name}`"
+        )
+    if said is None:
+        return "has not told its rights yet: give it the same policy and group.founders"
+    return _keeps(said)
+
+
+def _keeps(said: Said) -> str:
+    names = ", ".join(said.waits_for)
+    if not said.founded:
+        return f"waits for a yes of {names}: start them, or expel who never comes"
+    if said.barred:
+        return "admits nobody for a while, since its store had gone back in time"
+    if said.waits_for:
+        return (
+            f"waits until {names} follow the cap of {said.total} and owe nothing; "
+            f"until then up to {said.peak} may run"
+        )
+    if said.heir_of and not said.room:
+        return f"keeps the rights of {', '.join(said.heir_of)} until the tickets given there are over"
+    return ""

@@ -1,0 +1,267 @@
+"""Rights: a total that is divided over founders, so that no split, delay or crash lets them exceed it.
+
+Each founder spends its own share only, and rights never travel: who needs one asks the founder with most
+left. Rules are named R1 to R5 as in `STATE.md`, where the argument stands. What rights are spent on is not
+known here.
+"""
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from math import inf
+
+CLOCK_BOUND = 0.01
+"""Clocks run at most by this share faster or slower than time."""
+STRETCH = (1 + CLOCK_BOUND) / (1 - CLOCK_BOUND)
+"""What lasts a second by a clock that may be slow is over after so many by one that may be fast."""
+
+
+def share(position: int, founders: int, total: int) -> int:
+    """The rights of the founder that is `position`-th, from 0, of so many by name.
+
+    Grows with `total` at every position, so founders that follow different totals stay within the largest.
+    """
+    return total // founders + (position < total % founders)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Said:
+    """What a founder tells all about its rights, in one piece."""
+
+    origin: int
+    """Drawn with its empty store, and kept with it: another one is another founder of that name (R1)."""
+    founders: tuple[str, ...]
+    terms: str
+    """What all founders must have alike, beside their list."""
+    founded: bool = False
+    total: int = 0
+    serial: int = 0
+    """Of the decision that made it the total: a total that comes back is another one."""
+    peak: int = 0
+    """The highest total followed since the last settled one (R4)."""
+    rights: int = 0
+    """What may be spent for anybody: its share, and inherited ones that are free."""
+    spent: int = 0
+    """Of those."""
+    owes: bool = False
+    barred: bool = False
+    """Its store had gone back in time: it spends nothing for a while (R5)."""
+    freed: tuple[str, ...] = ()
+    """The expelled founders whose share it has inherited, and may spend for anybody (R3)."""
+    heir_of: tuple[str, ...] = ()
+    """… and whose share serves for a while only who brings a living right of theirs."""
+    waits_for: tuple[str, ...] = ()
+    """The founders that have not said yes yet, or that keep its total from being settled."""
+
+    @property
+    def room(self) -> int:
+        """What may be spent in place of another founder's right."""
+        return max(0, self.rights - self.spent) if self.founded and not self.barred else 0
+
+    @property
+    def left(self) -> int:
+        """What may be spent for whoever has none yet."""
+        return 0 if self.waits_for else self.room
+
+
+@dataclass(slots=True)
+class Known:
+    """What stands on the founders' pages, as it is known here; `met`: by whom, whom, at which origin."""
+
+    said: dict[str, Said]
+    met: dict[str, dict[str, int]]
+    expelled: dict[str, None]
+
+    def is_founded(self, name: str, origin: int) -> bool:
+        """Whether that founder is one by anybody's word, or its own."""
+        own = self.said.get(name)
+        if own is not None and own.founded and own.origin == origin:
+            return True
+        return any(names.get(name) == origin for names in self.met.values())
+
+    def is_void(self, name: str, origin: int) -> bool:
+        """Whether that origin of `name` is known to be none: another one was met under the name."""
+        others = {names[name] for names in self.met.values() if name in names}
+        return bool(others) and origin not in others
+
+
+class Founder:
+    """The account of one founder. What a right was spent on is a key; its state is kept by the caller.
+
+    `wait`: how long, at the most, something that holds a right may go on without its founder; seconds.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        founders: Iterable[str],
+        terms: str,
+        origin: int,
+        wait: float,
+        before: Said | None = None,
+    ) -> None:
+        """`before`: what it said at last, of the same store; then the origin is that one's."""
+        self.name = name
+        self.founders = tuple(sorted(founders))
+        self.origin = origin if before is None else before.origin
+        self._terms = terms
+        self._wait = wait * STRETCH
+        self._founded = before is not None and before.founded
+        self._total = 0 if before is None else before.total
+        self._serial = 0 if before is None else before.serial
+        self._peak = 0 if before is None else before.peak
+        self._freed = () if before is None else before.freed
+        self._waiting: dict[str, float] = {}
+        """Expelled founders whose share is not free yet, and until when."""
+        self._barred = before is not None and before.barred
+        self._barred_until = inf
+        self._waits_for: tuple[str, ...] = ()
+        self._expelled = False
+        self._spent: dict[str, str] = {}
+        """On what, and of whose share: "" or an expelled founder's."""
+
+    # Bringing it up to date
+
+    def look(self, known: Known, total: int, serial: int, now: float) -> None:
+        """Take notice of what is known, of the total that holds, and of the time. Cheap."""
+        self._expelled = self.name in known.expelled
+        self._inherit(known.expelled, now)
+        if self._barred and self._barred_until == inf:
+            self._barred_until = now + self._wait  # anew after each start
+        if self._barred_until <= now:
+            self._barred, self._barred_until = False, inf
+        others = [name for name in self.founders if name != self.name and name not in known.expelled]
+        unmet = [name for name in others if known.met.get(name, {}).get(self.name) != self.origin]
+        self._founded = self._founded or not unmet
+        self._total, self._serial = total, serial
+        self._peak = max(self._peak, total)
+        self._waits_for = () if self._founded else tuple(unmet)
+        if self._founded and self._peak > total:
+            self._waits_for = tuple(name for name in self._unsettled(known, others))
+            if not self._waits_for:
+                self._peak = total
+
+    def next_deadline(self) -> float:
+        """When time alone changes something."""
+        return min(self._barred_until, *self._waiting.values(), inf)
+
+    def _inherit(self, expelled: Collection[str], now: float) -> None:
+        """The first founder that is not expelled has the shares of all that are (R3)."""
+        if self._heir(expelled) != self.name:
+            return
+        for name in self.founders:
+            if name in expelled and name not in self._freed and name not in self._waiting:
+                self._waiting[name] = now + self._wait
+        over = [name for name, until in self._waiting.items() if until <= now]
+        for name in over:
+            del self._waiting[name]
+            self._freed = (*self._freed, name)
+
+    def _heir(self, expelled: Collection[str]) -> str:
+        return next((name for name in self.founders if name not in expelled), "")
+
+    def _unsettled(self, known: Known, others: list[str]) -> list[str]:
+        """Who does not follow our total yet, or owes under another (R4)."""
+        met = known.met.get(self.name, {})
+        said = {name: known.said[name] for name in others if name in known.said} | {self.name: self.said()}
+        heir = self._heir(known.expelled)
+        unsettled = []
+        for name in (self.name, *others):
+            one = said.get(name)
+            if (
+                one is None
+                or (name != self.name and one.origin != met.get(name))
+                or (one.total, one.serial) != (self._total, self._serial)
+                or one.owes
+                # An expelled founder owes its share until the heir has waited for the end of all it gave.
+                or (name == heir and not set(known.expelled) <= set(one.freed))
+            ):
+                unsettled.append(name)
+        return unsettled
+
+    def bar(self, now: float) -> None:
+        """Our store had gone back in time: nothing is spent until all is over that was spent before (R5)."""
+        self._barred, self._barred_until = True, now + self._wait
+
+    # Spending
+
+    def pool(self, replaces: str = "") -> str | None:
+        """Of whose share a right is to be had: "" for our own, None where there is none.
+
+        `replaces`: the founder whose living right would be given up for it, "" for none.
+        """
+        if self._expelled or not self._founded or self._barred:
+            return None
+        if replaces in self._waiting:
+            for name in (replaces, *self._waiting):
+                if self._count(name) < self._share(name):
+                    return name
+        if (replaces or not self._waits_for) and self._free_spent < self.rights:
+            return ""
+        return None
+
+    def spend(self, key: str, pool: str) -> None:
+        """A right of `pool` was spent on `key`."""
+        self._spent[key] = pool
+
+    def give_back(self, key: str) -> None:
+        """What it was spent on is over."""
+        self._spent.pop(key, None)
+
+    @property
+    def rights(self) -> int:
+        """What may be spent for anybody: our share, and inherited ones that are free."""
+        return sum(map(self._share, (self.name, *self._freed)))
+
+    @property
+    def owes(self) -> bool:
+        """Whether more is spent than the total that we follow allows."""
+        return self._free_spent > self.rights or any(
+            self._count(name) > self._share(name) for name in self._waiting
+        )
+
+    @property
+    def excess(self) -> int:
+        """How many rights too many are spent, of those that serve anybody."""
+        return max(0, self._free_spent - self.rights)
+
+    def _share(self, name: str) -> int:
+        return share(self.founders.index(name), len(self.founders), self._total)
+
+    def _count(self, pool: str) -> int:
+        return sum(one == pool for one in self._spent.values())
+
+    @property
+    def _free_spent(self) -> int:
+        return len(self._spent) - sum(map(self._count, self._waiting))
+
+    def said(self) -> Said:
+        """What all are to know."""
+        return Said(
+            origin=self.origin,
+            founders=self.founders,
+            terms=self._terms,
+            founded=self._founded and not self._expelled,
+            total=self._total,
+            serial=self._serial,
+            peak=self._peak,
+            rights=self.rights,
+            spent=self._free_spent,
+            owes=self.owes,
+            barred=self._barred,
+            freed=self._freed,
+            heir_of=tuple(self._waiting),
+            waits_for=self._waits_for,
+        )
+
+
+def whom_to_ask(left: Mapping[str, int], me: str) -> list[str]:
+    """Founders that have a right left, in the order in which to ask them.
+
+    Ourselves first, unless another has clearly more: so what is left stays even among them. `left`: by name.
+    """
+    others = sorted((name for name in left if name != me and left[name] > 0), key=lambda n: (-left[n], n))
+    mine = left.get(me, 0)
+    if mine <= 0:
+        return others
+    most = left[others[0]] if others else 0
+    return [me, *others] if most <= 2 * mine + 1 else [others[0], me, *others[1:]]

@@ -1,0 +1,187 @@
+"""Rules of rights and of seats under policy `strict`, left out one at a time."""
+
+from dataclasses import replace
+from math import inf
+from typing import Any
+
+from manager import home as homes
+from manager.core import Manager
+from manager.home import Home
+from manager.records import NodeState
+from manager.rights import STRETCH, Founder
+from manager.seats import MET
+from node.life import Life
+from node.session import Session
+from simulations.mutants.patch import Patch
+
+
+def yes_not_on_disk(patch: Patch) -> None:
+    """Whom a founder has met it forgets with its process: a yes is given twice (R1)."""
+    right = Home.recall
+
+    def recall(self: Home, before: Any, now: float) -> None:
+        right(self, [(key, value) for key, value in before if not key.startswith(MET)], now)
+
+    patch(Home, "recall", recall)
+
+
+def spent_before_all_said_yes(patch: Patch) -> None:
+    """A founder spends its share without having been met (R1)."""
+    right = Founder.look
+
+    def look(self: Founder, *arguments: Any) -> None:
+        self._founded = True
+        right(self, *arguments)
+
+    patch(Founder, "look", look)
+
+
+def inherited_at_once(patch: Patch) -> None:
+    """The heir gives the rights of an expelled founder to anybody, while its tickets live (R3)."""
+
+    def inherit(self: Founder, expelled: Any, now: float) -> None:
+        if self._heir(expelled) == self.name:
+            self._freed = tuple(name for name in self.founders if name in expelled)
+
+    patch(Founder, "_inherit", inherit)
+
+
+def free_again_with_its_seat(patch: Patch) -> None:
+    """An inherited right that came back within the wait serves anybody (R3)."""
+    right = Founder.give_back
+
+    def give_back(self: Founder, key: str) -> None:
+        pool = self._spent.get(key, "")
+        right(self, key)
+        if pool in self._waiting:
+            del self._waiting[pool]
+            self._freed = (*self._freed, pool)
+
+    patch(Founder, "give_back", give_back)
+
+
+def lower_total_at_once(patch: Patch) -> None:
+    """Under a lowered total each founder spends its new share at once (R4)."""
+    patch(Founder, "_unsettled", lambda *_: [])
+
+
+def peak_not_kept(patch: Patch) -> None:
+    """A founder that restarts has forgotten that a higher total was followed (R4)."""
+    right = Founder.__init__
+
+    def init(self: Founder, *arguments: Any, **named: Any) -> None:
+        right(self, *arguments, **named)
+        self._peak = 0
+
+    patch(Founder, "__init__", init)
+
+
+def same_ticket_again(patch: Patch) -> None:
+    """A node that asks again gets a ticket whose life its home counts from the first time (S1)."""
+    right = Home._hold
+
+    def hold(self: Home, id_: str, seat: Any, until: float) -> bool:
+        return right(self, id_, seat, self._until.get(id_, until))
+
+    patch(Home, "_hold", hold)
+
+
+def shorter_ticket_shortens(patch: Patch) -> None:
+    """A shorter ticket ends the longer one that the node may have (S1)."""
+    right = Home._hold
+
+    def hold(self: Home, id_: str, seat: Any, until: float) -> bool:
+        known = self._seats.get(id_)
+        if known is not None and known.asked < seat.asked:
+            until = min(until, self._at + seat.life * STRETCH)  # type: ignore[attr-defined]
+        return right(self, id_, seat, until)
+
+    gives = Home.gives
+
+    def asked(self: Home, id_: str, ask: Any, now: float) -> bool:
+        self._at = now  # type: ignore[attr-defined]
+        return gives(self, id_, replace(ask, has_incarnation=0, has_ask=0), now)
+
+    patch(Home, "_hold", hold)
+    patch(Home, "gives", asked)
+
+
+def life_from_receipt(patch: Patch) -> None:
+    """A node counts its ticket's life from when it came (S2)."""
+    right = Session._take_ticket
+
+    def take(self: Session, ticket: str, life: Life, now: float) -> list[Any]:
+        return right(self, ticket, Life.asked_at(self._clock(), life.seconds), now)
+
+    patch(Session, "_take_ticket", take)
+
+
+def clocks_are_equal(patch: Patch) -> None:
+    """A home counts as if no clock were slower than its own (S2)."""
+    patch(homes, "STRETCH", 1.0)
+
+
+def lives_on_after_a_reboot(patch: Patch) -> None:
+    """A node counts by a clock that began anew with its host (S2)."""
+
+    def left(self: Life, clock: Any) -> float:
+        return float(max(0.0, self.seconds - max(0.0, clock.running - self.running)))
+
+    patch(Life, "left", left)
+
+
+def restart_ends_lives(patch: Patch) -> None:
+    """A home that restarts takes for over what it has not counted (S2)."""
+    right = Home.recall
+
+    def recall(self: Home, before: Any, now: float) -> None:
+        right(self, before, now)
+        for id_ in list(self._seats):
+            self._until[id_] = now + 1.0
+
+    patch(Home, "recall", recall)
+
+
+def took_over_whatever_the_number(patch: Patch) -> None:
+    """A seat is free where its node once took another ticket, though it has come back since (S4)."""
+    right = Home.ended
+
+    def ended(self: Home, id_: str, note: Any, now: float) -> None:
+        right(self, id_, replace(note, incarnation=2**62), now)
+
+    patch(Home, "ended", ended)
+
+
+def leave_frees_at_once(patch: Patch) -> None:
+    """A seat is free when its node says that it leaves (S5)."""
+    right = Home.ended
+
+    def ended(self: Home, id_: str, note: Any, now: float) -> None:
+        right(self, id_, replace(note, window=0.0), now)
+
+    patch(Home, "ended", ended)
+
+
+def down_frees(patch: Patch) -> None:
+    """A seat is free when its node counts as down (S5)."""
+    right = Manager._sweep
+
+    def sweep(self: Manager, now: float) -> None:
+        right(self, now)
+        for id_ in list(self.home.seats) if self.home is not None else []:
+            view = self.registry.view(id_)
+            if view is not None and view.state in (NodeState.DOWN, NodeState.REMOVED):
+                assert self.home is not None
+                self.home._free(id_)
+
+    patch(Manager, "_sweep", sweep)
+
+
+def seats_end_never(patch: Patch) -> None:
+    """A seat whose ticket is over stays taken: its right is lost (S5)."""
+    right = Home._hold
+
+    def hold(self: Home, id_: str, seat: Any, until: float) -> bool:
+        return right(self, id_, seat, inf)
+
+    patch(Home, "_hold", hold)

@@ -1,0 +1,191 @@
+"""What must hold of rights under policy `strict`: at every event, and once all is healed (`STATE.md`).
+
+Nothing of the managers' own counting is believed: a ticket is valid by its node's own clocks, a total is what
+a founder follows, or has followed since it last owed nothing.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import NoReturn
+
+from manager.home import Home
+from manager.identity import Identity
+from manager.seats import SEAT, Seat, unpack
+from simulations.processes import SimManager, SimNode
+
+
+@dataclass(slots=True)
+class _Account:
+    """What was last seen of one founder."""
+
+    highest: int = 0
+    """Total followed since it last owed nothing."""
+    peak: int = 0
+    """… since a total that all have followed, owing nothing."""
+    clean: set[tuple[int, int]] = field(default_factory=set)
+    """(total, serial) that it has followed, owing nothing."""
+    seats: frozenset[str] = frozenset()
+    ever: set[tuple[str, tuple[int, int]]] = field(default_factory=set)
+    """Ids that it ever seated, each with the question that it answered."""
+    freed: frozenset[str] = frozenset()
+
+
+@dataclass(slots=True)
+class RightsWatch:
+    """`fail(text)` raises."""
+
+    managers: list[SimManager]
+    nodes: list[SimNode]
+    fail: Callable[[str], NoReturn]
+    excess: int = 0
+    """Rights that may be spent twice, since a store went back in time or was run twice (R5)."""
+    _accounts: dict[str, _Account] = field(default_factory=dict)
+
+    def turned(self, manager: SimManager) -> None:
+        """`manager` has handled an input."""
+        home = manager.core.home
+        if home is None:
+            return
+        self._note(manager.name, home)
+        self._no_more_than_the_cap()
+        self._who_keeps_its_store_is_not_barred(manager, home)
+
+    def saved(self) -> None:
+        """A node has something new on its disk."""
+        if self._accounts:
+            self._no_more_than_the_cap()
+
+    def _note(self, name: str, home: Home) -> None:
+        account = self._accounts.setdefault(name, _Account())
+        said = home.founder.said()
+        seats = frozenset(home.seats)
+        # What a process freed and had not kept when it was killed, the next one holds again.
+        news = {(id_, seat.asked) for id_, seat in home.seats.items()} - account.ever
+        account.ever |= news
+        new_ids = frozenset(id_ for id_, _ in news) - account.seats
+        if new_ids and not said.barred:
+            self._lowered_caps_wait(name, account, home, new_ids)
+        account.highest = max(account.highest, said.total) if said.owes else said.total
+        account.peak = max(account.peak, said.total)
+        account.seats, account.freed = seats, frozenset(said.freed)
+        if not said.owes:
+            account.clean.add((said.total, said.serial))
+        if self._is_settled(said.total, said.serial):
+            account.peak = said.total
+
+    def _expelled(self) -> set[str]:
+        return {manager.name for manager in self.managers if manager.gone}
+
+    def _freed(self) -> set[str]:
+        return {name for account in self._accounts.values() for name in account.freed}
+
+    def _is_settled(self, total: int, serial: int) -> bool:
+        """Whether all have followed it, owing nothing, each at some time."""
+        gone = self._expelled()
+        living = [account for name, account in self._accounts.items() if name not in gone]
+        settled = all((total, serial) in account.clean for account in living)
+        return settled and gone & self._accounts.keys() <= self._freed()
+
+    # The checkers
+
+    def _no_more_than_the_cap(self) -> None:
+        """Valid tickets, by the nodes' own clocks, are within the highest total followed or owed under."""
+        valid = sum(node.has_ticket for node in self.nodes)
+        freed = self._freed() & self._expelled()
+        totals = [account.highest for name, account in self._accounts.items() if name not in freed]
+        if valid > max(totals, default=0) + self.excess:
+            self.fail(
+                f"{valid} tickets are valid, and the highest total in force is {max(totals, default=0)}"
+            )
+
+    def _lowered_caps_wait(self, name: str, account: _Account, home: Home, news: frozenset[str]) -> None:
+        """Under a lowered total nobody is newly seated before all follow it and owe nothing (R4)."""
+        said = home.founder.said()
+        newcomers = [id_ for id_ in news if not self._has_another(id_, name)]
+        if newcomers and said.total < account.peak and not self._is_settled(said.total, said.serial):
+            self.fail(f"{name} seats {len(newcomers)} under {said.total}, and {account.peak} is not over")
+
+    def _has_another(self, id_: str, name: str) -> bool:
+        return any(id_ in account.seats for other, account in self._accounts.items() if other != name) or any(
+            node.id == id_ and node.has_ticket for node in self.nodes
+        )
+
+    def _who_keeps_its_store_is_not_barred(self, manager: SimManager, home: Home) -> None:
+        """A founder takes its store for set back only where it was, or where it ran twice (R5)."""
+        twins = sum(other.name == manager.name for other in self.managers) > 1
+        back = manager.disk is not None and manager.disk.set_back
+        if home.founder.said().barred and not back and not twins:
+            self.fail(f"{manager.name} takes its store for one that went back in time, and it never did")
+
+
+def tickets(nodes: Iterable[SimNode], group: str) -> Iterator[tuple[str, str]]:
+    """(home, id) of every ticket that is valid by its node's own clocks."""
+    identity = Identity(group, "")
+    for node in nodes:
+        if node.has_ticket and node.disk.state is not None:
+            yield identity.open(node.disk.state.ticket).home, node.id
+
+
+def lost_rights(managers: Iterable[SimManager], nodes: Iterable[SimNode]) -> list[str]:
+    """Rights that nobody has and nobody can spend, and seats whose node has no ticket for them."""
+    living = [manager for manager in managers if manager.alive]
+    valid = Counter(tickets(nodes, living[0].group_name)) if living else Counter()
+    broken = []
+    sum_total = 0
+    for manager in living:
+        home, founders = manager.core.home, manager.core.founders
+        if home is None or founders is None or manager.name in founders.known.expelled:
+            continue
+        own = manager.core.group.ledger.own
+        seats = {
+            key[len(SEAT) :]: seat
+            for key, value in own.items()
+            if key.startswith(SEAT) and (seat := unpack(Seat, value)) is not None
+        }
+        said = home.founder.said()
+        if len(seats) != said.spent:
+            broken.append(f"{manager.name} has {len(seats)} seats on its page, and counts {said.spent}")
+        if not said.founded or said.barred or said.waits_for or said.heir_of:
+            broken.append(f"{manager.name} spends nothing: {said}")
+        sum_total += said.rights
+        for id_ in sorted(seats):
+            if (manager.name, id_) not in valid:
+                broken.append(f"{manager.name} holds a seat for {id_}, which has no ticket of it")
+    for home_name, id_ in sorted(valid):
+        if not any(
+            manager.name == home_name and manager.core.group.ledger.own.get(SEAT + id_) is not None
+            for manager in living
+        ):
+            broken.append(f"{id_} has a ticket of {home_name}, which holds no seat for it")
+    totals = {m.core.home.founder.said().total for m in living if m.core.home is not None}
+    if len(totals) == 1 and sum_total != min(totals):
+        broken.append(f"{sum_total} rights of {min(totals)} are there")
+    return broken
+
+
+def misplaced_under_rights(managers: Iterable[SimManager], nodes: Iterable[SimNode]) -> list[str]:
+    """Running nodes without a ticket while rights are left; joined ones that are shown as they are not."""
+    living = [manager for manager in managers if manager.alive]
+    if not living:
+        return []
+    core = living[0].core
+    assert core.founders is not None
+    left = sum(
+        said.left
+        for name, said in core.founders.known.said.items()
+        if name not in core.founders.known.expelled
+    )
+    views = {view.id: view for view in core.registry.views()}
+    broken = []
+    for node in nodes:
+        if not node.alive:
+            continue
+        view = views.get(node.id)
+        if not node.has_ticket and left:
+            broken.append(f"{node.name} has no ticket, and {left} rights are left")
+        if node.has_ticket and not node.joined:
+            broken.append(f"{node.name} has a ticket, and is outside")
+        if node.joined and (view is None or view.state.value != "active" or view.seat != node.has_ticket):
+            broken.append(f"{node.name} is served, has a ticket: {node.has_ticket}, and is shown as {view}")
+    return broken

@@ -1,0 +1,329 @@
+"""Rights: what each founder may spend, under whatever it knows."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from itertools import count
+from random import Random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from manager.rights import STRETCH, Founder, Known, Said, share, whom_to_ask
+
+NAMES = ("a", "b", "c")
+WAIT = 100.0
+
+
+@dataclass
+class Group:
+    """Founders that hear of each other only by `tell`; each has its own idea of what is known."""
+
+    names: tuple[str, ...] = NAMES
+    founders: dict[str, Founder] = field(default_factory=dict)
+    known: dict[str, Known] = field(default_factory=dict)
+    totals: dict[str, tuple[int, int]] = field(default_factory=dict)
+    now: float = 0.0
+    numbers: Iterator[int] = field(default_factory=count)
+
+    def __post_init__(self) -> None:
+        for at, name in enumerate(self.names):
+            self.founders[name] = Founder(name, self.names, "alike", 100 + at, WAIT)
+            self.known[name] = Known({}, {name: {}}, {})
+            self.totals[name] = (12, 1)
+
+    def look(self, *names: str) -> None:
+        for name in names or self.names:
+            known, founder = self.known[name], self.founders[name]
+            for other, said in known.said.items():
+                if other != name:
+                    known.met[name].setdefault(other, said.origin)
+            founder.look(known, *self.totals[name], self.now)
+
+    def tell(self, teller: str, hearer: str) -> None:
+        """`hearer` knows of `teller`'s page what stands there now."""
+        known = self.known[hearer]
+        known.said[teller] = self.founders[teller].said()
+        known.met[teller] = dict(self.known[teller].met[teller])
+        known.expelled |= self.known[teller].expelled
+        self.look(hearer)
+
+    def all_tell(self, among: Iterable[str] = NAMES) -> None:
+        names = tuple(among)
+        for _ in range(3):
+            for teller in names:
+                for hearer in names:
+                    if teller != hearer:
+                        self.tell(teller, hearer)
+
+    def founded(self) -> "Group":
+        self.look()
+        self.all_tell()
+        return self
+
+    def follow(self, total: int, serial: int, *names: str) -> None:
+        for name in names or self.names:
+            self.totals[name] = (total, serial)
+        self.look(*names or self.names)
+
+    def spend(self, name: str, count: int, replaces: str = "") -> int:
+        """Spend up to `count`; gives how many there were."""
+        founder = self.founders[name]
+        for at in range(count):
+            pool = founder.pool(replaces)
+            if pool is None:
+                return at
+            founder.spend(f"{name}{next(self.numbers)}", pool)
+        return count
+
+    def spent(self, name: str) -> int:
+        return len(self.founders[name]._spent)
+
+    def all_spent(self) -> int:
+        return sum(map(self.spent, self.names))
+
+
+# Shares
+
+
+@given(st.integers(1, 16), st.integers(0, 10_000))
+def test_shares_sum_up_to_the_total(count: int, total: int) -> None:
+    assert sum(share(at, count, total) for at in range(count)) == total
+
+
+@given(st.lists(st.integers(0, 1_000), min_size=1, max_size=9))
+def test_founders_that_follow_different_totals_stay_within_the_largest(totals: list[int]) -> None:
+    assert sum(share(at, len(totals), total) for at, total in enumerate(totals)) <= max(totals)
+
+
+# Founding (R1)
+
+
+def test_nothing_is_spent_before_all_have_said_yes() -> None:
+    group = Group()
+    group.look()
+    assert group.spend("a", 1) == 0
+    group.all_tell(("a", "b"))
+    assert group.founders["a"].said().waits_for == ("c",)
+    assert group.spend("a", 1) == 0
+    group.all_tell()
+    assert group.spend("a", 9) == 4
+
+
+def test_all_that_start_at_once_found_each_other() -> None:
+    group = Group().founded()
+    assert all(founder.said().founded for founder in group.founders.values())
+
+
+def test_a_founder_whose_store_is_lost_is_not_met_again() -> None:
+    group = Group().founded()
+    group.spend("b", 4)
+    group.founders["b"] = Founder("b", NAMES, "alike", 999, WAIT)
+    group.known["b"] = Known({}, {"b": {}}, {})
+    group.founders["b"]._spent.clear()
+    group.all_tell()
+    assert group.spend("b", 1) == 0
+    assert group.founders["b"].said().waits_for == ("a", "c")
+
+
+def test_a_founder_that_restarts_with_its_store_goes_on_at_once() -> None:
+    group = Group().founded()
+    before = group.founders["b"].said()
+    again = Founder("b", NAMES, "alike", 999, WAIT, before)
+    again.look(Known({}, {}, {}), 12, 1, 5.0)
+    assert again.origin == before.origin
+    assert again.pool() == ""
+
+
+# Expelling (R3)
+
+
+def test_the_first_that_remains_has_the_shares_of_the_expelled_after_a_wait() -> None:
+    group = Group().founded()
+    group.spend("a", 4)
+    group.spend("b", 4)
+    group.known["a"].expelled["b"] = None
+    group.look("a")
+    assert group.spend("a", 1) == 0
+    group.now = WAIT * STRETCH + 1
+    group.look("a")
+    assert group.founders["a"].said().freed == ("b",)
+    assert group.spend("a", 9) == 4
+
+
+def test_within_the_wait_only_a_living_right_of_the_expelled_is_replaced() -> None:
+    group = Group().founded()
+    group.spend("a", 4)
+    group.spend("b", 4)
+    group.known["a"].expelled["b"] = None
+    group.look("a")
+    assert group.spend("a", 9, replaces="c") == 0
+    assert group.spend("a", 9, replaces="b") == 4
+    group.founders["a"].give_back("a8")
+    assert group.spend("a", 1) == 0, "it came back, and is still bound"
+    assert group.spend("a", 9, replaces="b") == 1
+
+
+def test_heirs_follow_from_the_notes_alone() -> None:
+    one, two = Group().founded(), Group().founded()
+    one.known["c"].expelled |= {"a": None, "b": None}
+    two.known["c"].expelled |= {"b": None, "a": None}
+    for group in (one, two):
+        group.look("c")
+        assert group.founders["c"].said().heir_of == ("a", "b")
+
+
+def test_who_is_expelled_spends_nothing() -> None:
+    group = Group().founded()
+    group.known["b"].expelled["b"] = None
+    group.look("b")
+    assert group.spend("b", 1) == 0
+
+
+# A lower total (R4)
+
+
+def test_under_a_lowered_total_nothing_is_spent_before_nobody_owes() -> None:
+    group = Group().founded()
+    group.spend("a", 4)
+    group.follow(6, 2)
+    group.all_tell()
+    assert group.founders["a"].said().owes
+    assert group.spend("b", 2) == group.spend("c", 2) == 0, "with a's four it would be eight of six"
+    for key in ("a0", "a1"):
+        group.founders["a"].give_back(key)
+    group.look("a")
+    group.all_tell()
+    assert group.spend("b", 9) == group.spend("c", 9) == 2
+    assert group.all_spent() == 6
+
+
+def test_whoever_gives_up_a_living_right_need_not_wait() -> None:
+    group = Group().founded()
+    group.spend("a", 4)
+    group.follow(6, 2)
+    group.all_tell()
+    assert group.spend("b", 9, replaces="a") == 2
+
+
+def test_a_total_that_comes_back_is_another_one() -> None:
+    group = Group().founded()
+    group.follow(6, 2)
+    group.all_tell()
+    group.follow(12, 3, "a")
+    group.spend("a", 4)
+    group.follow(12, 3, "b")
+    group.follow(6, 4, "b", "c")
+    group.look("b")
+    assert group.spend("b", 1) == 0, "what b knows of a is of the time before it was raised"
+
+
+def test_after_a_restart_it_is_still_known_that_a_higher_total_was_followed() -> None:
+    group = Group().founded()
+    group.spend("a", 4)
+    again = Founder("b", NAMES, "alike", 1, WAIT, group.founders["b"].said())
+    group.founders["b"] = again
+    group.follow(6, 2, "b")
+    assert group.spend("b", 1) == 0
+
+
+def test_an_expelled_founder_owes_its_share_until_the_wait_is_over() -> None:
+    group = Group().founded()
+    group.spend("c", 4)
+    for name in ("a", "b"):
+        group.known[name].expelled["c"] = None
+    group.follow(6, 2, "a", "b")
+    group.all_tell(("a", "b"))
+    assert group.spend("b", 1) == 0
+    group.now = WAIT * STRETCH + 1
+    group.look("a", "b")
+    group.all_tell(("a", "b"))
+    assert group.spend("b", 9) == 2
+
+
+# A store that went back (R5)
+
+
+def test_who_went_back_in_time_spends_nothing_for_the_longest_life() -> None:
+    group = Group().founded()
+    group.founders["a"].bar(0.0)
+    group.now = WAIT
+    group.look("a")
+    assert group.spend("a", 1) == 0
+    group.now = WAIT * STRETCH + 1
+    group.look("a")
+    assert group.spend("a", 9) == 4
+
+
+def test_after_a_restart_the_wait_begins_anew() -> None:
+    founder = Group().founded().founders["a"]
+    founder.bar(0.0)
+    again = Founder("a", NAMES, "alike", 1, WAIT, founder.said())
+    again.look(Known({}, {}, {}), 12, 1, 1_000.0)
+    assert again.said().barred
+    assert again.next_deadline() == 1_000.0 + WAIT * STRETCH
+
+
+# Whom to ask
+
+
+@pytest.mark.parametrize(
+    ("left", "order"),
+    [
+        ({"me": 5, "b": 5, "c": 9}, ["me", "c", "b"]),
+        ({"me": 2, "b": 5, "c": 6}, ["c", "me", "b"]),
+        ({"me": 0, "b": 1, "c": 1}, ["b", "c"]),
+        ({"b": 0}, []),
+        ({"me": 1}, ["me"]),
+    ],
+)
+def test_who_has_most_left_is_asked_and_oneself_where_that_is_no_clear_difference(
+    left: dict[str, int], order: list[str]
+) -> None:
+    assert whom_to_ask(left, "me") == order
+
+
+# Random schedules
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.integers(0, 2**32 - 1))
+def test_in_no_schedule_more_is_spent_than_the_highest_total_that_a_founder_follows_or_owes_under(
+    seed: int,
+) -> None:
+    random, group, serial, owed = Random(seed), Group(), 1, dict.fromkeys(NAMES, 0)
+    for _ in range(random.randrange(20, 120)):
+        name = random.choice(NAMES)
+        match random.randrange(6):
+            case 0 | 1:
+                other = random.choice(NAMES)
+                if other != name:
+                    group.tell(name, other)
+            case 2:
+                group.spend(name, random.randrange(1, 5))
+            case 3:
+                founder = group.founders[name]
+                for key in random.sample(sorted(founder._spent), min(2, len(founder._spent))):
+                    founder.give_back(key)
+                group.look(name)
+            case 4 if random.random() < 0.4:
+                serial += 1
+                group.follow(random.choice((0, 1, 3, 6, 12, 13)), serial, name)
+            case _:
+                before = group.founders[name].said()
+                again = Founder(name, NAMES, "alike", random.getrandbits(32), WAIT, before)
+                again._spent = group.founders[name]._spent
+                group.founders[name] = again
+                group.look(name)
+        for each, founder in group.founders.items():
+            said = founder.said()
+            owed[each] = max(owed[each], said.total) if said.owes else said.total
+        assert group.all_spent() <= max(owed.values())
+
+
+def test_what_is_said_counts_up() -> None:
+    group = Group().founded()
+    group.spend("a", 3)
+    said = group.founders["a"].said()
+    assert (said.rights, said.spent, said.room, said.left) == (4, 3, 1, 1)
+    assert Said(origin=1, founders=NAMES, terms="").left == 0

@@ -1,0 +1,295 @@
+"""Policy `strict` at one manager that is the only founder, and at one whose other founders never come."""
+
+from dataclasses import replace
+
+import pytest
+
+from manager.core import RightsError
+from manager.identity import Identity, Ticket
+from manager.refusals import FULL
+from manager.rights import STRETCH
+from manager.seats import FIRST_LIFE, Ask, Seat, pack, unpack
+from manager.terms import ManagerConfig
+from manager.views import founders_view, subscription_view
+from node.protocol import Hello, Leave, Limit, NewTicket, Refused, Renew, Void, Welcome
+from tests.manager.running import Running
+
+IDENTITY = Identity("blue", "")
+LIFE = 1000.0
+ALONE = ManagerConfig(
+    policy="strict",
+    founders=("m1",),
+    max_nodes=2,
+    ticket_life=LIFE,
+    ephemeral_life=100.0,
+    rejoin_window=30.0,
+    free_limits={"public": Limit(1.0)},
+    limits={"public": Limit(100.0)},
+)
+
+
+def running(config: ManagerConfig = ALONE) -> Running:
+    manager = Running(config)
+    manager.wait(10.0)
+    return manager
+
+
+def joins(manager: Running, number: int, **fields: object) -> Welcome | Refused | Void:
+    """Node `number` says hello; what it is told."""
+    key = number.to_bytes(32)
+    said = Hello(**{"key": key, "incarnation": 1, "nonce": 7, "name": f"n{number}", **fields})  # type: ignore[arg-type]
+    manager.heard.clear()
+    manager.says(number, said)
+    [answer] = [m for conn, m in manager.heard if conn == number and isinstance(m, Welcome | Refused | Void)]
+    return answer
+
+
+def welcomed(manager: Running, number: int, **fields: object) -> Welcome:
+    answer = joins(manager, number, **fields)
+    assert isinstance(answer, Welcome)
+    return answer
+
+
+def seats(manager: Running) -> int:
+    return int(founders_view(manager.core)["founders"][0]["seats"])
+
+
+def renews(manager: Running, number: int, ask: int, ticket: str, left: float) -> NewTicket | None:
+    manager.heard.clear()
+    manager.says(number, Renew(number=ask, ticket=ticket, left=left))
+    found = [m for _, m in manager.heard if isinstance(m, NewTicket)]
+    return found[0] if found else None
+
+
+# S1: admission
+
+
+def test_a_first_ticket_lives_shortly_until_it_is_on_the_nodes_disk() -> None:
+    manager = running()
+    first = welcomed(manager, 1)
+    assert first.life == FIRST_LIFE
+    second = renews(manager, 1, 1, first.ticket, 59.0)
+    assert second is not None
+    assert (second.number, second.life) == (1, LIFE)
+    assert renews(manager, 1, 2, second.ticket, LIFE) is None, "it is new enough"
+    assert seats(manager) == 1
+
+
+def test_a_first_ticket_that_nobody_confirms_costs_a_minute() -> None:
+    manager = running()
+    welcomed(manager, 1)
+    manager.hang_up(1)
+    manager.wait(FIRST_LIFE)
+    assert seats(manager) == 1
+    manager.wait(FIRST_LIFE * STRETCH - FIRST_LIFE + 1.0)
+    assert seats(manager) == 0
+
+
+def test_an_ephemeral_nodes_ticket_lives_shortly() -> None:
+    manager = running()
+    first = welcomed(manager, 1, ephemeral=True)
+    again = renews(manager, 1, 1, first.ticket, 59.0)
+    assert again is not None
+    assert again.life == 100.0
+
+
+def test_who_asks_again_gets_the_same_seat_under_a_new_number() -> None:
+    manager = running()
+    first = IDENTITY.open(welcomed(manager, 1).ticket)
+    manager.hang_up(1)
+    second = IDENTITY.open(welcomed(manager, 1, incarnation=2).ticket)
+    assert (first.asked, second.asked) == ((1, 0), (2, 0))
+    assert seats(manager) == 1
+
+
+def test_a_shorter_life_never_shortens_what_the_home_counts() -> None:
+    manager = running()
+    first = welcomed(manager, 1)
+    renews(manager, 1, 1, first.ticket, 59.0)
+    manager.hang_up(1)
+    assert welcomed(manager, 1, incarnation=2).life == FIRST_LIFE
+    manager.hang_up(1)
+    manager.wait(LIFE - 1.0)
+    assert seats(manager) == 1
+
+
+# S2, S5: how a seat ends
+
+
+def test_a_seat_is_held_for_as_long_as_its_ticket_may_live_by_any_clock() -> None:
+    manager = running()
+    first = welcomed(manager, 1)
+    renews(manager, 1, 1, first.ticket, 59.0)
+    manager.hang_up(1)
+    manager.wait(LIFE * STRETCH - 1.0)
+    assert seats(manager) == 1
+    manager.wait(2.0)
+    assert seats(manager) == 0
+
+
+def test_whoever_leaves_frees_its_seat_when_the_rejoin_window_is_over() -> None:
+    manager = running()
+    first = welcomed(manager, 1)
+    renews(manager, 1, 1, first.ticket, 59.0)
+    manager.says(1, Leave())
+    manager.wait(30.0)
+    assert seats(manager) == 1
+    manager.wait(30.0 * STRETCH - 30.0 + 1.0)
+    assert seats(manager) == 0
+
+
+def test_whoever_is_silent_or_down_frees_nothing() -> None:
+    manager = running()
+    for number in (1, 2):
+        renews(manager, number, 1, welcomed(manager, number).ticket, 59.0)
+    manager.wait(300.0)
+    assert seats(manager) == 2
+    assert isinstance(joins(manager, 3), Refused)
+
+
+def test_a_node_that_an_operator_forgets_gives_its_seat_back_at_once() -> None:
+    manager = running()
+    id_ = welcomed(manager, 1).id
+    with pytest.raises(RightsError, match="stop it first"):
+        manager.core.forget_node(id_, manager.now())
+    manager.hang_up(1)
+    manager.core.forget_node(id_, manager.now())
+    assert seats(manager) == 0
+    view = manager.core.registry.view(id_)
+    assert view is not None
+    assert (view.state.value, view.seat) == ("removed", False)
+    with pytest.raises(KeyError):
+        manager.core.forget_node(id_[:-1], manager.now())
+
+
+# S3: tickets that are shown
+
+
+def test_a_living_ticket_comes_in_though_all_seats_are_taken() -> None:
+    manager = running()
+    first = welcomed(manager, 1)
+    welcomed(manager, 2)
+    again = welcomed(manager, 9, key=(1).to_bytes(32), incarnation=2, ticket=first.ticket, left=40.0)
+    assert again.ticket == first.ticket
+    assert again.life == 0.0
+
+
+def test_a_ticket_of_another_origin_or_policy_is_void() -> None:
+    manager = running()
+    ticket = IDENTITY.open(welcomed(manager, 1).ticket)
+    manager.core.founders.known.met["m9"] = {"m1": ticket.origin}  # type: ignore[union-attr]
+    for other in (replace(ticket, origin=5), Ticket("blue", ticket.id, 77), replace(ticket, home="m7")):
+        text = IDENTITY.seal(other)
+        answer = joins(manager, 9, key=(1).to_bytes(32), incarnation=2, ticket=text, left=40.0)
+        assert answer == Void(incarnation=2)
+
+
+def test_a_node_whose_ticket_is_over_runs_on_under_the_free_limits() -> None:
+    manager = running()
+    old = welcomed(manager, 1)
+    manager.hang_up(1)
+    manager.wait(FIRST_LIFE * STRETCH + 1.0)
+    for number in (2, 3):
+        welcomed(manager, number)
+    answer = welcomed(manager, 1, incarnation=2, ticket=old.ticket, left=0.0)
+    assert (answer.over_limit, answer.limits) == (True, {"public": Limit(1.0)})
+    view = manager.core.registry.view(old.id)
+    assert view is not None
+    assert (view.running, view.seat) == (True, False)
+    manager.wait(FIRST_LIFE * STRETCH + 1.0)
+    new = renews(manager, 1, 1, old.ticket, 0.0)
+    assert new is not None
+    manager.says(1, Renew(number=2, ticket=new.ticket, left=60.0))
+    assert manager.core.registry.view(old.id).seat  # type: ignore[union-attr]
+    assert manager.limits_of[1]["public"].max_rate > 1.0
+
+
+# S7: a lowered cap
+
+
+def test_beyond_a_lowered_cap_the_last_seated_are_over_and_not_renewed_after_the_margin() -> None:
+    manager = running(replace(ALONE, margin=50.0))
+    tickets = []
+    for number in (1, 2):
+        tickets.append(renews(manager, number, 1, welcomed(manager, number).ticket, 59.0))
+        manager.wait(1.0)
+    manager.core.set_max_nodes(1, manager.now())
+    manager.wait(1.0)
+    assert founders_view(manager.core)["founders"][0]["owes"]
+    assert isinstance(joins(manager, 3), Refused)
+    first, second = (ticket.ticket for ticket in tickets if ticket is not None)
+    assert renews(manager, 2, 2, second, 500.0) is not None, "the margin is not over"
+    manager.wait(51.0)
+    assert renews(manager, 2, 3, second, 400.0) is None
+    assert renews(manager, 1, 2, first, 400.0) is not None
+
+
+# S8: what is said
+
+
+def test_a_refusal_says_that_the_cap_is_reached() -> None:
+    manager = running()
+    for number in (1, 2):
+        welcomed(manager, number)
+    answer = joins(manager, 3)
+    assert isinstance(answer, Refused)
+    assert (answer.code, answer.sentence) == ("full", FULL)
+    shown = subscription_view(manager.core, manager.now())
+    assert (shown["policy"], shown["used"], shown["free"], shown["refusal"]) == ("strict", 2, 0, FULL)
+
+
+def test_a_refusal_says_who_is_out_of_reach_and_what_to_do() -> None:
+    manager = Running(replace(ALONE, founders=("m1", "m2")))
+    manager.wait(6.0)
+    answer = joins(manager, 1)
+    assert isinstance(answer, Refused)
+    assert answer.code == "starting", "who has just started may only not have met the others yet"
+    manager.wait(10.0)
+    answer = joins(manager, 1, incarnation=2)
+    assert isinstance(answer, Refused)
+    assert answer.code == "out_of_reach"
+    assert "m1 waits for a yes of m2" in answer.sentence
+    assert "`kcm group founders expel m2`" in answer.sentence
+
+
+def test_a_founder_that_never_comes_is_expelled_and_its_rights_are_free_after_a_ticket_life() -> None:
+    manager = running(replace(ALONE, founders=("m1", "m2")))
+    manager.core.expel("m2", manager.now())
+    assert [row["state"] for row in founders_view(manager.core)["founders"]] == ["founded", "expelled"]
+    welcomed(manager, 1)
+    answer = joins(manager, 2)
+    assert isinstance(answer, Refused)
+    assert "keeps the rights of m2" in answer.sentence
+    renews(manager, 1, 1, welcomed(manager, 1, incarnation=2).ticket, 59.0)
+    manager.wait(LIFE * STRETCH + 1.0)
+    welcomed(manager, 2)
+
+
+@pytest.mark.parametrize(("name", "why"), [("m1", "runs"), ("m7", "no founder")])
+def test_whom_nobody_may_expel(name: str, why: str) -> None:
+    with pytest.raises(RightsError, match=why):
+        running(replace(ALONE, founders=("m1", "m2"))).core.expel(name, 20.0)
+
+
+def test_the_last_founder_stays() -> None:
+    manager = running(replace(ALONE, founders=("m8", "m9")))
+    manager.core.expel("m8", manager.now())
+    with pytest.raises(RightsError, match="last founder"):
+        manager.core.expel("m9", manager.now())
+
+
+def test_without_the_policy_there_are_no_founders() -> None:
+    with pytest.raises(RightsError, match="policy"):
+        Running().core.expel("m2", 0.0)
+    assert founders_view(Running().core)["founders"] == []
+
+
+# What stands on pages
+
+
+def test_what_is_packed_is_read_again_and_everything_else_is_nothing() -> None:
+    seat, ask = Seat(1, 2, 60.0, 1000.0, 5, "m2"), Ask("m1", 1, 0, 7, False, 0, 0, True, "m2")
+    assert unpack(Seat, pack(seat)) == seat
+    assert unpack(Ask, pack(ask)) == ask
+    for value in (None, b"", b"\xc1", pack(ask), b"\x93\x01\x02\x03"):
+        assert unpack(Seat, value) is None
