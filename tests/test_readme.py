@@ -456,7 +456,7 @@ def shape(told: str, answer: Any) -> set[str]:
     """The keys that README tells of, but for those of what a list holds that is empty in `answer`."""
     for key, value in answer.items() if isinstance(answer, dict) else ():
         if value == []:
-            told = re.sub(rf'"{key}": \[{{[^]]*}}\]', f'"{key}"', told)
+            told = re.sub(rf'"{key}": \[{{.*?}}\]', f'"{key}"', told)
     return set(re.findall(r'"(\w+)"', told))
 
 
@@ -471,8 +471,11 @@ def check_answers(hosts: Hosts) -> None:
         if method != "GET" or path in ("/", "/metrics", "/api/v1/keys", "/api/v1/openapi.json"):
             continue
         answers = []
+        where = path.replace("{id}", id_).replace("{name}", "public")
+        if "{" in where:
+            # No configuration was pushed in this story.
+            continue
         if request in of_managers:
-            where = path.replace("{id}", id_).replace("{name}", "public")
             answers.append(manager.get(f"http://127.0.0.1:9897{where}"))
         if request in of_nodes:
             answers.append(gateway.get(f"http://127.0.0.1:9898{path}"))
@@ -483,7 +486,8 @@ def check_answers(hosts: Hosts) -> None:
     ]
     for head, text in zip(("manager", "node"), exposed, strict=True):
         listed = {row[0].strip("`") for row in rows(head, "labels", "meaning")}
-        assert listed == names_of_metrics(text)
+        # This story has no TLS.
+        assert listed - {"kcm_certificate_days_left"} == names_of_metrics(text)
         for name, labels, *_ in rows(head, "labels", "meaning"):
             for label in re.findall(r"`(\w+)`", labels):
                 samples = re.findall(rf"^{name.strip('`')}{{(.*)}} ", text, re.MULTILINE)

@@ -2,6 +2,7 @@
 
 import json
 import signal
+import urllib.request
 from typing import Any
 
 import pytest
@@ -15,7 +16,7 @@ from tests.e2e.simulated import simulated_nodes
 pytestmark = pytest.mark.needs("chromium")
 
 QUICK = "nodes: {heartbeat: 1s, grace: 600s, rejoin_window: 600s, retry_after: 600s}\nstats: {step: 1s}\n"
-VIEWS = ("overview", "nodes", "subscription", "group", "limits", "events")
+VIEWS = ("overview", "nodes", "subscription", "group", "limits", "configuration", "events")
 SOON = 20_000.0
 """Milliseconds; the page itself needs one or two seconds."""
 
@@ -44,6 +45,19 @@ def test_what_happens_in_the_group_is_on_the_page_while_it_happens(cluster: Clus
             page.goto(url(cluster, view))
             expect(page.locator(f'nav a[href="#/{view}"]')).to_have_attribute("aria-current", "page")
         expect(page.locator("#events li", has_text="n1")).to_contain_text("active", timeout=SOON)
+        page.goto(url(cluster, "configuration"))
+        expect(page.locator("main")).to_contain_text("No configuration was pushed yet", timeout=SOON)
+        content = b"events {}"
+        asked = urllib.request.Request(
+            url(cluster).replace("#/", "api/v1/config/nginx"),
+            content,
+            {"Content-Type": "application/octet-stream"},
+            method="PUT",
+        )
+        with urllib.request.urlopen(asked, timeout=10):
+            pass
+        expect(page.locator("main")).to_contain_text("version 1", timeout=SOON)
+        expect(page.locator("main")).to_contain_text("0 of 0 nodes", timeout=SOON)
         page.goto(url(cluster, "limits"))
         expect(page.locator("main tbody tr")).to_contain_text("9 in 90 s")
 
