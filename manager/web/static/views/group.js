@@ -27,12 +27,28 @@ export function open() {
   const drawn = h("figure", { class: "card" }, h("figcaption", {}, "Links"), picture);
   const trips = section("Who sees whom, and the round trip", h("p", { class: "quiet" },
     "A row is a manager, a column whom it pings: the time until the answer, or in which state it holds it and who accuses."), matrix);
-  const element = h("div", {}, h("h2", {}, title), answered, members.element, h("div", { class: "beside" }, trips, drawn));
+  const founders = table("Founders", [
+    { label: "Founder", cell: ({ name }) => name },
+    { label: "State", cell: ({ state, reachable }) => ({ text: state, small: reachable ? "" : "out of reach", state: reachable ? "alive" : "suspect" }) },
+    { label: "Rights", cell: ({ rights }) => String(rights) },
+    { label: "Seats held", cell: ({ seats }) => String(seats) },
+    { label: "Left", cell: ({ left }) => String(left) },
+    { label: "Why", cell: ({ why }) => why || "–" },
+  ]);
+  const founding = section("Founders, and what each may spend", founders.element);
+  show(founding, false);
+  const element = h("div", {}, h("h2", {}, title), answered, members.element, founding, h("div", { class: "beside" }, trips, drawn));
   let group = null;
   const end = every(3, () => ask("group"), (answer, error) => {
     if (answer === null) put(answered, `The managers cannot be asked: ${error.message}.`);
     else group = answer;
     update();
+  });
+
+  const endFounders = every(5, () => ask("group/founders"), (answer) => {
+    if (answer === null) return;
+    show(founding, answer.founders.length > 0);
+    founders.fill(answer.founders, ({ name }) => name);
   });
 
   function update() {
@@ -51,7 +67,7 @@ export function open() {
     draw(picture, names, views);
   }
 
-  return { element, update, close: end };
+  return { element, update, close() { end(); endFounders(); } };
 }
 
 /** What a manager has not heard yet of the others' pages. */
