@@ -78,8 +78,10 @@ def run(text: str) -> Line:
         world.run_for(cell.anomaly / 1000)
         for member in blocked:
             member.release()
-        rest = max(0.0, started + LASTS - world.now)
-        world.run_for(cell.between / 1000 if cell.between else rest)
+        if not cell.between:
+            world.run_for(max(0.0, started + LASTS - world.now))
+            break
+        world.run_for(cell.between / 1000)
     false = [who for _, who, whom in group.deaths if whom not in names]
     first: dict[str, float] = {}
     for at, who, whom in group.deaths:
