@@ -11,6 +11,8 @@ import simulations
 ROOMS = ("gossip", "manager", "node")
 FOLDER = Path(simulations.__file__).parent
 FILES = sorted(path for path in FOLDER.rglob("*.py") if path.relative_to(FOLDER).parts[0] != "mutants")
+OF_SHELLS = frozenset({"self.session.gateway", "self.session.counters"})
+"""What a session wants its shell to set, as the agent does."""
 SETTERS = frozenset({"setattr", "delattr"})
 
 
@@ -55,7 +57,8 @@ def departures(tree: ast.Module) -> Iterator[str]:
             text = ast.unparse(target)
             if isinstance(target, ast.Attribute | ast.Subscript) and root(target) in theirs:
                 yield f"{at}: sets {text}"
-            if isinstance(target, ast.Attribute) and (".core." in text or ".session." in text):
+            inside = ".core." in text or ".session." in text
+            if isinstance(target, ast.Attribute) and inside and text not in OF_SHELLS:
                 yield f"{at}: sets {text}"
             if text.startswith(("vars(", "globals(")) or ".__dict__" in text:
                 yield f"{at}: sets {text}"
