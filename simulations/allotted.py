@@ -4,7 +4,8 @@ from collections.abc import Callable, Mapping
 
 from manager.limits import rate
 from node.leases import larger
-from simulations.processes import SimManager, SimNode
+from simulations.nodes import SimNode
+from simulations.processes import SimManager
 
 ROUNDING = 1.0001
 

@@ -6,7 +6,8 @@ from typing import NamedTuple
 
 from manager.records import NodeState
 from simulations.network import Network
-from simulations.processes import NODE_PORT, SimManager, SimNode
+from simulations.nodes import SimNode
+from simulations.processes import NODE_PORT, SimManager
 
 PACKETS_PER_SECOND_MAX = 6.0
 """Of one manager in a group where nothing happens: a probe and its ack, answers to others', a summary.

@@ -8,7 +8,8 @@ from node.protocol import Limit
 from simulations.checkers import unhealed
 from simulations.disk import ManagerDisk
 from simulations.network import Network
-from simulations.processes import GOSSIP_PORT, NODE_PORT, SimManager, SimNode
+from simulations.nodes import SimNode
+from simulations.processes import GOSSIP_PORT, NODE_PORT, SimManager
 from simulations.watch import Watch
 from simulations.world import World
 

@@ -12,7 +12,8 @@ from gossip.effects import OpenStream, Send
 from gossip.members import Member
 from gossip.messages import IndirectPing, Ping, State
 from node.session import Joined
-from simulations.processes import Ending, SimManager, SimNode
+from simulations.nodes import SimNode
+from simulations.processes import Ending, SimManager
 from simulations.world import World
 
 WELL_AFTER = 20.0

@@ -6,8 +6,9 @@ from dataclasses import replace
 from gossip.config import LAN
 from simulations.disk import ManagerDisk
 from simulations.network import Network
+from simulations.nodes import Disk, SimNode
 from simulations.plan import Plan
-from simulations.processes import GOSSIP_PORT, NODE_PORT, Disk, SimManager, SimNode
+from simulations.processes import GOSSIP_PORT, NODE_PORT, SimManager
 from simulations.watch import Watch
 from simulations.world import World
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from simulations.ground import NODES_MAX, Ground
-from simulations.processes import Disk, SimNode
+from simulations.nodes import Disk, SimNode
 
 
 class NodeFaults(Ground):

@@ -12,7 +12,8 @@ from typing import NoReturn
 from manager.home import Home
 from manager.identity import Identity
 from manager.seats import SEAT, Seat, unpack
-from simulations.processes import SimManager, SimNode
+from simulations.nodes import SimNode
+from simulations.processes import SimManager
 
 
 @dataclass(slots=True)

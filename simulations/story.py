@@ -8,7 +8,8 @@ from gossip.messages import State
 from manager.terms import ManagerConfig
 from simulations.checkers import misplaced, oversold
 from simulations.cluster import DEFAULT, Cluster
-from simulations.processes import SimManager, SimNode
+from simulations.nodes import SimNode
+from simulations.processes import SimManager
 from simulations.report import Report, Row, Sample
 from simulations.watch import Watch
 from simulations.world import Deadline

@@ -10,8 +10,9 @@ from random import Random
 
 from manager.saved import Saved
 from simulations.faults import Fire
+from simulations.nodes import SimNode
 from simulations.plan import Plan
-from simulations.processes import SimManager, SimNode
+from simulations.processes import SimManager
 
 NOT_SURVIVED = frozenset({"old_disk", "copy_disk", "twin_manager", "old_store"})
 RIGHTS_KINDS = (

@@ -20,7 +20,8 @@ from manager.records import NODE, SEES, NodeState, Setting, pack_names, unpack_n
 from manager.registry import NodeView
 from simulations.conduct import Conduct
 from simulations.kept import Kept
-from simulations.processes import Ending, SimManager, SimNode
+from simulations.nodes import SimNode
+from simulations.processes import Ending, SimManager
 from simulations.rights import RightsWatch
 from simulations.world import World
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from simulations.checkers import misplaced
 from simulations.cluster import DEFAULT
-from simulations.processes import SimNode
+from simulations.nodes import SimNode
 from simulations.report import Report, Size
 from simulations.story import Story
 

@@ -6,7 +6,7 @@ The first keeps its id. There are seats for half of them: the others are refused
 from dataclasses import replace
 
 from simulations.cluster import DEFAULT
-from simulations.processes import Disk, SimNode
+from simulations.nodes import Disk, SimNode
 from simulations.report import Report, Size
 from simulations.story import Story
 

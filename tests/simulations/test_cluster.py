@@ -14,7 +14,8 @@ from manager.refusals import FULL
 from simulations.checkers import oversold, unhealed
 from simulations.cluster import DEFAULT, Cluster
 from simulations.network import Links, Network
-from simulations.processes import Disk, SimManager, SimNode
+from simulations.nodes import Disk, SimNode
+from simulations.processes import SimManager
 from simulations.scenarios import split_brain
 from simulations.world import World
 

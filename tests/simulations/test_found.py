@@ -8,7 +8,7 @@ from gossip.ledger import Ledger, Mark, generation_above
 from gossip.messages import OUR_VERSIONS, Address, Alive, Dead, State
 from gossip.swim import Swim
 from simulations.cluster import DEFAULT, Cluster
-from simulations.processes import Disk, SimNode
+from simulations.nodes import Disk, SimNode
 
 OLD, NEW, NEWEST = 1 << 40, 2 << 40, 3 << 40
 

@@ -9,7 +9,7 @@ from manager.terms import ManagerConfig
 from node.protocol import Limit
 from simulations.allotted import Allotted, in_force
 from simulations.cluster import Cluster
-from simulations.processes import SimNode
+from simulations.nodes import SimNode
 
 TOTAL = 300.0
 CONFIG = ManagerConfig(
