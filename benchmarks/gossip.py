@@ -66,8 +66,9 @@ ROWS = {
 }
 NOTES = """
 - {rounds} rounds, each with new groups. Median (least-most) of the rounds; the ratio is ours over serf's in
-  each round. {network}
-- {alone}: one group after the other, ours and serf's by turns, and nothing else runs. {waiting}: as many
+  each round in which both were measured, so many of them. Fewer: a group did not form within {forming:g} s,
+  or no time was left. {network}
+- {alone}: one group after the other, ours and serf's by turns, and none beside it. {waiting}: as many
   groups side by side as have {members} members together, ours and serf's of a round always at once.
 - Both are watched by what they log, stamped by one clock as it arrives; nobody is asked anything. Serf's are
   the lines of its core: what it tells its RPC clients of members is 1 to 3 s later.
@@ -79,7 +80,8 @@ NOTES = """
   {heal:g} s.
 - Told to leave: SIGTERM to ours, SIGINT to serf's.
 - Quiescence: over {quiet:g} s, {settle:g} s after the group has formed. Bytes with IP headers, ARP included.
-- Commits measured: {commits}. Load when each cell was taken: {load}.
+- Commits measured: {commits}. Load when each cell was taken: {load}, on {cores} cores:
+  what is above that is waiting for others, and ours, in Python, needs more of a processor than serf's.
 """
 
 
@@ -375,7 +377,12 @@ def _table(cells: list[dict[str, object]], *, separate: bool) -> Table:
             both = sorted(ours.keys() & serf.keys())
             quotient = ratio([ours[at] for at in both], [serf[at] for at in both]) if both else "–"
             if ours or serf:
-                shown = (spread([*ours.values()], unit), spread([*serf.values()], unit), quotient)
+                shown = (
+                    spread([*ours.values()], unit),
+                    spread([*serf.values()], unit),
+                    quotient,
+                    f"{len(both)}",
+                )
                 rows.append((str(size), title, *shown, target))
     notes = NOTES.format(
         rounds=max((int(str(cell["round"])) + 1 for cell in cells), default=0),
@@ -385,6 +392,8 @@ def _table(cells: list[dict[str, object]], *, separate: bool) -> Table:
         alone=", ".join(ALONE).capitalize(),
         waiting=", ".join(WAITING).capitalize(),
         members=MEMBERS_AT_ONCE,
+        cores=os.cpu_count(),
+        forming=FORMING_SECONDS_MAX,
         news=NEWS_PER_ROUND,
         stays=STAYS_SECONDS,
         heal=HEAL_SECONDS_MAX,
@@ -393,7 +402,7 @@ def _table(cells: list[dict[str, object]], *, separate: bool) -> Table:
         commits=", ".join(sorted({str(cell["commit"]) for cell in cells})),
         load=spread([float(str(cell["load"])) for cell in cells]),
     )
-    head = ("n", "what", "ours", "serf", "ratio", "target: at most")
+    head = ("n", "what", "ours", "serf", "ratio", "of rounds", "target: at most")
     return Table("Gossip", head, rows, notes)
 
 
