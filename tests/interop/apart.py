@@ -120,7 +120,7 @@ class ApartGroup(MixedGroup):
         if self.joins is Joins.SERF_JOINS_US:
             for name in managers:
                 self.start(name)
-            self.formed(3)
+            self.formed(3, within=PATIENCE)
             for name in agents:
                 self.start(name)
         else:
@@ -138,7 +138,8 @@ class ApartGroup(MixedGroup):
         if name[0] == "m":
             peers = ["m1", "m2", "m3"] if self.joins is Joins.SERF_JOINS_US else ["s1"]
             config = f"gossip: {{keyring_file: {keyring}}}\n" if self.key_size else ""
-            self.start_manager(name, *options, peers=peers, config=config).says("is listening")
+            manager = self.start_manager(name, *options, peers=peers, config=config)
+            manager.says("is listening", within=PATIENCE)
         else:
             entrance = "m1" if self.joins is Joins.SERF_JOINS_US else "s1"
             under = [f"-keyring-file={keyring}"] if self.key_size else []
@@ -153,7 +154,7 @@ class ApartGroup(MixedGroup):
             else:
                 self.agents[name].send(signal.SIGINT)
         for name in names:
-            assert self.process(name).popen.wait(20) == 0
+            assert self.process(name).popen.wait(PATIENCE) == 0
 
     def keys_of(self, name: str) -> list[str]:
         """What stands in its file, which nobody else may read."""
@@ -173,11 +174,11 @@ class ApartGroup(MixedGroup):
         assert not self.managers or self.kcm("subscription", "set", f"--max-nodes={cap}").returncode == 0
         wait_for(
             lambda: all(self.get(name, "subscription")["max_nodes"] == cap for name in self.managers),
-            10.0,
+            PATIENCE,
             "every manager has it",
             every=0.2,
         )
-        wait_for(lambda: not self.differences(), 10.0, "the managers agree", every=0.5)
+        wait_for(lambda: not self.differences(), PATIENCE, "the managers agree", every=0.5)
 
     @property
     def layers(self) -> Layers:

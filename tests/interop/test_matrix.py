@@ -48,6 +48,7 @@ def suspend_and_resume(group: ApartGroup, ours: str, theirs: str) -> None:
 def restart_at_another_address(group: ApartGroup, ours: str, theirs: str) -> None:
     """Managers take both there; agents refuse them until they have forgotten where they were."""
     former = {name: group.address(name) for name in (ours, theirs)}
+    forgotten_at = time.monotonic() + FORGOTTEN_SECONDS_MIN
     group.kill(ours, theirs)
     group.agree({ours: "failed", theirs: "failed"})
     for name in (ours, theirs):
@@ -58,11 +59,13 @@ def restart_at_another_address(group: ApartGroup, ours: str, theirs: str) -> Non
     if group.managers:
         wait_for(
             lambda: any(moved.items() <= group.seen_by(manager).items() for manager in ("m1", "m2")),
-            FORGOTTEN_SECONDS_MIN - 10.0,
+            PATIENCE,
             "a manager takes both at their new addresses",
             every=0.3,
         )
-    assert all(failed.items() <= group.seen_by(agent).items() for agent in ("s1", "s2"))
+    refused = all(failed.items() <= group.seen_by(agent).items() for agent in ("s1", "s2"))
+    # Where the machine is so busy that it took longer to come here, agents may have forgotten them.
+    assert refused or time.monotonic() > forgotten_at
     group.agree(within=FORGOTTEN_SECONDS_MAX)
 
 
