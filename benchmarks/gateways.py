@@ -15,6 +15,7 @@ from typing import cast
 
 from benchmarks.networks import Namespaces
 from benchmarks.processes import BenchmarkError, Process, start
+from node.gateways.haproxy import ask_socket
 
 BACKEND_PORT = 8000
 GATEWAY_PORT = 8080
@@ -229,10 +230,8 @@ class Fleet:
 
     async def reloads(self, name: str) -> int:
         """How often HAProxy of node `name` has reloaded."""
-        reader, writer = await asyncio.open_unix_connection(self._folder / name / "admin.sock.master")
-        writer.write(b"show proc\n")
-        shown = (await reader.read()).decode()
-        writer.close()
+        socket = self._folder / name / "admin.sock.master"
+        shown = await ask_socket(str(socket), "show proc")
         for line in shown.splitlines():
             if len(words := line.split()) > 2 and words[1] == "master":
                 return int(words[2])

@@ -70,6 +70,8 @@ class Budget:
     short_since: float | None = None
     reserve: float = 0.0
     """What our nodes from before our start may still have in force."""
+    reserve_each: float = 0.0
+    """… and one of them at the most."""
     others: Mapping[str, float] = field(default_factory=dict)
 
     @property
@@ -85,6 +87,9 @@ class Budget:
         # What was taken over with a node is in force already, whatever others think.
         self.claimed = max(self.claimed, floor)
         self.usable = max(self.usable, min(held, self.claimed))
+        if not self.pending:
+            # What was held in reserve for nodes that did not come back.
+            self.claimed = max(floor, min(self.claimed, self.usable))
         if not keeps and self.claimed > max(entitled, floor):
             self.claimed = max(entitled, floor)
             self.usable = min(self.usable, self.claimed)

@@ -330,6 +330,9 @@ class NodesSettings(Settings):
     forget_after: Annotated[Duration, Field(description="a node that is gone is listed for so long")] = (
         30 * 86400.0
     )
+    forget_ephemeral_after: Annotated[
+        Duration, Field(description="… and one of class ephemeral, but for the rejoin window")
+    ] = 3600.0
 
     tokens: dict[str, JoinTokenSettings] = Field(default_factory=dict)
 
@@ -526,6 +529,7 @@ def core_config(file: ManagerFile) -> ManagerConfig:
         rejoin_window=file.nodes.rejoin_window,
         retry_after=file.nodes.retry_after,
         forget_after=file.nodes.forget_after,
+        forget_ephemeral_after=file.nodes.forget_ephemeral_after,
         join_tokens=tuple(
             JoinToken(
                 name,

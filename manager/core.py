@@ -535,6 +535,7 @@ class Manager:
                             self.home.went_back(item.entries, now)
                     self._page.adopt(item, now)
                     self.rollouts.recall(item.entries)
+                    self.shares.recall(dict(item.entries), now)
                 case PeerFailed(peer, why):
                     text = f"cannot join {peer}: {why}; trying on (peers are gossip addresses)"
                     self._outbox.log(Level.WARNING, text)

@@ -144,11 +144,14 @@ class NodePage:
 
     def _age(self, id_: str, record: NodeRecord, now: float) -> None:
         """End rejoin windows, and forget what has been gone long enough, in the right order (rule I6)."""
-        age = self._age_of(id_, record, now)
+        age, config = self._age_of(id_, record, now), self._config
+        forget_after = config.forget_after
+        if record.ephemeral:
+            forget_after = max(config.forget_ephemeral_after, config.rejoin_window)
         match record.state:
             case NodeState.REMOVED if record.seat and age > self._config.rejoin_window:
                 self.write(id_, replace(record, seat=False), now)
-            case NodeState.REMOVED | NodeState.DOWN if age > self._config.forget_after:
+            case NodeState.REMOVED | NodeState.DOWN if age > forget_after:
                 if self._registry.may_forget(id_):
                     self.erase(id_, now)
             case NodeState.REFUSED if age > 3 * self._config.retry_after:

@@ -168,10 +168,10 @@ class Shares:
                 except ValueError:
                     continue
                 budget = self._budgets.setdefault(key[len(HELD) :], Budget())
-                budget.claimed = budget.reserve = claim.amount
-                if self._conserves:
-                    budget.usable = claim.amount
-        self._reserved_until = now + self._longest
+                budget.reserve, budget.reserve_each = claim.amount, claim.largest
+        if self._reserved_until == -inf:
+            # Counted from the first time: others may tell us of that page again and again.
+            self._reserved_until = now + self._longest
         self._changed = True
 
     # What to tell
@@ -264,6 +264,9 @@ class Shares:
         held = {id_: tenant.held(name, now, reserved=reserved) for id_, tenant in self._tenants.items()}
         if now >= self._reserved_until and not reserved:
             budget.reserve = 0.0
+        # Whoever came back is among those that hold something, and who is elsewhere is no longer listed here.
+        back = sum(held.values()) + census.left[me] * budget.reserve_each
+        budget.reserve = min(budget.reserve, back)
         budget.others = {
             owner: self._counts(owner, claim, census, now) for owner, claim in claims.items() if owner != me
         }
@@ -284,7 +287,7 @@ class Shares:
             targets = {id_: target * budget.usable / mine for id_, target in targets.items()}
         self._parts[name] = self._give(budget, targets, held)
         self._publish(name, budget, held, census)
-        waits = budget.pending or budget.claimed < mine * (1 - 1e-6)
+        waits = budget.pending or budget.short_since is not None or budget.reserve > 0
         lost = any(not tenant.connected for tenant in self._tenants.values())
         self._unsettled = self._unsettled or waits or lost
 
@@ -380,14 +383,18 @@ class Shares:
         return all(self._group.heard_by(member.name, version) for member in self._group.kin())
 
     def _claims(self, name: str) -> dict[str, Claim]:
-        claims = {}
-        for owner, page in self._group.ledger.pages.items():
+        """What stands on each page, or stood before its owner's last start and is not taken over yet."""
+        claims: dict[str, Claim] = {}
+        ledger = self._group.ledger
+        for owner, page in [*ledger.pages.items(), *ledger.former.items()]:
             value = page.get(HELD + name)
             if value is not None:
                 try:
-                    claims[owner] = Claim.unpack(value)
+                    claim = Claim.unpack(value)
                 except ValueError:
                     continue
+                if owner not in claims or claims[owner].amount < claim.amount:
+                    claims[owner] = claim
         return claims
 
     def _counts(self, owner: str, claim: Claim, census: _Census, now: float) -> float:

@@ -35,6 +35,7 @@ class ManagerConfig:
     rejoin_window: float = 60.0
     retry_after: float = 15.0
     forget_after: float = 30 * 86400.0
+    forget_ephemeral_after: float = 3600.0
     join_tokens: tuple[JoinToken, ...] = ()
     """Newcomers must show one of them, where there are any."""
     max_nodes: int | None = None
@@ -51,7 +52,6 @@ class ManagerConfig:
     sharing: Mapping[str, Sharing] = field(default_factory=dict)
     """Of the limits that are not shared by the defaults."""
     limits_mode: Literal["available", "conserve"] = "available"
-    degrade_after: float = 7 * 86400.0
     stats_window: float = 3600.0
     stats_step: float = 10.0
 

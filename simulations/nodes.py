@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 
 from node.effects import ApplyLimits, Change, Close, Connect, NodeState, Renewed, Save, Stage
 from node.effects import Effect as NodeEffect
@@ -76,6 +77,8 @@ class SimNode:
         self.set_back = False
         """Whether its disk ever went back in time."""
         self.applied = Applied()
+        self.applies_after = 0.0
+        """Seconds that its gateway takes for other limits."""
         self.limits_changed: Callable[[], None] = lambda: None
         """Called when its gateway works under other limits."""
         self.gateway = SimGateway()
@@ -211,10 +214,10 @@ class SimNode:
                     self._later(CHECK_SECONDS, self._stage(sha256, content, trial=trial))
                 case Change(sha256):
                     self._later(self.gateway.begin(sha256, self._chance), self._change(sha256))
-                case ApplyLimits(version, source, limits):
-                    self.applied = Applied(source, limits)
-                    self._perform(self.session.limits_applied(version, limits, self.loop.now))
-                    self.limits_changed()
+                case ApplyLimits() if self.applies_after and self.joined:
+                    self.loop.later(self.applies_after, partial(self._apply, effect))
+                case ApplyLimits():
+                    self._apply(effect)
                 case Renewed():
                     pass
                 case NodeLog(_, text):
@@ -222,6 +225,11 @@ class SimNode:
         deadline = self.session.next_deadline()
         if deadline is not None:
             self.loop.arm(deadline, self._ring)
+
+    def _apply(self, effect: ApplyLimits) -> None:
+        self.applied = Applied(effect.source, effect.limits)
+        self._perform(self.session.limits_applied(effect.version, effect.limits, self.loop.now))
+        self.limits_changed()
 
     def _ring(self) -> None:
         self._perform(self.session.tick(self.loop.now))

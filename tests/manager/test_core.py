@@ -387,6 +387,18 @@ def test_a_claim_whose_node_goes_away_frees_its_place_at_once() -> None:
     assert list(bench.core.registry.claims()) == []
 
 
+def test_an_ephemeral_node_is_forgotten_sooner_and_not_before_its_rejoin_window() -> None:
+    bench = Bench(ManagerConfig(forget_after=1000.0, forget_ephemeral_after=10.0, rejoin_window=60.0))
+    bench.say(1, hello(1, ephemeral=True))
+    bench.say(2, hello(2))
+    bench.hang_up(1)
+    bench.hang_up(2)
+    bench.wait(50.0)
+    assert len(list(bench.core.registry.views())) == 2
+    bench.wait(15.0)
+    assert [view.record.name for view in bench.core.registry.views()] == ["n2"]
+
+
 def test_a_forgotten_id_that_returns_is_still_welcome() -> None:
     bench = Bench(ManagerConfig(forget_after=100.0))
     first = only(bench.say(1, hello(1)), Welcome)

@@ -1,12 +1,15 @@
 """The sum of all shares in force, at every change of one, while nodes and managers come and go."""
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
 
 from manager.limits import Sharing
+from manager.shares import Shares
+from manager.tenants import Tenant
 from manager.terms import ManagerConfig
-from node.protocol import Limit
+from node.protocol import Leases, Limit, Limits
 from simulations.allotted import Allotted, in_force
 from simulations.cluster import Cluster
 from simulations.nodes import SimNode
@@ -27,6 +30,8 @@ class Story:
 
     def __init__(self, seed: int = 1, config: ManagerConfig = CONFIG, managers: int = 3) -> None:
         self.bound = 1.0
+        self.slowness = 0.0
+        """Seconds that the gateway of a node that is added takes for other limits."""
         self.cluster = Cluster(seed, managers, config)
         self.allotted = Allotted(
             self.cluster.managers, self.cluster.nodes, {"public": TOTAL}, self.fail, lambda: self.bound
@@ -39,6 +44,8 @@ class Story:
     def add(self, count: int, *managers: int) -> list[SimNode]:
         seeds = tuple(self.cluster.seeds[at] for at in managers)
         added = self.cluster.add_nodes(count, seeds)
+        for node in added:
+            node.applies_after = self.slowness
         self.allotted.follow(added)
         return added
 
@@ -158,10 +165,56 @@ def test_in_a_split_that_conserves_the_sum_of_all_sides_holds_and_each_goes_on_w
 @pytest.mark.parametrize("mode", ["available", "conserve"])
 @pytest.mark.parametrize("seed", range(8))
 def test_whatever_comes_and_goes_the_sum_holds_while_the_managers_are_connected(seed: int, mode: str) -> None:
+    churn(seed, mode)
+
+
+def told_is_applied(patch: pytest.MonkeyPatch) -> None:
+    """A smaller share counts from when it is sent."""
+
+    def tell(self: Tenant, version: int, limits: Limits, leases: Leases) -> None:
+        right(self, version, limits, leases)
+        del self.told[:-1]
+
+    right = Tenant.tell
+    patch.setattr(Tenant, "tell", tell)
+
+
+def nobody_is_asked(patch: pytest.MonkeyPatch) -> None:
+    """What was added is used before the others have answered, and whatever they have added."""
+    patch.setattr(Shares, "_answered", lambda *_: True)
+
+
+def hellos_bring_nothing(patch: pytest.MonkeyPatch) -> None:
+    """A node that comes from another manager counts as one that has nothing in force."""
+    right = Shares.joined
+
+    def joined(self: Shares, id_: str, version: int, in_force: Limits, now: float) -> None:
+        right(self, id_, version, {}, now)
+
+    patch.setattr(Shares, "joined", joined)
+
+
+@pytest.mark.parametrize("without", [told_is_applied, nobody_is_asked, hellos_bring_nothing])
+def test_without_any_one_of_its_rules_the_sum_does_not_hold(
+    without: Callable[[pytest.MonkeyPatch], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    without(monkeypatch)
+
+    def all_seeds() -> None:
+        for seed in range(30):
+            churn(seed, "available", until_whole=False)
+
+    with pytest.raises(AssertionError, match="the nodes may let"):
+        all_seeds()
+
+
+def churn(seed: int, mode: str, *, until_whole: bool = True) -> None:
+    """Nodes and managers come, go, die and return for a while; then all is to be well."""
     # What is safe is used by nodes that start while no manager knows of them: here next to nothing.
     sharing = {"public": Sharing(lease=5.0, reuse_last=0.0, safe=0.001)}
     story = Story(seed, replace(CONFIG, limits_mode=mode, sharing=sharing))  # type: ignore[arg-type]
     chance = story.cluster.world.random("story")
+    story.slowness = chance.choice([0.0, 0.3, 1.0])
     story.add(6)
     for _ in range(40):
         story.run(chance.uniform(0.0, 2.0))
@@ -185,6 +238,8 @@ def test_whatever_comes_and_goes_the_sum_holds_while_the_managers_are_connected(
                 for other in story.cluster.managers:
                     if not other.alive:
                         other.restart()
+    if not until_whole:
+        return
     for manager in story.cluster.managers:
         if not manager.alive:
             manager.restart()
