@@ -41,7 +41,7 @@ FILES: dict[str, type[BaseModel]] = {
 PREFIXES = {ManagerFile: "KCM_", NodeSettings: "KRAKEND_NODE_"}
 MANAGERS = {"cm1": "192.168.1.100", "cm2": "192.168.1.101", "cm3": "192.168.1.102"}
 GATEWAYS = {"gw1": "192.168.1.110"}
-COMMAND_SECONDS_MAX = 20.0
+COMMAND_SECONDS_MAX = 60.0
 READS = re.compile(r"kcm (members|nodes|subscription show)\b")
 
 
@@ -337,7 +337,7 @@ class Hosts:
         """Until the last block or some program has said `line`."""
         wait_for(
             lambda: same(line) in map(same, (self.printed + self.logged).splitlines()),
-            15.0,
+            45.0,
             f"{line!r} is said",
         )
 
