@@ -28,7 +28,7 @@ JOINED_SECONDS = 3.0
 WIDTH = {"nginx": 2.0, "haproxy": 5.0}
 """Seconds in which no more than the limit may pass. HAProxy counts by windows of 1 s: when a share is raised,
 it lets the difference through at once."""
-SETTLE_SECONDS = 3.0
+SETTLE_SECONDS = 6.0
 STORIES = ("alone", "steady", "join", "leave", "node-killed", "manager-killed", "split", "ignored")
 SHORT = ("alone", "steady", "join", "leave", "node-killed")
 SETTINGS = """
