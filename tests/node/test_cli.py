@@ -30,7 +30,7 @@ def service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("seed: a:port\n", "service.yml, line 1: `seed` must be `host:7000`, not `a:port`"),
         ("seed: a\nseed: b\n", "service.yml, line 2: `seed` stands twice, first in line 1: delete one"),
         ("sead: a\n", "service.yml, line 1: `sead` is not a key: did you mean `seed`?"),
-        ("seed: a\ntoken: x\n", "service.yml, line 2: `token` is not a key: known here are seed, name,"),
+        ("seed: a\ncolour: x\n", "service.yml, line 2: `colour` is not a key: known here are seed, name,"),
         ("seed: [::1]:7000\n", 'line 1: IPv6 needs quotes: write `seed: "[::1]:7000"`'),
         (
             "seed: a\nname: a/b\n",
