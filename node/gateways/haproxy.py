@@ -17,6 +17,7 @@ from node.gateways.supervisor import Supervisor
 from node.protocol import Limit, Limits
 
 _ANSWER_SECONDS_MAX = 5.0
+_LISTEN_SECONDS_MAX = 10.0
 _RELOAD_SECONDS_MAX = 30.0
 _ANSWER_BYTES_MAX = 1024 * 1024
 _NAME = re.compile(r"[A-Za-z0-9_./:-]{1,100}")
@@ -48,9 +49,22 @@ class HaproxyGateway(Adapter):
         self._files.write(self._limits, "".join(lines).encode())
         self._changed = asyncio.get_running_loop().time()
         self._may_start.set()
+        if self._supervisor.pid is not None:
+            await self._until_it_listens()
         if self._socket.exists():
             await self._set_map(numbers)
         return "live"
+
+    async def _until_it_listens(self) -> None:
+        """One that has just been started may have read the map before it was written, and not be here yet."""
+        ends = asyncio.get_running_loop().time() + _LISTEN_SECONDS_MAX
+        while not self._socket.exists():
+            if asyncio.get_running_loop().time() > ends:
+                raise GatewayError(
+                    f"HAProxy has no runtime socket {self._socket}: "
+                    f"put `stats socket {self._socket} level admin` into its `global`"
+                )
+            await asyncio.sleep(0.05)
 
     async def stats(self) -> dict[str, float]:
         """Of `show info`: every request, also those that a limit stopped; counted anew after a reload."""

@@ -24,6 +24,7 @@ SLOW = frozenset(
         "seat_not_held",
         "silence_is_ours",
         "stale_alive_ends_suspicion",
+        "suspect_about_a_gone_member",
         "unreached_is_not_suspected",
     }
 )
