@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import msgpack
+from manager.packing import pack, unpack
 
 EPSILON = 1e-9
 RETRY_SECONDS = 0.05
@@ -31,17 +31,12 @@ class Claim:
     wishes: tuple[tuple[float, float], ...] = ()
 
     def pack(self) -> bytes:
-        packed: bytes = msgpack.packb([self.amount, self.largest, [list(wish) for wish in self.wishes]])
-        return packed
+        return pack([self.amount, self.largest, self.wishes])
 
     @classmethod
     def unpack(cls, value: bytes) -> "Claim":
         """Raises `ValueError` for anything else than a packed claim."""
-        try:
-            unpacked = msgpack.unpackb(value)
-        except (ValueError, msgpack.UnpackException, RecursionError) as error:
-            raise ValueError(str(error)) from error
-        match unpacked:
+        match unpack(value):
             case [float(amount), float(largest), list(wishes)] if amount >= 0 and largest >= 0:
                 return cls(amount, largest, tuple(_wish(wish) for wish in wishes))
             case _:

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
-from manager.client import ClientError, fetch, request, send
-from manager.plan import CONFIG_BYTES_MAX, KINDS
+from manager.client import ClientError, fetch, head, request, send
+from manager.plan import KINDS
 from manager.tables import pairs, table
+from node.bounds import CONFIG_BYTES_MAX
 
 SECONDS_MAX = 90.0
 """A gateway's own check of a configuration may take a minute."""
@@ -136,13 +137,18 @@ def _push(options: argparse.Namespace) -> dict[str, Any]:
     query = {name: _as_text(value) for name, value in _manner(options).items()}
     if options.force:
         query["force"] = "1"
-    if options.serial is not None:
-        present = request(options.manager, "GET", f"/api/v1/config/{kind}")
-        if present["serial"] != options.serial:
-            raise ClientError(
-                f"the plan's serial is {present['serial']}, not {options.serial}: look at it again"
-            )
-    return send(options.manager, "PUT", f"/api/v1/config/{kind}?{urlencode(query)}", content, SECONDS_MAX)
+    path = f"/api/v1/config/{kind}"
+    known = "" if options.serial is None else _mark(options, path)
+    return send(options.manager, "PUT", f"{path}?{urlencode(query)}", content, SECONDS_MAX, known)
+
+
+def _mark(options: argparse.Namespace, path: str) -> str:
+    """The mark of the plan with the serial given: who pushes by it pushes upon that one or not at all."""
+    mark = head(options.manager, path)["ETag"]
+    serial = request(options.manager, "GET", path)["serial"]
+    if serial != options.serial:
+        raise ClientError(f"the plan's serial is {serial}, not {options.serial}: look at it again")
+    return mark
 
 
 def _validate(options: argparse.Namespace) -> dict[str, Any]:

@@ -8,6 +8,7 @@ import urllib.request
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
 from http.client import HTTPException, HTTPResponse
+from types import MappingProxyType
 from typing import Any
 
 SECONDS_MAX = 5.0
@@ -51,9 +52,14 @@ def request(
     return _object(fetch(manager, method, path, body, seconds), manager)
 
 
-def send(manager: str, method: str, path: str, content: bytes, seconds: float) -> dict[str, Any]:
-    """As `request`, with `content` as it is for the body."""
-    with _opened(manager, method, path, content, seconds, content_type="application/octet-stream") as answer:
+def send(
+    manager: str, method: str, path: str, content: bytes, seconds: float, if_match: str = ""
+) -> dict[str, Any]:
+    """As `request`, with `content` as the body; where `if_match` is given, only upon what has that mark."""
+    headers = {"Content-Type": "application/octet-stream"}
+    if if_match:
+        headers["If-Match"] = if_match
+    with _opened(manager, method, path, content, seconds, headers) as answer:
         return _object(answer.read(), manager)
 
 
@@ -69,7 +75,8 @@ def _object(answer: bytes, manager: str) -> dict[str, Any]:
 
 def follow(manager: str) -> Generator[dict[str, Any], None, None]:
     """What happens at `manager`, each event as it comes; raises `ClientError`."""
-    with _opened(manager, "GET", "/api/v1/events", None, SILENT_SECONDS_MAX, "text/event-stream") as answer:
+    stream = {"Accept": "text/event-stream"}
+    with _opened(manager, "GET", "/api/v1/events", None, SILENT_SECONDS_MAX, stream) as answer:
         kind, data = "", ""
         for line in answer:
             name, _, value = line.decode().rstrip("\n").partition(": ")
@@ -104,11 +111,13 @@ def _opened(
     path: str,
     data: bytes | None,
     seconds: float,
-    accept: str = "*/*",
-    content_type: str = "application/json",
+    further: Mapping[str, str] = MappingProxyType({}),
 ) -> Iterator[HTTPResponse]:
-    """The answer, to be read; `seconds` bound each wait for more of it. Raises `ClientError`, also later."""
-    headers = {"Content-Type": content_type, "Accept": accept}
+    """The answer, to be read; `seconds` bound each wait for more of it. Raises `ClientError`, also later.
+
+    `further` headers go beside the usual ones, or replace them.
+    """
+    headers = {"Content-Type": "application/json", "Accept": "*/*", **further}
     if token := os.environ.get("KCM_TOKEN"):
         headers["Authorization"] = f"Bearer {token}"
     asked = urllib.request.Request(manager + path, data, headers, method=method)

@@ -11,12 +11,13 @@ from enum import StrEnum
 from math import ceil
 from typing import Any
 
+from node.bounds import CONFIG_BYTES_MAX
+
 CONFIG = "config/"
 """Settings that are plans are named so, followed by the gateway's kind."""
 KINDS = ("command", "haproxy", "krakend", "nginx")
 HISTORY_MAX = 10
 """Versions that are kept."""
-CONFIG_BYTES_MAX = 4 * 2**20
 WAVES_PATTERN = r"^(([1-9][0-9]{0,5}|[1-9][0-9]?%|100%),){0,19}100%$"
 """How many nodes have a new version at the end of each wave, in numbers or parts of all: `1,25%,100%`."""
 WAVES = ("1", "25%", "100%")
@@ -51,6 +52,11 @@ class Phase(StrEnum):
     def settled(self) -> bool:
         """Whether all have the target, but for nodes that come later: they get it one by one."""
         return self in (Phase.DONE, Phase.ROLLED_BACK)
+
+    @property
+    def moves(self) -> bool:
+        """Whether nodes are being changed, also by the mere passing of time."""
+        return not (self.settled or self.stands)
 
     @property
     def stands(self) -> bool:

@@ -21,8 +21,7 @@ from dataclasses import astuple, dataclass, field
 from enum import StrEnum
 from typing import Any
 
-import msgpack
-
+from manager.packing import pack, unpack
 from node.protocol import ConfigState, config_state_packed, read_config_state
 
 NODE = "node/"
@@ -33,6 +32,11 @@ GONE = "gone"
 RUNS = "runs/"
 TURN = "turn/"
 HOLDS = "holds"
+
+
+def kind_of(gateway: str) -> str:
+    """The kind in what a node says of its gateway: `nginx` of `nginx: running`."""
+    return gateway.partition(":")[0]
 
 
 class NodeState(StrEnum):
@@ -82,13 +86,12 @@ class NodeRecord:
         return self.incarnation, self.nonce
 
     def pack(self) -> bytes:
-        packed: bytes = msgpack.packb(list(astuple(self)))
-        return packed
+        return pack(astuple(self))
 
     @classmethod
     def unpack(cls, value: bytes) -> "NodeRecord":
         """Raises `ValueError` for anything else than a packed record."""
-        match _unpack(value):
+        match unpack(value):
             case [
                 str(state),
                 int(incarnation),
@@ -137,12 +140,11 @@ class CloneNote:
     nonce: int
 
     def pack(self) -> bytes:
-        packed: bytes = msgpack.packb([self.incarnation, self.nonce])
-        return packed
+        return pack([self.incarnation, self.nonce])
 
     @classmethod
     def unpack(cls, value: bytes) -> "CloneNote":
-        match _unpack(value):
+        match unpack(value):
             case [int(incarnation), int(nonce)]:
                 return cls(incarnation, nonce)
             case _:
@@ -159,13 +161,11 @@ class Runs:
     config: ConfigState
 
     def pack(self) -> bytes:
-        values = [self.kind, self.incarnation, self.nonce, config_state_packed(self.config)]
-        packed: bytes = msgpack.packb(values, unicode_errors="surrogateescape")
-        return packed
+        return pack([self.kind, self.incarnation, self.nonce, config_state_packed(self.config)])
 
     @classmethod
     def unpack(cls, value: bytes) -> "Runs":
-        match _unpack(value):
+        match unpack(value):
             case [str(kind), int(incarnation), int(nonce), list(state)]:
                 return cls(kind, incarnation, nonce, read_config_state(state))
             case _:
@@ -181,13 +181,11 @@ class Turn:
     order: tuple[int, int]
 
     def pack(self) -> bytes:
-        values = [self.serial, self.writer, *self.order]
-        packed: bytes = msgpack.packb(values, unicode_errors="surrogateescape")
-        return packed
+        return pack([self.serial, self.writer, *self.order])
 
     @classmethod
     def unpack(cls, value: bytes) -> "Turn":
-        match _unpack(value):
+        match unpack(value):
             case [int(serial), str(writer), int(incarnation), int(nonce)]:
                 return cls(serial, writer, (incarnation, nonce))
             case _:
@@ -208,12 +206,11 @@ class Setting:
         return self.serial, "" if self.serial else _sortable(self.value), self.writer
 
     def pack(self) -> bytes:
-        packed: bytes = msgpack.packb([self.serial, self.writer, json.dumps(self.value, sort_keys=True)])
-        return packed
+        return pack([self.serial, self.writer, json.dumps(self.value, sort_keys=True)])
 
     @classmethod
     def unpack(cls, value: bytes) -> "Setting":
-        match _unpack(value):
+        match unpack(value):
             case [int(serial), str(writer), str(text)] if serial >= 0:
                 return cls(serial, writer, json.loads(text))
             case _:
@@ -228,19 +225,11 @@ def _sortable(value: object) -> str:
 
 
 def pack_names(names: list[str]) -> bytes:
-    packed: bytes = msgpack.packb(names, unicode_errors="surrogateescape")
-    return packed
+    return pack(names)
 
 
 def unpack_names(value: bytes) -> list[str]:
-    names = _unpack(value)
+    names = unpack(value)
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise ValueError("not a list of names")
     return names
-
-
-def _unpack(value: bytes) -> object:
-    try:
-        return msgpack.unpackb(value, unicode_errors="surrogateescape")
-    except (msgpack.UnpackException, RecursionError) as error:
-        raise ValueError(str(error)) from error

@@ -13,7 +13,18 @@ from manager.configs import Configs
 from manager.effects import Level, TrialDone
 from manager.outbox import Outbox
 from manager.plan import Phase, Plan, PlanError
-from manager.records import HOLDS, RUNS, TURN, NodeState, Runs, Setting, Turn, pack_names, unpack_names
+from manager.records import (
+    HOLDS,
+    RUNS,
+    TURN,
+    NodeState,
+    Runs,
+    Setting,
+    Turn,
+    kind_of,
+    pack_names,
+    unpack_names,
+)
 from manager.registry import NodeView, Registry
 from manager.rollout import Conductor, Standing, Step, is_back
 from node.protocol import CHUNK_BYTES_MAX, Chunk, ConfigState, Data, Permit, Try, Wanted
@@ -38,7 +49,6 @@ class _Here:
 @dataclass(frozen=True, slots=True)
 class _Trial:
     id: str
-    conn: int
     sha256: str
     content: bytes
 
@@ -60,6 +70,7 @@ class Rollouts:
         self._trials: dict[int, _Trial] = {}
         self._numbers = count(1)
         self._tidy_at = 0.0
+        self._seen: tuple[object, ...] = ()
 
     # What there is to see
 
@@ -132,7 +143,7 @@ class Rollouts:
             runs = self._runs.get(self._group.name, {}).get(id_)
             if here.kind == kind and runs is not None and runs.config.managed:
                 number = next(self._numbers)
-                self._trials[number] = _Trial(id_, here.conn, hash_, content)
+                self._trials[number] = _Trial(id_, hash_, content)
                 self._outbox.say(here.conn, Try(number=number, sha256=hash_, size=len(content)))
                 return number
         raise PlanError(
@@ -205,8 +216,11 @@ class Rollouts:
 
     def sweep(self, now: float) -> None:
         """Conduct the plans that are ours, and forget what has served."""
+        signature = self._signature()
+        news, self._seen = signature != self._seen, signature
         for kind, (setting, plan) in self.configs.plans().items():
-            self._conduct(kind, setting, plan, now)
+            if news or plan.phase.moves:
+                self._conduct(kind, setting, plan, now)
         if now < self._tidy_at:
             return
         self._tidy_at = now + TIDY_EVERY
@@ -214,6 +228,11 @@ class Rollouts:
             view = self._registry.view(id_)
             if view is None or view.manager != self._group.name or view.record.order > _order(runs):
                 self._erase(RUNS, id_, self._runs[self._group.name])
+
+    def _signature(self) -> tuple[object, ...]:
+        """Changes with all that a plan at rest depends on: pages, and what time makes of them."""
+        pages = [(owner, page.mark) for owner, page in self._group.ledger.pages.items()]
+        return self._registry.changes, [member.name for member in self._group.kin()], pages
 
     def _conduct(self, kind: str, setting: Setting, plan: Plan, now: float) -> None:
         own = self._turns.get(self._group.name, {})
@@ -279,7 +298,7 @@ class Rollouts:
         active = view.state is NodeState.ACTIVE
         if runs is None or _order(runs) != view.record.order:
             # Its manager has started anew, or it has just moved: what it runs is not known for the moment.
-            if view.record.gateway.partition(":")[0] != kind or active:
+            if kind_of(view.record.gateway) != kind or active:
                 return None
             return Standing(view.id, view.record.order, False, ConfigState(ready=False))
         if runs.kind != kind or not runs.config.managed:
@@ -294,7 +313,7 @@ class Rollouts:
 
     def _kind_of(self, id_: str) -> str:
         view = self._registry.view(id_)
-        return "" if view is None else view.record.gateway.partition(":")[0]
+        return "" if view is None else kind_of(view.record.gateway)
 
     def _erase(self, prefix: str, id_: str, of: "dict[str, Runs] | dict[str, Turn]") -> None:
         self._group.ledger.delete(prefix + id_)

@@ -16,7 +16,7 @@ Values are MessagePack arrays in the order of the fields.
 from dataclasses import astuple, dataclass, fields
 from typing import Any, ClassVar, Protocol, TypeAlias, TypeVar
 
-import msgpack
+from manager import packing
 
 FOUNDER = "founder"
 MET = "met/"
@@ -139,15 +139,14 @@ _SHAPES: dict[str, tuple[type, ...]] = {
 
 def pack(record: _Record) -> bytes:
     """Any record of this module, or `Said`."""
-    packed: bytes = msgpack.packb(list(astuple(record)), unicode_errors="surrogateescape")
-    return packed
+    return packing.pack(astuple(record))
 
 
 def unpack(kind: type[One], value: bytes | None) -> One | None:
     """The record of that `kind` in `value`; None for everything else, which only a forger writes."""
     try:
-        parts = [] if value is None else msgpack.unpackb(value, unicode_errors="surrogateescape")
-    except (ValueError, msgpack.UnpackException, RecursionError):
+        parts = [] if value is None else packing.unpack(value)
+    except ValueError:
         return None
     wanted = [_SHAPES[_kind_of(field.type)] for field in fields(kind)]
     if not isinstance(parts, list) or len(parts) != len(wanted):

@@ -7,10 +7,10 @@ from collections import Counter, deque
 from collections.abc import Callable
 from itertools import count
 from ssl import SSLContext
-from typing import cast
 
 from aiohttp import WSCloseCode, WSMsgType, web
 
+from manager.passage import Passage
 from node.protocol import (
     CLOSE_PROTOCOL,
     FRAME_BYTES_MAX,
@@ -216,22 +216,17 @@ class _Connection:
                 await self._news.wait()
 
 
-class _Door(asyncio.Protocol):
+class _Door(Passage):
     """Stands before aiohttp: turns away who may not come in, and who does not say hello."""
 
     def __init__(self, server: SeedServer) -> None:
+        super().__init__()
         self._server = server
-        self._transport: asyncio.Transport | None = None
-        self._inner: asyncio.Protocol | None = None
-        self._peer = ""
         self._counted = False
         self._timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        # uvloop's transports do not derive from asyncio's.
-        self._transport = cast("asyncio.Transport", transport)
-        peer = transport.get_extra_info("peername")
-        self._peer = str(peer[0]) if peer else ""
+        super().connection_made(transport)
         if not self._server.near(self._peer):
             self._turn_away("not_near")
         elif self._server.ungreeted[self._peer] >= UNGREETED_MAX:
@@ -249,22 +244,11 @@ class _Door(asyncio.Protocol):
         if self._inner is None:
             if data[0] in _MEMBERLIST_FIRST_BYTES:
                 self._server.wrong_port(self._peer)
-                self._transport.abort()
+                self._abort()
                 return
             self._inner = self._server.handler(self)
             self._inner.connection_made(self._transport)
         self._inner.data_received(data)
-
-    def eof_received(self) -> bool | None:
-        return None if self._inner is None else self._inner.eof_received()
-
-    def pause_writing(self) -> None:
-        if self._inner is not None:
-            self._inner.pause_writing()
-
-    def resume_writing(self) -> None:
-        if self._inner is not None:
-            self._inner.resume_writing()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.greeted()
@@ -285,5 +269,4 @@ class _Door(asyncio.Protocol):
 
     def _turn_away(self, reason: str) -> None:
         self._server.rejected(reason, self._peer)
-        if self._transport is not None:
-            self._transport.abort()
+        self._abort()

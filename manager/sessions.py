@@ -13,7 +13,7 @@ from manager.effects import Level
 from manager.identity import KEY_BYTES, Identity, Ticket, TicketError
 from manager.outbox import Outbox
 from manager.page import NodePage
-from manager.records import CLONE, CloneNote, NodeRecord, NodeState
+from manager.records import CLONE, CloneNote, NodeRecord, NodeState, kind_of
 from manager.refusals import FULL
 from manager.registry import Registry
 from manager.rollouts import Rollouts
@@ -431,7 +431,7 @@ class Sessions:
             over_limit=over,
         )
         self._outbox.say(session.conn, welcome)
-        kind = session.hello.gateway.partition(":")[0]
+        kind = kind_of(session.hello.gateway)
         self._rollouts.joined(session.id, session.conn, session.order, kind, session.hello.config)
         self._outbox.log(Level.INFO, f"Sending the limits to the krakend: {session.id}")
 

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from enum import StrEnum
 from math import inf
 
-import msgpack
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from gossip.ledger import Ledger, Page
 from manager.documents import Document, DocumentError, open_document
+from manager.packing import pack, unpack
 
 DOCUMENT = "document/"
 CHECKED = "checked"
@@ -234,8 +234,7 @@ class Subscription:
 
     def answered(self, wall: float) -> None:
         """The issuer gave a document that is in force: all know by our page."""
-        packed: bytes = msgpack.packb(wall)
-        self._ledger.put(CHECKED, packed, ends_something=True)
+        self._ledger.put(CHECKED, pack(wall), ends_something=True)
 
 
 def _documents_on(page: Page) -> list[tuple[str, bytes]]:
@@ -248,7 +247,7 @@ def _key(serial: int) -> str:
 
 def _seconds(value: bytes) -> float:
     try:
-        seconds = msgpack.unpackb(value)
-    except (ValueError, msgpack.UnpackException):
+        seconds = unpack(value)
+    except ValueError:
         return -inf
     return seconds if isinstance(seconds, float) else -inf

@@ -8,11 +8,10 @@ import logging
 from dataclasses import dataclass
 from hashlib import sha256
 
+from node.bounds import CONFIG_BYTES_MAX
 from node.effects import Change, Effect, Log, Send, Stage
 from node.protocol import Chunk, ConfigMessage, ConfigState, Fetch, Permit, Tried, Try, Wanted
 
-CONFIG_BYTES_MAX = 4 * 2**20
-"""Of one configuration."""
 NOTE_CHARS_MAX = 300
 """Of what a node says about a failure: it stands on a page that all managers hold."""
 

@@ -32,6 +32,7 @@ SHELLS = (
     "manager.licence",
     "manager.listeners",
     "manager.output",
+    "manager.passage",
     "manager.tls",
     "manager.process",
     "manager.seed",

@@ -12,11 +12,12 @@ from aiohttp import web
 
 from manager.config_views import config_view, configs_view
 from manager.configs import Manner
-from manager.plan import CONFIG_BYTES_MAX, KINDS, PAUSE_MAX, UNAVAILABLE_MAX, Plan, PlanError, read_waves
+from manager.plan import KINDS, PAUSE_MAX, UNAVAILABLE_MAX, Plan, PlanError, read_waves
 from manager.records import Setting
 from manager.web.problems import problem
 from manager.web.query import flag, json_object, known
 from manager.web.shared import CALLER, CHANGE, OPERATIONS
+from node.bounds import CONFIG_BYTES_MAX
 
 FETCH_SECONDS_MAX = 30.0
 UPLOAD_SECONDS_MAX = 60.0
@@ -29,11 +30,13 @@ routes = web.RouteTableDef()
 
 @routes.get("/api/v1/config")
 async def configs(request: web.Request) -> web.Response:
+    known(request)
     return web.json_response(configs_view(request.app[OPERATIONS].core))
 
 
 @routes.get("/api/v1/config/{kind}")
 async def config(request: web.Request) -> web.Response:
+    known(request)
     setting, plan = _existing(request)
     view = config_view(request.app[OPERATIONS].core, request.match_info["kind"], setting, plan)
     return web.json_response(view, headers={"ETag": _etag(setting)})
@@ -42,6 +45,7 @@ async def config(request: web.Request) -> web.Response:
 @routes.get("/api/v1/config/{kind}/versions/{version}")
 async def version(request: web.Request) -> web.Response:
     """The configuration itself."""
+    known(request)
     _, plan = _existing(request)
     text = request.match_info["version"]
     found = plan.version(int(text)) if text.isdecimal() and len(text) < 10 else None
@@ -100,6 +104,7 @@ async def roll_back(request: web.Request) -> web.Response:
 
 @routes.get("/api/v1/rollouts")
 async def rollouts(request: web.Request) -> web.Response:
+    known(request)
     views = configs_view(request.app[OPERATIONS].core)["configs"]
     return web.json_response({"rollouts": views})
 
@@ -120,6 +125,7 @@ async def steer(request: web.Request) -> web.Response:
 @routes.get("/api/v1/contents/{sha256}")
 async def content(request: web.Request) -> web.Response:
     """What has this hash: for the other managers."""
+    known(request)
     found = request.app[OPERATIONS].core.configs.content(request.match_info["sha256"])
     if found is None:
         return problem(404, "no configuration that is kept here has this SHA-256")

@@ -10,10 +10,10 @@ import socket
 from collections import Counter
 from collections.abc import Callable, Iterator
 from ssl import SSLContext
-from typing import cast
 
 from aiohttp import web
 
+from manager.passage import Passage
 from manager.web.problems import Handler
 
 REQUEST_SECONDS_MAX = 10.0
@@ -77,14 +77,12 @@ async def _mark_busy(request: web.Request, handler: Handler) -> web.StreamRespon
         return await handler(request)
 
 
-class _Door(asyncio.Protocol):
+class _Door(Passage):
     """Between one connection and aiohttp."""
 
     def __init__(self, server: HttpServer) -> None:
+        super().__init__()
         self._server = server
-        self._inner: asyncio.Protocol | None = None
-        self._peer = ""
-        self._transport: asyncio.Transport | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._busy = False
 
@@ -99,13 +97,10 @@ class _Door(asyncio.Protocol):
             self._busy = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        # uvloop's transports do not derive from asyncio's.
-        self._transport = cast("asyncio.Transport", transport)
-        peer = transport.get_extra_info("peername")
-        self._peer = str(peer[0]) if peer else ""
+        super().connection_made(transport)
         if self._server.open_from[self._peer] >= CONNECTIONS_MAX:
             self._server.count("http", "too_many_connections")
-            self._transport.abort()
+            self._abort()
             return
         self._server.open_from[self._peer] += 1
         self._inner = self._server.handler()
@@ -118,17 +113,6 @@ class _Door(asyncio.Protocol):
             if self._timer is None and not self._busy:
                 self._await_request()
             self._inner.data_received(data)
-
-    def eof_received(self) -> bool | None:
-        return None if self._inner is None else self._inner.eof_received()
-
-    def pause_writing(self) -> None:
-        if self._inner is not None:
-            self._inner.pause_writing()
-
-    def resume_writing(self) -> None:
-        if self._inner is not None:
-            self._inner.resume_writing()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_waiting()
@@ -150,5 +134,4 @@ class _Door(asyncio.Protocol):
     def _too_slow(self) -> None:
         self._timer = None
         self._server.count("http", "too_slow")
-        if self._transport is not None:
-            self._transport.abort()
+        self._abort()

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from manager.plan import CONFIG_BYTES_MAX, Phase, Plan, PlanError, Version, check_size, read_waves, wave_ends
+from manager.plan import Phase, Plan, PlanError, Version, check_size, read_waves, wave_ends
+from node.bounds import CONFIG_BYTES_MAX
 
 FIRST = Version(1, "a" * 64, 1000, 1.5, "operator")
 PLAN = Plan(versions=(replace(FIRST, number=2, sha256="b" * 64), FIRST), target=2, base=1)

@@ -4,7 +4,8 @@ from hashlib import sha256
 
 import pytest
 
-from node.configuration import CONFIG_BYTES_MAX, NOTE_CHARS_MAX, Configuration
+from node.bounds import CONFIG_BYTES_MAX
+from node.configuration import NOTE_CHARS_MAX, Configuration
 from node.effects import Change, Effect, Log, Send, Stage
 from node.protocol import CHUNK_BYTES_MAX, Chunk, Data, Fetch, Permit, Tried, Try, Wanted
 
