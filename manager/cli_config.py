@@ -144,7 +144,7 @@ def _push(options: argparse.Namespace) -> dict[str, Any]:
 
 def _mark(options: argparse.Namespace, path: str) -> str:
     """The mark of the plan with the serial given: who pushes by it pushes upon that one or not at all."""
-    mark = head(options.manager, path)["ETag"]
+    mark = head(options.manager, path)["etag"]
     serial = request(options.manager, "GET", path)["serial"]
     if serial != options.serial:
         raise ClientError(f"the plan's serial is {serial}, not {options.serial}: look at it again")

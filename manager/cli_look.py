@@ -243,7 +243,7 @@ def _clock(manager: str, member: dict[str, Any] | None) -> dict[str, str]:
             member["name"],
         )
     try:
-        shown = parsedate_to_datetime(head(url, "/health")["Date"]).timestamp()
+        shown = parsedate_to_datetime(head(url, "/health")["date"]).timestamp()
     except (ClientError, KeyError, TypeError, ValueError) as error:
         return _row("clock", False, f"that of {name} is not known: {error}", "odd")
     off = shown - time.time()

@@ -89,9 +89,9 @@ def follow(manager: str) -> Generator[dict[str, Any], None, None]:
 
 
 def head(manager: str, path: str) -> Mapping[str, str]:
-    """The headers of what `manager` answers; raises `ClientError`."""
+    """The headers of what `manager` answers, by their names in lower case; raises `ClientError`."""
     with _opened(manager, "HEAD", path, None, SECONDS_MAX) as answer:
-        return dict(answer.headers)
+        return {name.lower(): value for name, value in answer.headers.items()}
 
 
 def fetch(

@@ -5,7 +5,7 @@ import json
 import socket
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -13,8 +13,9 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from manager import cli
-from manager.client import base_url
+from manager import cli, cli_config
+from manager.client import base_url, head
+from manager.plan import Phase
 from manager.store import Store
 from manager.tables import pairs, table
 from manager.terms import ManagerConfig
@@ -218,6 +219,34 @@ async def test_limits_are_set_shown_and_removed(kcm: Kcm, running: Running) -> N
     assert (await kcm("limits", "remove", "batch"))[0] == 3
     code, _, error = await kcm("limits", "set", "public")
     assert (code, "--max-rate" in error) == (1, True)
+
+
+async def test_a_configuration_is_pushed_only_upon_the_plan_that_was_looked_at(
+    kcm: Kcm, running: Running, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "nginx.conf"
+    push = ("config", "push", "--kind", "nginx", str(file))
+    file.write_text("first")
+    assert (await kcm(*push))[0] == 0
+    file.write_text("second")
+    code, _, error = await kcm(*push, "--serial", "9")
+    assert (code, "the plan's serial is 1, not 9: look at it again" in error) == (1, True)
+
+    def look_and_be_overtaken(manager: str, path: str) -> Mapping[str, str]:
+        found = head(manager, path)
+        plan = running.core.configs.act("nginx", "pause", "somebody else")
+        assert plan.phase is Phase.PAUSED
+        return found
+
+    with monkeypatch.context() as patched:
+        patched.setattr(cli_config, "head", look_and_be_overtaken)
+        # By then it has serial 2, which is what this push names: the mark tells that it is another's.
+        code, _, error = await kcm(*push, "--serial", "2")
+    assert (code, "the configuration has changed meanwhile" in error) == (1, True)
+    assert (await kcm(*push, "--serial", "2"))[0] == 0
+    found = running.core.configs.get("nginx")
+    assert found is not None
+    assert found[1].target == 2
 
 
 async def test_shares_of_a_limit_are_listed_and_explained(kcm: Kcm, running: Running) -> None:
