@@ -56,18 +56,29 @@ def block() -> str:
 def wait_for(condition: Callable[[], Answer], within: float, what: str, *, every: float = 0.05) -> Answer:
     """The first true answer of `condition`, asked `every` so many seconds until `within` have passed."""
     ends = time.monotonic() + within
-    last: object = None
+    last = "nothing"
     while time.monotonic() < ends:
         try:
             answer = condition()
         except (OSError, KeyError, ValueError, AssertionError) as error:
-            last = error
+            last = repr(error)
         else:
             if answer:
                 return answer
-            last = answer
+            last = repr(answer)
         time.sleep(every)
-    raise AssertionError(f"not within {within} s: {what} (last: {last!r})")
+    raise AssertionError(f"not within {within} s: {what} (last: {last})")
+
+
+def fetched(asked: str | urllib.request.Request, seconds: float = 5.0) -> bytes:
+    """What is answered; a refusal is raised as `HTTPError`, closed: the collector warns of open sockets."""
+    try:
+        with urllib.request.urlopen(asked, timeout=seconds) as answer:
+            content: bytes = answer.read()
+            return content
+    except urllib.error.HTTPError as error:
+        with error:
+            raise
 
 
 @dataclass(slots=True)
@@ -220,9 +231,7 @@ class Cluster:
 
     def get(self, manager: str, path: str) -> Any:
         """The JSON at `/api/v1/PATH` of `manager`."""
-        url = f"http://{self.address(manager)}:{HTTP_PORT}/api/v1/{path}"
-        with urllib.request.urlopen(url, timeout=5) as answer:
-            return json.loads(answer.read())
+        return json.loads(fetched(f"http://{self.address(manager)}:{HTTP_PORT}/api/v1/{path}"))
 
     def members(self, manager: str) -> dict[str, str]:
         """Name → state, of those that are not gone."""
@@ -241,9 +250,7 @@ class Cluster:
 
     def rejected(self, manager: str) -> Counter[str]:
         """How much of the gossip `manager` has dropped, by reason."""
-        url = f"http://{self.address(manager)}:{HTTP_PORT}/metrics"
-        with urllib.request.urlopen(url, timeout=10) as answer:
-            lines = answer.read().decode().splitlines()
+        lines = fetched(f"http://{self.address(manager)}:{HTTP_PORT}/metrics", 10.0).decode().splitlines()
         counts: Counter[str] = Counter()
         for line in lines:
             if line.startswith("kcm_rejected_total{") and 'where="gossip"' in line:

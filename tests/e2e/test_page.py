@@ -10,7 +10,7 @@ from playwright.sync_api import Page, Route, expect
 
 from manager.tokens import digest
 from tests.e2e.browser import browser, page_of
-from tests.e2e.cluster import HTTP_PORT, Cluster
+from tests.e2e.cluster import HTTP_PORT, Cluster, fetched
 from tests.e2e.simulated import simulated_nodes
 
 pytestmark = pytest.mark.needs("chromium")
@@ -54,8 +54,7 @@ def test_what_happens_in_the_group_is_on_the_page_while_it_happens(cluster: Clus
             {"Content-Type": "application/octet-stream"},
             method="PUT",
         )
-        with urllib.request.urlopen(asked, timeout=10):
-            pass
+        fetched(asked, 10.0)
         expect(page.locator("main")).to_contain_text("version 1", timeout=SOON)
         expect(page.locator("main")).to_contain_text("0 of 0 nodes", timeout=SOON)
         page.goto(url(cluster, "limits"))
