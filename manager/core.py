@@ -445,6 +445,9 @@ class Manager:
             self.desk.sweep()
         if self.home is not None:
             self.home.sweep(now)
+        if not self.going and not self.fresh:
+            self.rollouts.sweep(now)
+        self._fetch_content(now)
         self._look_at_subscription(now)
         self.history.sample(self.group.wall(now), self.registry, self.cap)
 
@@ -452,9 +455,6 @@ class Manager:
         for id_ in self._page.mark_surplus(self.cap, now):
             if (record := self._page.record(id_)) is not None:
                 self._sessions.send_limits(id_, record, now)
-        if not self.going and not self.fresh:
-            self.rollouts.sweep(now)
-        self._fetch_content(now)
 
     def _fetch_content(self, now: float) -> None:
         if self.group.kin() and (version := self.configs.to_fetch(now)) is not None:

@@ -1,9 +1,11 @@
 """Policy `strict` at one manager that is the only founder, and at one whose other founders never come."""
 
 from dataclasses import replace
+from hashlib import sha256
 
 import pytest
 
+from manager.configs import Manner
 from manager.core import RightsError
 from manager.identity import Identity, Ticket
 from manager.refusals import FULL
@@ -11,7 +13,20 @@ from manager.rights import STRETCH
 from manager.seats import FIRST_LIFE, Ask, Seat, pack, unpack
 from manager.terms import ManagerConfig
 from manager.views import founders_view, subscription_view
-from node.protocol import Hello, Leave, Limit, NewTicket, Refused, Renew, Void, Welcome
+from node.protocol import (
+    ConfigState,
+    Hello,
+    Leave,
+    Limit,
+    NewTicket,
+    Permit,
+    Refused,
+    Renew,
+    Report,
+    Void,
+    Wanted,
+    Welcome,
+)
 from tests.manager.running import Running
 
 IDENTITY = Identity("blue", "")
@@ -293,3 +308,19 @@ def test_what_is_packed_is_read_again_and_everything_else_is_nothing() -> None:
     assert unpack(Ask, pack(ask)) == ask
     for value in (None, b"", b"\xc1", pack(ask), b"\x93\x01\x02\x03"):
         assert unpack(Seat, value) is None
+
+
+# Rollouts
+
+
+async def test_a_rollout_goes_on_under_policy_strict_too() -> None:
+    manager, old, new = running(), sha256(b"old").hexdigest(), sha256(b"new").hexdigest()
+    config = ConfigState(managed=True, running=old, on_disk=old)
+    welcomed(manager, 1, gateway="nginx: running", config=config)
+    await manager.push_config("nginx", b"new", "operator", Manner(), force=True)
+    staged = replace(config, staged=1, plan_serial=1, plan_writer="m1")
+    manager.says(1, Report(number=9, gateway="nginx: running", config=staged))
+    manager.wait(2.0)
+    [wanted] = [message for _, message in manager.heard if isinstance(message, Wanted)]
+    assert wanted.sha256 == new
+    assert [message for _, message in manager.heard if isinstance(message, Permit)]
