@@ -39,7 +39,7 @@ class Teller:
         """When the next round is due."""
         if not self.broadcasts:
             return inf
-        fresh = self.broadcasts.has_fresh
+        fresh = self.broadcasts.has_fresh and self._members.present()
         return self._told_at + (self._config.gossip_fresh_gap if fresh else self._config.gossip_interval)
 
     def tick(self, now: float) -> list[Output]:

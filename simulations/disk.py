@@ -26,6 +26,8 @@ class ManagerDisk:
         """Seconds that a commit takes at the most."""
         self.set_back = False
         """Whether it ever went back in time, or was lost."""
+        self.is_old = False
+        """Whether the next process starts from what is not the last state of its name."""
         self._world = world
         self._random: Random = world.random(f"{name}/disk")
         self._under_way: Sequence[Changes] | None = None
@@ -63,13 +65,20 @@ class ManagerDisk:
         if batch is not None and not self.full and self._random.random() < 0.5:
             self._commit(batch)
 
-    def go_back(self) -> bool:
+    def go_back(self, *, may_be_lost: bool = True) -> bool:
         """An earlier state is there again, or none at all; false where there never was one."""
         if not self.earlier:
             return False
-        self.set_back = True
-        self.saved = _copy(self._random.choice([Saved(), *self.earlier]))
+        self.set_back = self.is_old = True
+        self.saved = _copy(self._random.choice([*([Saved()] if may_be_lost else []), *self.earlier]))
         return True
+
+    def copy(self, name: str) -> "ManagerDisk":
+        """Another one with the same on it."""
+        disk = ManagerDisk(self._world, name)
+        disk.saved = _copy(self.saved)
+        disk.is_old = True
+        return disk
 
     def _commit(self, batch: Sequence[Changes]) -> None:
         self._under_way = None

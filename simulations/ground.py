@@ -42,7 +42,9 @@ class Ground:
         self._moves = 0
         self._ends = plan.calm + plan.fire
 
-    def _add_manager(self, name: str, host: str, group_name: str = "krakend") -> None:
+    def _add_manager(
+        self, name: str, host: str, group_name: str = "krakend", disk: ManagerDisk | None = None
+    ) -> None:
         drift, skew = self.plan.drift, self.plan.skew
         manager = SimManager(
             self.network,
@@ -55,7 +57,7 @@ class Ground:
             rate=1.0 + self.random.uniform(-drift, drift),
             skew=self.random.uniform(-skew, skew),
             observer=self.watch,
-            disk=ManagerDisk(self.world, f"{host}/{name}") if self.plan.disks else None,
+            disk=disk or (ManagerDisk(self.world, f"{host}/{name}") if self.plan.disks else None),
         )
         self.managers.append(manager)
 

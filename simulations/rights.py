@@ -9,27 +9,48 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import NoReturn
 
-from manager.home import Home
+from gossip.ledger import Page
+from manager.home import UNLIMITED, Home
 from manager.identity import Identity
-from manager.seats import SEAT, Seat, unpack
+from manager.seats import SEAT, Asked, Seat, unpack
 from simulations.nodes import SimNode
 from simulations.processes import SimManager
 
 
 @dataclass(slots=True)
 class _Account:
-    """What was last seen of one founder."""
+    """What was last seen of one founder, or of a process that is a second one of its name."""
 
+    name: str
+    mark: tuple[int, int, int] = (0, 0, 0)
+    """The start, and the page at its version, that was judged last."""
     highest: int = 0
     """Total followed since it last owed nothing."""
     peak: int = 0
     """… since a total that all have followed, owing nothing."""
     clean: set[tuple[int, int]] = field(default_factory=set)
     """(total, serial) that it has followed, owing nothing."""
-    seats: frozenset[str] = frozenset()
-    ever: set[tuple[str, tuple[int, int]]] = field(default_factory=set)
+    seats: dict[str, Asked] = field(default_factory=dict)
+    """By id: the question that each answers."""
+    ever: set[tuple[str, Asked]] = field(default_factory=set)
     """Ids that it ever seated, each with the question that it answered."""
     freed: frozenset[str] = frozenset()
+    back: list["_Back"] = field(default_factory=list)
+    barred: bool = False
+
+
+@dataclass(slots=True)
+class _Back:
+    """A start from a store that was not the last one of its name (R5)."""
+
+    lost: int
+    """Tickets that the store does not know of: only beside these can others come to be."""
+    rights: int = 0
+    """The most that it was seen to have since."""
+
+    @property
+    def excess(self) -> int:
+        return min(self.lost, self.rights)
 
 
 @dataclass(slots=True)
@@ -39,34 +60,64 @@ class RightsWatch:
     managers: list[SimManager]
     nodes: list[SimNode]
     fail: Callable[[str], NoReturn]
-    excess: int = 0
-    """Rights that may be spent twice, since a store went back in time or was run twice (R5)."""
-    _accounts: dict[str, _Account] = field(default_factory=dict)
+    _accounts: dict[SimManager, _Account] = field(default_factory=dict)
 
     def turned(self, manager: SimManager) -> None:
-        """`manager` has handled an input."""
+        """`manager` has handled an input. Whatever that changed of its rights stands on its page."""
         home = manager.core.home
         if home is None:
             return
-        self._note(manager.name, home)
-        self._no_more_than_the_cap()
-        self._who_keeps_its_store_is_not_barred(manager, home)
+        account = self._accounts.setdefault(manager, _Account(manager.name))
+        own = manager.core.group.ledger.own
+        mark = manager.starts, own.generation, own.version
+        if mark != account.mark:
+            account.mark = mark
+            self._note(account, home)
+            self._no_more_than_the_cap()
+            self._who_keeps_its_store_is_not_barred(manager, home)
 
-    def saved(self) -> None:
-        """A node has something new on its disk."""
+    def looked(self) -> None:
+        """Some time has passed, and clocks may have been set. A ticket's end is no event of ours."""
         if self._accounts:
             self._no_more_than_the_cap()
 
-    def _note(self, name: str, home: Home) -> None:
-        account = self._accounts.setdefault(name, _Account())
+    saved = looked
+    """A node has something new on its disk."""
+
+    def started(self, manager: SimManager) -> None:
+        """A process begins; its store may not be the last one of its name (R5)."""
+        disk = manager.disk
+        if disk is None or not disk.is_old:
+            return
+        disk.is_old = False
+        account = self._accounts.setdefault(manager, _Account(manager.name))
+        page = disk.saved.pages.get(manager.name)
+        kept = {} if page is None else seats_on(page)
+        missing = {id_ for id_, asked in account.seats.items() if kept.get(id_) != asked}
+        twin = any(other is not manager and other.name == manager.name for other in self.managers)
+        account.back.append(_Back(UNLIMITED if twin else len(missing)))
+
+    @property
+    def excess(self) -> int:
+        """How many tickets too many there may be, by what R5 allows."""
+        return sum(back.excess for account in self._accounts.values() for back in account.back)
+
+    def _note(self, account: _Account, home: Home) -> None:
         said = home.founder.said()
-        seats = frozenset(home.seats)
+        seats = {id_: seat.asked for id_, seat in home.seats.items()}
         # What a process freed and had not kept when it was killed, the next one holds again.
-        news = {(id_, seat.asked) for id_, seat in home.seats.items()} - account.ever
+        news = set(seats.items()) - account.ever
         account.ever |= news
-        new_ids = frozenset(id_ for id_, _ in news) - account.seats
+        new_ids = frozenset(id_ for id_, _ in news) - account.seats.keys()
         if new_ids and not said.barred:
-            self._lowered_caps_wait(name, account, home, new_ids)
+            self._lowered_caps_wait(account, home, new_ids)
+        if new_ids and said.barred and account.barred:
+            self._who_is_barred_seats_nobody(account, home, new_ids)
+        for back in account.back:
+            back.rights = max(back.rights, said.rights if said.founded and not said.barred else 0)
+        if account.barred and not said.barred and not said.owes:
+            account.back.clear()
+        account.barred = said.barred
         account.highest = max(account.highest, said.total) if said.owes else said.total
         account.peak = max(account.peak, said.total)
         account.seats, account.freed = seats, frozenset(said.freed)
@@ -84,9 +135,14 @@ class RightsWatch:
     def _is_settled(self, total: int, serial: int) -> bool:
         """Whether all have followed it, owing nothing, each at some time."""
         gone = self._expelled()
-        living = [account for name, account in self._accounts.items() if name not in gone]
+        living = [
+            account
+            for manager, account in self._accounts.items()
+            if manager.name not in gone and not manager.conflicting
+        ]
         settled = all((total, serial) in account.clean for account in living)
-        return settled and gone & self._accounts.keys() <= self._freed()
+        founders = {account.name for account in self._accounts.values()}
+        return settled and gone & founders <= self._freed()
 
     # The checkers
 
@@ -94,22 +150,38 @@ class RightsWatch:
         """Valid tickets, by the nodes' own clocks, are within the highest total followed or owed under."""
         valid = sum(node.has_ticket for node in self.nodes)
         freed = self._freed() & self._expelled()
-        totals = [account.highest for name, account in self._accounts.items() if name not in freed]
+        totals = [account.highest for account in self._accounts.values() if account.name not in freed]
         if valid > max(totals, default=0) + self.excess:
             self.fail(
                 f"{valid} tickets are valid, and the highest total in force is {max(totals, default=0)}"
             )
 
-    def _lowered_caps_wait(self, name: str, account: _Account, home: Home, news: frozenset[str]) -> None:
+    def _lowered_caps_wait(self, account: _Account, home: Home, news: frozenset[str]) -> None:
         """Under a lowered total nobody is newly seated before all follow it and owe nothing (R4)."""
-        said = home.founder.said()
+        said, name = home.founder.said(), account.name
         newcomers = [id_ for id_ in news if not self._has_another(id_, name)]
         if newcomers and said.total < account.peak and not self._is_settled(said.total, said.serial):
             self.fail(f"{name} seats {len(newcomers)} under {said.total}, and {account.peak} is not over")
 
     def _has_another(self, id_: str, name: str) -> bool:
-        return any(id_ in account.seats for other, account in self._accounts.items() if other != name) or any(
+        others = [account for account in self._accounts.values() if account.name != name]
+        return any(id_ in account.seats for account in others) or any(
             node.id == id_ and node.has_ticket for node in self.nodes
+        )
+
+    def _who_is_barred_seats_nobody(self, account: _Account, home: Home, news: frozenset[str]) -> None:
+        """Once found, a founder that went back gives nothing to whom it had given nothing (R5)."""
+        for id_ in sorted(news):
+            if not self._was_given(id_, account.name) and not any(
+                node.id == id_ and node.has_ticket for node in self.nodes
+            ):
+                self.fail(f"{account.name} seats {id_}, and its store went back")
+
+    def _was_given(self, id_: str, name: str) -> bool:
+        return any(
+            id_ in {seated for seated, _ in account.ever}
+            for account in self._accounts.values()
+            if account.name == name
         )
 
     def _who_keeps_its_store_is_not_barred(self, manager: SimManager, home: Home) -> None:
@@ -118,6 +190,12 @@ class RightsWatch:
         back = manager.disk is not None and manager.disk.set_back
         if home.founder.said().barred and not back and not twins:
             self.fail(f"{manager.name} takes its store for one that went back in time, and it never did")
+
+
+def seats_on(page: Page) -> dict[str, Asked]:
+    """The ids that have a seat there, each with the question that it answers."""
+    seats = {key[len(SEAT) :]: unpack(Seat, value) for key, value in page.items() if key.startswith(SEAT)}
+    return {id_: seat.asked for id_, seat in seats.items() if seat is not None}
 
 
 def tickets(nodes: Iterable[SimNode], group: str) -> Iterator[tuple[str, str]]:
@@ -138,12 +216,7 @@ def lost_rights(managers: Iterable[SimManager], nodes: Iterable[SimNode]) -> lis
         home, founders = manager.core.home, manager.core.founders
         if home is None or founders is None or manager.name in founders.known.expelled:
             continue
-        own = manager.core.group.ledger.own
-        seats = {
-            key[len(SEAT) :]: seat
-            for key, value in own.items()
-            if key.startswith(SEAT) and (seat := unpack(Seat, value)) is not None
-        }
+        seats = seats_on(manager.core.group.ledger.own)
         said = home.founder.said()
         if len(seats) != said.spent:
             broken.append(f"{manager.name} has {len(seats)} seats on its page, and counts {said.spent}")

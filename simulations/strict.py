@@ -1,7 +1,7 @@
 """Faults for a group under policy `strict`: those of any other, and what its rights must survive besides.
 
 Left out is what no counting survives, and what the policy says so of: disks of nodes that are copied or set
-back. Stores of managers that went back in time, and two processes of one name, are a fire of their own.
+back. Stores of founders that went back in time, and two processes of one name, are in some seeds.
 """
 
 from collections.abc import Callable
@@ -12,9 +12,11 @@ from manager.saved import Saved
 from simulations.faults import Fire
 from simulations.nodes import SimNode
 from simulations.plan import Plan
-from simulations.processes import SimManager
+from simulations.processes import STOP_SECONDS_MAX, SimManager
 
-NOT_SURVIVED = frozenset({"old_disk", "copy_disk", "twin_manager", "old_store"})
+NOT_SURVIVED = frozenset({"old_disk", "copy_disk"})
+BACK_KINDS = ("old_store", "twin_manager")
+"""What lets a founder spend rights a second time: found at the first contact, and over then (R5)."""
 RIGHTS_KINDS = (
     "expel",
     "forget",
@@ -25,6 +27,8 @@ RIGHTS_KINDS = (
     "power_cut",
 )
 """More, under policy `strict`."""
+BACK_SHARE = 0.25
+"""Of the seeds."""
 _SAID_AGAIN = 2.0
 
 
@@ -33,8 +37,10 @@ def strict_plan(seed: int) -> Plan:
     plan = Plan.draw(seed, disks=True)
     random = Random(f"{seed}/plan of rights")
     share = random.choice((0.1, 0.25, 0.5, 1.0))
-    kinds = tuple(kind for kind in plan.kinds if kind not in NOT_SURVIVED)
+    kinds = tuple(kind for kind in plan.kinds if kind not in (*NOT_SURVIVED, *BACK_KINDS))
     kinds += tuple(kind for kind in RIGHTS_KINDS if random.random() < share)
+    if Random(f"{seed}/stores that go back").random() < BACK_SHARE:
+        kinds += BACK_KINDS
     names = [f"m{at}" for at in range(1, plan.managers + 1)]
     founders = names[: random.choice((len(names), len(names), len(names), max(1, len(names) - 1)))]
     if random.random() < 0.15:
@@ -80,6 +86,8 @@ class StrictFire(Fire):
         for manager in self.managers:
             if manager.gone:
                 self._say_expel(manager.name)
+            # Who is on its way out comes back as well: a founder that is away keeps its rights.
+            self.world.after(STOP_SECONDS_MAX + 1.0, _start(self, manager))
 
     def _stays_away(self, manager: SimManager) -> bool:
         return manager.gone
@@ -90,6 +98,32 @@ class StrictFire(Fire):
     def _start_again(self, manager: SimManager) -> None:
         if not manager.gone:
             super()._start_again(manager)
+
+    # Stores that go back, and second processes
+
+    def _old_store(self) -> str:
+        manager = self._manager()
+        if manager.gone or manager.conflicting or manager.disk is None or manager.disk.full:
+            return ""
+        manager.kill()
+        # One that is lost is another founder's, whom nobody meets; then that is expelled.
+        loses = self._may_go(manager) and not self._lost
+        went_back = manager.disk.go_back(may_be_lost=loses)
+        if not manager.disk.saved.pages:
+            self._lost.add(manager.name)
+        manager.restart()
+        return f"{manager.name}, restarted {'with an earlier state' if went_back else ''}"
+
+    def _twin_manager(self) -> str:
+        """A second process of a name, on a copy of the state directory."""
+        first = self.managers[0]
+        if self._twins or self._moves or self.plan.managers == 1 or first.gone or first.name in self._lost:
+            return ""
+        assert first.disk is not None
+        self._twins += 1
+        host = f"10.0.1.{self._twins}"
+        self._add_manager(first.name, host, disk=first.disk.copy(f"{host}/{first.name}"))
+        return f"{first.name} at {host}"
 
     # What an operator vouches for
 
@@ -104,7 +138,9 @@ class StrictFire(Fire):
     def _may_go(self, manager: SimManager) -> bool:
         founders = set(self.plan.config.founders)
         left = [m for m in self.managers if not m.gone and m.name in founders and m.name not in self._lost]
-        return manager.name in founders and not manager.gone and len(left) > 2 and not self._moves
+        twins = self._twins and manager.name == self.managers[0].name
+        may = manager.name in founders and not manager.gone and len(left) > 2
+        return may and not self._moves and not twins
 
     def _end_for_good(self, manager: SimManager, delay: float) -> None:
         self._moves = 3  # whoever moves now might be at an address that nobody knows

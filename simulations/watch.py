@@ -107,6 +107,7 @@ class Watch:
         self._note(manager.core.group.ledger.own)
         self._conduct.started(manager)
         self._kept.started(manager)
+        self.rights.started(manager)
 
     def turned(self, manager: SimManager) -> None:
         """Called after each input of each manager."""
@@ -182,6 +183,7 @@ class Watch:
                 self._serials_are_an_operators(manager)
                 self._seats_counted_are_seats_shown(manager, shown)
         self._conduct.look()
+        self.rights.looked()
         self._uncopied_nodes_keep_their_key()
         self._judge_calm()
 
