@@ -34,7 +34,7 @@ class OpenStream:
 
 @dataclass(frozen=True, slots=True)
 class Resolve:
-    """Look up `peer` (`host:port`) afresh; report by `resolved(peer, addresses)`, empty where it failed."""
+    """Look up `peer`, as configured, afresh; report by `resolved(peer, addresses)`, empty where it failed."""
 
     peer: str
 

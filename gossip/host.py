@@ -56,21 +56,16 @@ class GossipSockets(asyncio.DatagramProtocol):
         self._unpacking = asyncio.Lock()
         self._udp: asyncio.DatagramTransport | None = None
         self._tcp: asyncio.Server | None = None
-        self._family = socket.AF_INET
         self._serving: set[asyncio.Task[None]] = set()
         self._asking: set[asyncio.Task[None]] = set()
 
     async def open(self, bind: str, port: int) -> None:
         """Listen; raises `OSError` where the port is taken."""
         loop = asyncio.get_running_loop()
-        self._family = socket.AF_INET6 if ":" in bind else socket.AF_INET
-        self._tcp = await asyncio.start_server(
-            self._accept, bind, port, family=self._family, backlog=STREAMS_MAX
-        )
+        family = socket.AF_INET6 if ":" in bind else socket.AF_INET
+        self._tcp = await asyncio.start_server(self._accept, bind, port, family=family, backlog=STREAMS_MAX)
         try:
-            self._udp, _ = await loop.create_datagram_endpoint(
-                lambda: self, (bind, port), family=self._family
-            )
+            self._udp, _ = await loop.create_datagram_endpoint(lambda: self, (bind, port), family=family)
         except OSError:
             self._tcp.close()
             raise
@@ -210,20 +205,3 @@ class GossipSockets(asyncio.DatagramProtocol):
         task = cast("asyncio.Task[None]", asyncio.ensure_future(work))
         tasks.add(task)
         task.add_done_callback(tasks.discard)
-
-    # Names
-
-    def look_up(self, peer: str, found: Callable[[list[Address]], None]) -> None:
-        """Resolve `host:port`, in a thread; `found` gets what there is of our address family."""
-        self._keep(self._asking, self._look_up(peer, found))
-
-    async def _look_up(self, peer: str, found: Callable[[list[Address]], None]) -> None:
-        host, _, port = peer.rpartition(":")
-        loop = asyncio.get_running_loop()
-        try:
-            infos = await loop.getaddrinfo(
-                host.strip("[]"), int(port), family=self._family, type=socket.SOCK_STREAM
-            )
-        except OSError:
-            infos = []
-        found(list(dict.fromkeys(Address.of(str(info[4][0]), int(info[4][1])) for info in infos)))

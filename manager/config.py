@@ -35,11 +35,11 @@ from node.protocol import Limit, Limits
 from node.settings import (
     COMMAS,
     Duration,
-    HostPort,
+    Locator,
     Port,
     Settings,
-    default_port,
     format_duration,
+    located,
     parse_duration,
 )
 
@@ -437,9 +437,12 @@ class ManagerFile(Settings):
     gossip_port: Annotated[Port, Field(description="UDP and TCP, among managers")] = GOSSIP_PORT
     http_port: Annotated[Port, Field(description="page, API and metrics")] = 9897
     peers: Annotated[
-        tuple[Annotated[HostPort, default_port(GOSSIP_PORT)], ...],
+        tuple[Annotated[Locator, located(GOSSIP_PORT)], ...],
         COMMAS,
-        Field(description="gossip addresses HOST:PORT of other managers; this one among them is ignored"),
+        Field(
+            description="gossip addresses HOST:PORT or names dns://HOST, dns+srv://_SERVICE._PROTO.NAME of"
+            " other managers; this one among them is ignored"
+        ),
     ] = ()
     state_dir: Annotated[
         str,

@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import logging
 import signal
+import socket
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -57,6 +58,7 @@ from manager.views import other_managers
 from manager.web.app import create_app
 from manager.web.configs import fetch_content
 from manager.web.server import HttpServer
+from node.lookup import look_up
 from node.protocol import Limit, NodeMessage
 
 log = logging.getLogger("manager")
@@ -132,6 +134,7 @@ class ManagerHost:
         self._saving: asyncio.Task[None] | None = None
         self._asking: asyncio.Task[None] | None = None
         self._fetching: asyncio.Task[None] | None = None
+        self._looking: set[asyncio.Task[None]] = set()
         self._trials: dict[int, asyncio.Future[TrialDone]] = {}
         self._said: dict[tuple[str, str], float] = {}
         self._clock_offset = time.time() - self._loop.time()
@@ -419,7 +422,9 @@ class ManagerHost:
                 case OpenStream(token=token):
                     self._gossip.ask(effect, self._answer_to(token, wanted=effect.answered))
                 case Resolve(peer):
-                    self._gossip.look_up(peer, self._found(peer))
+                    looking = self._loop.create_task(self._look_up(peer))
+                    self._looking.add(looking)
+                    looking.add_done_callback(self._looking.discard)
                 case SaveKeyring(keyring):
                     self._saving = self._loop.create_task(self._save(keyring))
                 case KeysDone():
@@ -470,8 +475,11 @@ class ManagerHost:
 
         return answered
 
-    def _found(self, peer: str) -> Callable[[list[Address]], None]:
-        return lambda addresses: self._perform(self.core.resolved(peer, addresses, self.now()))
+    async def _look_up(self, peer: str) -> None:
+        # Gossip listens on `bind` alone, so its family is the one that reaches us and that we reach.
+        family = socket.AF_INET6 if ":" in self.file.bind else socket.AF_INET
+        found = [Address.of(place.host, place.port) for place in await look_up(peer, family)]
+        self._perform(self.core.resolved(peer, found, self.now()))
 
     # What was dropped
 

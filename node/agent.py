@@ -18,17 +18,18 @@ import aiohttp
 from node.api import limits_shown, serve
 from node.clock import HostClock
 from node.config import NodeSettings
-from node.effects import ApplyLimits, Change, Close, Connect, Effect, Log, Renewed, Save, Send, Stage
+from node.effects import ApplyLimits, Change, Close, Connect, Effect, Log, LookUp, Renewed, Save, Send, Stage
 from node.gateways import open_gateway
 from node.gateways.adapter import Gateway
 from node.gateways.child import end_leftover
 from node.gateways.configfile import ConfigFile
 from node.gateways.errors import GatewayError
 from node.gateways.processes import use_of
-from node.link import Link, tls_to_managers
+from node.link import CONNECT_SECONDS_MAX, Link, tls_to_managers
+from node.lookup import look_up
 from node.protocol import Limits, ProtocolError, decode, encode
 from node.session import Joined, Session
-from node.settings import SettingsError
+from node.settings import HostPort, SettingsError
 from node.state import StateError, StateFile, write_atomically
 
 _LOG = logging.getLogger(__name__)
@@ -218,6 +219,8 @@ class Agent:
                 case Connect(address):
                     assert self._client is not None
                     self._link = Link(self._client, address, self, self._tls)
+                case LookUp(name):
+                    self._begin(self._look_up(name))
                 case Send(message):
                     assert self._link is not None
                     self._link.send(encode(message))
@@ -285,6 +288,13 @@ class Agent:
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+    async def _look_up(self, name: str) -> None:
+        found: list[HostPort] = []
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(CONNECT_SECONDS_MAX):
+                found = await look_up(name)
+        self._perform(self._session.looked_up(name, map(str, found), self._now()))
 
     async def _stage(self, stage: Stage) -> None:
         error = ""

@@ -5,13 +5,15 @@ from random import Random
 
 
 class Candidates:
-    """The addresses that an operator gave and those that managers told, as rounds of tries."""
+    """What an operator gave, addresses and names of many, and what managers told, as rounds of tries."""
 
     def __init__(self, seeds: Iterable[str]) -> None:
         self._seeds = tuple(dict.fromkeys(seeds))
         assert self._seeds, "a node without a seed has nobody to ask"
         self._learned: tuple[str, ...] = ()
         self._queue: list[str] = []
+        self._tried: set[str] = set()
+        """In the present round."""
         self.round = 0
         """Rounds begun since `restart`, less one: the step of the back-off."""
 
@@ -33,10 +35,22 @@ class Candidates:
         if not self._queue:
             self.round += 1
             self._begin(rng, (), ())
-        return self._queue.pop(0)
+        address = self._queue.pop(0)
+        self._tried.add(address)
+        return address
+
+    def expand(self, addresses: Iterable[str]) -> bool:
+        """The name that was tried last stands for these: they come next, unless their turn was or will be.
+
+        Whether any of them does.
+        """
+        fresh = [a for a in dict.fromkeys(addresses) if a not in self._tried and a not in self._queue]
+        self._queue[:0] = fresh
+        return bool(fresh)
 
     def _begin(self, rng: Random, first: tuple[str, ...], last: tuple[str, ...]) -> None:
         others = [address for address in self.known() if address not in first]
         rng.shuffle(others)
         others.sort(key=lambda address: address in last)
         self._queue = [*dict.fromkeys(first), *others]
+        self._tried.clear()

@@ -20,8 +20,9 @@ from node.settings import (
     EMPTY_MEANS_OFF,
     Duration,
     HostPort,
+    Locator,
     Settings,
-    default_port,
+    located,
 )
 
 SEED_PORT = 7000
@@ -149,9 +150,11 @@ class NodeSettings(Settings):
     """The whole file."""
 
     seed: Annotated[
-        tuple[Annotated[HostPort, default_port(SEED_PORT)], ...],
+        tuple[Annotated[Locator, located(SEED_PORT)], ...],
         COMMAS,
-        Field(description="managers' node ports, default port 7000"),
+        Field(
+            description="managers' node ports: HOST, dns://HOST or dns+srv://_SERVICE._PROTO.NAME; port 7000"
+        ),
     ] = ()
     name: Annotated[
         str,

@@ -42,6 +42,13 @@ class Connect:
 
 
 @dataclass(frozen=True, slots=True)
+class LookUp:
+    """Find what addresses `name`, a locator, stands for now; report them by `looked_up`."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
 class Send:
     """On the open connection."""
 
@@ -103,4 +110,4 @@ class Log:
     text: str
 
 
-Effect: TypeAlias = Connect | Send | Close | Save | ApplyLimits | Renewed | Stage | Change | Log
+Effect: TypeAlias = Connect | LookUp | Send | Close | Save | ApplyLimits | Renewed | Stage | Change | Log

@@ -15,7 +15,19 @@ from typing import TypeAlias, assert_never
 from node.backoff import full_jitter
 from node.candidates import Candidates
 from node.configuration import Configuration
-from node.effects import ApplyLimits, Close, Connect, Effect, Log, NodeState, Renewed, Save, Send, Source
+from node.effects import (
+    ApplyLimits,
+    Close,
+    Connect,
+    Effect,
+    Log,
+    LookUp,
+    NodeState,
+    Renewed,
+    Save,
+    Send,
+    Source,
+)
 from node.leases import in_force, larger, next_change, shortest
 from node.life import Clock, Life
 from node.protocol import (
@@ -86,6 +98,8 @@ class Waiting:
 
 @dataclass(frozen=True, slots=True)
 class Connecting:
+    """Or looking up a name, where `address` is one."""
+
     address: str
 
 
@@ -123,9 +137,9 @@ Phase: TypeAlias = Waiting | Connecting | Greeting | Joined | Done
 class Session:
     """Carry out the effects it returns, in order, and call `tick` no later than `next_deadline()`.
 
-    Answer each `Connect` with `connected` or `connect_failed`; report what a connection brings with
-    `received` and its end with `closed`, but nothing after a `Close`. Set `gateway` and `counters`
-    whenever they change: the next hello or report says them.
+    Answer each `Connect` with `connected` or `connect_failed`, each `LookUp` with `looked_up`; report what
+    a connection brings with `received` and its end with `closed`, but nothing after a `Close`. Set `gateway`
+    and `counters` whenever they change: the next hello or report says them.
     """
 
     def __init__(
@@ -228,8 +242,7 @@ class Session:
     def _tick(self, now: float) -> list[Effect]:
         match self.phase:
             case Waiting(address, until) if now >= until:
-                self.phase = Connecting(address)
-                return [Connect(address)]
+                return [self._reach(address)]
             case Greeting(until=until) if now >= until:
                 return self._abandon("no answer to our hello", now)
             case Joined() if now >= self._silent_at:
@@ -278,6 +291,20 @@ class Session:
         addresses = (self.phase.address, remote or self.phase.address)
         self.phase = Greeting(addresses, now + HELLO_SECONDS_MAX, now)
         return self._hello()
+
+    def looked_up(self, name: str, addresses: Iterable[str], now: float) -> list[Effect]:
+        """`name` stands for these, to be tried in this order; none where it is not known."""
+        if self.phase != Connecting(name):
+            return []  # we have left meanwhile
+        known = tuple(addresses)
+        if self._candidates.expand(known):
+            return [self._reach(self._candidates.next(self._rng))]
+        why = "all that it stands for have been tried" if known else "the name does not resolve"
+        return self.connect_failed(why, now)
+
+    def _reach(self, address: str) -> Effect:
+        self.phase = Connecting(address)
+        return LookUp(address) if "://" in address else Connect(address)
 
     def connect_failed(self, reason: str, now: float) -> list[Effect]:
         """`reason` is for people: `connection refused`."""

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 
-from node.effects import ApplyLimits, Change, Close, Connect, NodeState, Renewed, Save, Stage
+from node.effects import ApplyLimits, Change, Close, Connect, LookUp, NodeState, Renewed, Save, Stage
 from node.effects import Effect as NodeEffect
 from node.effects import Log as NodeLog
 from node.effects import Send as SendToManager
@@ -203,6 +203,9 @@ class SimNode:
                         self._saved()
                 case Connect(address):
                     self._connect(address)
+                case LookUp(name):
+                    found = self._network.names.get(name, [])
+                    self._perform(self.session.looked_up(name, found, self.loop.now))
                 case SendToManager(message):
                     if self._connection is not None:
                         self._connection.send(0, encode(message))

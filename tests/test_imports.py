@@ -48,6 +48,7 @@ SHELLS = (
     "node.gateways",
     "node.link",
     "node.logs",
+    "node.lookup",
     "node.loop",
     "node.settings",
     "node.state",
@@ -60,6 +61,7 @@ SHELLS = (
 THE_WORLD: dict[str, set[str]] = {
     "aiohttp": set(),
     "asyncio": set(),
+    "dns": set(),
     "date": {"fromisoformat"},
     "datetime": {"UTC", "date", "datetime", "fromisoformat", "fromtimestamp", "timedelta", "timezone"},
     "fcntl": set(),

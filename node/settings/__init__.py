@@ -18,10 +18,10 @@ from node.settings.kinds import (
     Port,
     Settings,
     Texts,
-    default_port,
     format_duration,
     parse_duration,
 )
+from node.settings.locators import Locator, located, parse_locator
 from node.settings.options import add_arguments, options_given
 from node.settings.sources import Loaded, load
 
@@ -33,16 +33,18 @@ __all__ = [
     "Duration",
     "HostPort",
     "Loaded",
+    "Locator",
     "Port",
     "Settings",
     "SettingsError",
     "Texts",
     "add_arguments",
-    "default_port",
     "dump",
     "format_duration",
     "load",
+    "located",
     "options_given",
     "parse_duration",
+    "parse_locator",
     "read_document",
 ]

@@ -9,10 +9,9 @@ import re
 import shlex
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Annotated, Any, Self, TypeAlias
+from typing import Annotated, Self, TypeAlias
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, GetCoreSchemaHandler, PlainSerializer
-from pydantic_core import CoreSchema, core_schema
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
 
 
 class Settings(BaseModel):
@@ -101,25 +100,6 @@ class HostPort:
         if match[3] is not None and not 1 <= int(match[3][:9]) <= 65535:
             raise ValueError(f"must have a port from 1 to 65535, not {match[3]}")
         return cls(match[1] or match[2], port)
-
-    @classmethod
-    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        return core_schema.no_info_plain_validator_function(
-            _read_host_port, serialization=core_schema.to_string_ser_schema()
-        )
-
-
-def _read_host_port(value: object, default_port: int | None = None) -> HostPort:
-    if isinstance(value, HostPort):
-        return value
-    if isinstance(value, str):
-        return HostPort.parse(value, default_port)
-    raise ValueError(f"must be `host:{default_port or 'port'}`")
-
-
-def default_port(port: int) -> BeforeValidator:
-    """`Annotated[HostPort, default_port(7000)]`: the port may be left out."""
-    return BeforeValidator(lambda value: _read_host_port(value, port))
 
 
 def _split_commas(value: object) -> object:

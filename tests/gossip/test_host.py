@@ -188,18 +188,6 @@ async def test_what_the_network_refuses_to_send_is_lost_and_nothing_else(
     assert await left.ask(right) == Ack(9)
 
 
-async def test_a_name_is_looked_up_and_an_unknown_one_gives_nothing(members: tuple[Member, Member]) -> None:
-    left, _ = members
-    found: list[list[Address]] = []
-    left.sockets.look_up("127.0.0.1:7946", found.append)
-    left.sockets.look_up("no-such-host.invalid:7946", found.append)
-    for _ in range(1000):
-        if len(found) == 2:
-            break
-        await asyncio.sleep(0.01)
-    assert sorted(found) == [[], [Address("127.0.0.1", 7946)]]
-
-
 # Under a key, and with a label
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from node.backoff import full_jitter
 from node.candidates import Candidates
-from node.effects import ApplyLimits, Close, Connect, Effect, Log, NodeState, Renewed, Save, Send
+from node.effects import ApplyLimits, Close, Connect, Effect, Log, LookUp, NodeState, Renewed, Save, Send
 from node.life import Clock
 from node.protocol import (
     CLOSE_GOING,
@@ -94,6 +94,51 @@ def without_logs(effects: Iterable[Effect]) -> list[Effect]:
 
 def test_a_first_start_connects_at_once_and_has_no_limits_to_reuse() -> None:
     assert session().start(0.0) == [Connect(A)]
+
+
+def test_each_address_of_a_name_is_tried_before_the_name_is_looked_up_again() -> None:
+    name = "dns://managers:7000"
+    made = session(name)
+    assert made.start(0.0) == [LookUp(name)]
+    assert made.looked_up(name, [A, B], 0.1) == [Connect(A)]
+    assert isinstance(made.phase, Connecting)
+    made.connect_failed("refused", 0.2)
+    assert without_logs(effect for _, effect in run_to(made, 10.0)) == [Connect(B)]
+    made.connect_failed("refused", 10.0)
+    assert without_logs(effect for _, effect in run_to(made, 30.0)) == [LookUp(name)]
+    assert made.looked_up(name, [C], 30.0) == [Connect(C)]
+
+
+def test_a_name_that_does_not_resolve_is_said_and_tried_again() -> None:
+    name = "dns://managers:7000"
+    made = session(name)
+    made.start(0.0)
+    [said] = made.looked_up(name, [], 0.1)
+    assert isinstance(said, Log)
+    assert "No manager at dns://managers:7000: the name does not resolve; next try in" in said.text
+    assert [effect for _, effect in run_to(made, 20.0)] == [LookUp(name)]
+
+
+def test_what_a_name_stands_for_and_managers_told_of_is_tried_once_in_a_round() -> None:
+    name = "dns://managers:7000"
+    candidates = Candidates([name])
+    candidates.learn((A, B))
+    for seed in range(20):
+        rng, tried = Random(seed), []
+        candidates.restart(rng)
+        while not candidates.round:
+            tried.append(candidates.next(rng))
+            if tried[-1] == name:
+                candidates.expand([A, B, C])
+        assert sorted(tried[:-1]) == sorted([name, A, B, C])
+
+
+def test_a_name_that_is_found_after_the_node_was_stopped_leads_nowhere() -> None:
+    name = "dns://managers:7000"
+    made = session(name)
+    made.start(0.0)
+    made.leave("stopped", 0.1)
+    assert made.looked_up(name, [A], 0.2) == []
 
 
 def test_the_raised_incarnation_is_saved_before_each_hello() -> None:

@@ -17,18 +17,20 @@ from node.settings import (
     EMPTY_MEANS_OFF,
     Duration,
     HostPort,
+    Locator,
     Port,
     Settings,
     SettingsError,
     Texts,
     add_arguments,
-    default_port,
     dump,
     format_duration,
     load,
+    located,
     options_given,
     parse_duration,
 )
+from node.settings.locators import DnsName, SrvName
 
 
 class Log(Settings):
@@ -44,7 +46,7 @@ class Limit(Settings):
 class Example(Settings):
     name: str = "default"
     node_port: Port = 7000
-    peers: Annotated[tuple[Annotated[HostPort, default_port(7946)], ...], COMMAS] = ()
+    peers: Annotated[tuple[Annotated[Locator, located(7946)], ...], COMMAS] = ()
     tags: Texts = ()
     run: Annotated[tuple[str, ...], COMMAND] = ()
     api: Annotated[str, EMPTY_MEANS_OFF] = "127.0.0.1:9898"
@@ -236,6 +238,8 @@ durations = st.floats(0, 1e6).map(lambda seconds: round(seconds, 3))
         name=texts | st.sampled_from(["no", "1e3", "~", "[::1]:7000", "a: b", "- x", "'", "\t", "&a"]),
         peers=st.lists(
             st.builds(HostPort, st.sampled_from(["::1", "a.b", "10.0.0.1"]), st.integers(1, 65535))
+            | st.builds(DnsName, st.just("a.b"), st.integers(1, 65535))
+            | st.builds(SrvName, st.just("_gossip._tcp.a.b"))
         ).map(tuple),
         tags=st.lists(texts).map(tuple),
         run=st.lists(texts).map(tuple),
