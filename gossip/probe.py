@@ -97,12 +97,20 @@ class Prober:
             deadline = min(deadline, relay.expires)
         return deadline
 
-    def excuse(self, absence: float) -> None:
-        """We were away for `absence` seconds: it counts against us, and the probe under way is void."""
-        self.awareness.add(1 + int(absence / self._config.probe_interval))
-        self._probe = None
+    def excuse(self, late: float, judges_at: float) -> None:
+        """We were called `late` seconds late: it counts against us, and whoever is asked has as much longer.
+
+        No probe begins before `judges_at`. None is dropped: who is late again and again would judge nobody.
+        """
+        self.awareness.add(1 + int(late / self._config.probe_interval))
+        self.probe_at = max(self.probe_at, judges_at)
+        if (probe := self._probe) is not None:
+            longer = max(late, judges_at - probe.asks_others_at)
+            probe.asks_others_at += longer
+            probe.ends += longer
+            self.probe_at = max(self.probe_at, probe.ends)
         for relay in self._relays.values():
-            relay.expires += absence
+            relay.expires += late
 
     def give_second_opinion(self, accused: NodeName, now: float) -> None:
         """Somebody else has accused this member: probe it next, and soon if no probe is under way.

@@ -50,11 +50,11 @@ class Suspects:
         self._first_end = min(self._first_end, self._end(member))
         return True
 
-    def excuse(self, absence: float, now: float) -> None:
-        """We were away for `absence` seconds, in which no refutation could reach us."""
+    def excuse(self, late: float, now: float) -> None:
+        """We were called `late` seconds late, in which no refutation could reach us."""
         for member in self._members.suspects.values():
             assert member.suspicion is not None
-            member.suspicion.started = min(now, member.suspicion.started + absence)
+            member.suspicion.started = min(now, member.suspicion.started + late)
         self._find_first_end()
 
     def next_deadline(self) -> float:

@@ -75,6 +75,8 @@ class Swim:
             members=self.members, send=self._teller.send, tokens=tokens, config=config, random=random, now=now
         )
         self._ticked = now
+        self._judges_at = now
+        """Before that we only listen: we were called late."""
         self._conflicts = Conflicts(
             members=self.members,
             came_later=came_later,
@@ -183,10 +185,9 @@ class Swim:
         """The latest time at which `tick` wants to be called."""
         deadlines = [
             self._awake_until(),
-            self.prober.next_deadline(),
+            max(self._judges_at, min(self.prober.next_deadline(), self._claims.suspects.next_deadline())),
             self._exchanges.next_deadline(),
             self._teller.next_deadline(),
-            self._claims.suspects.next_deadline(),
         ]
         if not self.leaving:
             deadlines.append(self.rejoin.next_deadline(bool(self.members.lost)))
@@ -194,14 +195,11 @@ class Swim:
 
     def tick(self, now: float) -> list[Output]:
         """Whatever has become due by `now`."""
-        if now - min(self.prober.probe_at, self._awake_until()) > self._config.lag_tolerated:
-            self._excuse(now - self._ticked, now)
+        late = now - min(self.prober.probe_at, self._awake_until())
+        if late > self._config.lag_tolerated:
+            self._excuse(late, now)
         self._ticked = now
-        output, silent = self.prober.tick(now, leaving=self.leaving)
-        if silent is not None:
-            output += self._claims.suspect(Suspect(silent.name, silent.incarnation, self.name), now)
-        output += self._claims.suspects.remind(now)
-        output += self._claims.tick_suspicions(now)
+        output = self._judge(now) if self._judges_at <= now else []
         output += self._tick_rejoin(now)
         output += self._exchanges.tick(now)
         output += self._teller.tick(now)
@@ -211,13 +209,25 @@ class Swim:
         """When to call us at the latest, so that we know how long we were away: probes may be far apart."""
         return self._ticked + self._config.probe_interval
 
-    def _excuse(self, absence: float, now: float) -> None:
-        """We were away for `absence` seconds (a busy loop, a stopped process): nobody is blamed for them.
+    def _excuse(self, late: float, now: float) -> None:
+        """We were called `late` seconds late (a busy loop, a stopped process): nobody is blamed for them.
 
-        What the others sent meanwhile waits in our sockets, so we listen before we judge.
+        What the others sent meanwhile waits in our sockets, so we listen before we judge. Once, where it is
+        less than a probe's time: whoever is so late with every call still judges, more slowly. Whoever is
+        later than that leaves it to the others.
         """
-        self.prober.excuse(absence)
-        self._claims.suspects.excuse(absence, now)
+        if late >= self._config.probe_interval or self._judges_at <= self._ticked:
+            self._judges_at = now + self._config.lag_tolerated
+        self.prober.excuse(late, self._judges_at)
+        self._claims.suspects.excuse(late, now)
+
+    def _judge(self, now: float) -> list[Output]:
+        """Probe, and give up whoever has not answered in time."""
+        output, silent = self.prober.tick(now, leaving=self.leaving)
+        if silent is not None:
+            output += self._claims.suspect(Suspect(silent.name, silent.incarnation, self.name), now)
+        output += self._claims.suspects.remind(now)
+        return output + self._claims.tick_suspicions(now)
 
     def _tick_rejoin(self, now: float) -> list[Output]:
         if self.leaving:

@@ -292,6 +292,29 @@ def test_a_late_call_is_our_own_fault_and_nobody_is_judged_for_it() -> None:
     assert state_of(core, "m3") is State.ALIVE
 
 
+@pytest.mark.parametrize("late", [0.3, 0.6, 0.9])
+def test_a_member_that_is_late_with_every_call_still_gives_up_who_is_dead(late: float) -> None:
+    core = swim("m2")
+    now = 0.0
+    while state_of(core, "m2") is not State.DEAD:
+        now = core.next_deadline() + late
+        core.tick(now)
+        assert now < 300.0
+
+
+def test_who_is_late_with_every_call_hears_what_came_meanwhile_before_it_judges() -> None:
+    core = swim("m2")
+    now, answered = 0.0, 0
+    while answered < 100:
+        now = core.next_deadline() + 0.9
+        pings = [item for item in core.tick(now) if isinstance(item, Send)]
+        assert state_of(core, "m2") is State.ALIVE
+        for ping in (ping for item in pings for ping in item.messages if isinstance(ping, Ping)):
+            # Its answer is there at once, and waits for our next call.
+            core.receive(Ack(ping.number), address(2), now + 0.8)
+            answered += 1
+
+
 def test_a_member_in_doubt_about_itself_probes_more_slowly_and_waits_longer() -> None:
     core = swim("m2", "m3")
     core.prober.awareness.add(3)
