@@ -56,16 +56,20 @@ class GossipSockets(asyncio.DatagramProtocol):
         self._unpacking = asyncio.Lock()
         self._udp: asyncio.DatagramTransport | None = None
         self._tcp: asyncio.Server | None = None
+        self.family = socket.AF_INET
+        """Of `bind`, once open: by it alone we are reached, and reach others."""
         self._serving: set[asyncio.Task[None]] = set()
         self._asking: set[asyncio.Task[None]] = set()
 
     async def open(self, bind: str, port: int) -> None:
         """Listen; raises `OSError` where the port is taken."""
         loop = asyncio.get_running_loop()
-        family = socket.AF_INET6 if ":" in bind else socket.AF_INET
-        self._tcp = await asyncio.start_server(self._accept, bind, port, family=family, backlog=STREAMS_MAX)
+        self.family = socket.AF_INET6 if ":" in bind else socket.AF_INET
+        self._tcp = await asyncio.start_server(
+            self._accept, bind, port, family=self.family, backlog=STREAMS_MAX
+        )
         try:
-            self._udp, _ = await loop.create_datagram_endpoint(lambda: self, (bind, port), family=family)
+            self._udp, _ = await loop.create_datagram_endpoint(lambda: self, (bind, port), family=self.family)
         except OSError:
             self._tcp.close()
             raise

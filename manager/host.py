@@ -8,7 +8,6 @@ import asyncio
 import contextlib
 import logging
 import signal
-import socket
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -272,6 +271,7 @@ class ManagerHost:
         for sock in http_sockets:
             stack.callback(sock.close)
         stack.push_async_callback(self._gossip.close)
+        stack.callback(self._stop_looking)
         self.core = self._make_core()
         try:
             await self._gossip.open(file.bind, file.gossip_port)
@@ -476,10 +476,13 @@ class ManagerHost:
         return answered
 
     async def _look_up(self, peer: str) -> None:
-        # Gossip listens on `bind` alone, so its family is the one that reaches us and that we reach.
-        family = socket.AF_INET6 if ":" in self.file.bind else socket.AF_INET
-        found = [Address.of(place.host, place.port) for place in await look_up(peer, family)]
+        places = await look_up(peer, self._gossip.family)
+        found = [Address.of(place.host, place.port) for place in places]
         self._perform(self.core.resolved(peer, found, self.now()))
+
+    def _stop_looking(self) -> None:
+        for looking in self._looking:
+            looking.cancel()
 
     # What was dropped
 

@@ -27,7 +27,7 @@ async def look_up(
     match parse_locator(locator):
         case SrvName(name):
             targets = await _targets(name, resolver)
-            found = [await _addresses(target, family) for target in targets]
+            found = await asyncio.gather(*(_addresses(target, family) for target in targets))
             return list(dict.fromkeys(address for some in found for address in some))
         case DnsName(host, port):
             addresses = await _addresses(HostPort(host, port), family)
