@@ -33,7 +33,7 @@ class GossipConfig:
     """The worst that our health score gets; the probe interval is stretched by it up to eightfold."""
 
     lag_tolerated: float = 0.2
-    """Being called later than this is our own fault: it counts against us, and nobody is judged for it."""
+    """Being called later than this is our own fault: it counts against us, and for as long we only listen."""
 
     suspicion_mult: int = 4
     """α of the Lifeguard paper: the shortest suspicion is this × max(1, log10(n)) × probe_interval."""

@@ -156,8 +156,6 @@ class Network:
         self.oversized: Counter[str] = Counter()
         """Datagrams above the MTU, by host."""
         self._by_link: dict[tuple[str, str], Links] = {}
-        self.names: dict[str, list[str]] = {}
-        """What nodes find where they look up a name: addresses `host:port`."""
         self.streams: Counter[str] = Counter()
         """Streams begun, by host."""
         self._random: Random = world.random("network")

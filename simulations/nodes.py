@@ -203,9 +203,8 @@ class SimNode:
                         self._saved()
                 case Connect(address):
                     self._connect(address)
-                case LookUp(name):
-                    found = self._network.names.get(name, [])
-                    self._perform(self.session.looked_up(name, found, self.loop.now))
+                case LookUp():
+                    raise AssertionError("simulated nodes are given addresses")
                 case SendToManager(message):
                     if self._connection is not None:
                         self._connection.send(0, encode(message))
