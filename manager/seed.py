@@ -124,7 +124,8 @@ class SeedServer:
             await socket_.prepare(request)
         except OSError:  # it went away in the middle of the handshake
             self.rejected("gone_in_handshake", peer)
-            return socket_
+            # aiohttp would take a WebSocket that was not prepared for an error of ours.
+            return web.Response(status=400)
         door = self._doors.get(id(request.protocol))
         number = next(self._numbers)
         connection = self._connections[number] = _Connection(socket_, peer, request.transport)

@@ -247,6 +247,21 @@ async def test_a_gossip_packet_on_this_port_is_recognised(bench: Bench) -> None:
     assert bench.rejected["memberlist_on_node_port"] == 1
 
 
+async def test_a_node_that_gave_up_before_it_was_answered_is_counted_and_no_error(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A manager that stood still for seconds finds such when it goes on."""
+    asked = (
+        f"GET {PATH} HTTP/1.1\r\nHost: m1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+        "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+    )
+    with socket.create_connection(("127.0.0.1", bench.port)) as node:
+        node.sendall(asked.encode())
+    await bench.until(lambda: bench.rejected["gone_in_handshake"])
+    await asyncio.sleep(0.1)
+    assert not caplog.records
+
+
 async def test_a_browser_on_this_port_is_told_where_the_page_is(bench: Bench, http: ClientSession) -> None:
     async with http.get(f"http://127.0.0.1:{bench.port}/") as answer:
         assert answer.status == 404
