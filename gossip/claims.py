@@ -208,6 +208,12 @@ class Claims:
         self._members.change(member, State.LEFT, now)
         return [MemberChanged(name, State.DEAD, State.LEFT, "declared gone, by itself or by an operator")]
 
+    def prune(self, name: NodeName) -> None:
+        """An operator's word about a member that left: it is no longer listed either."""
+        member = self._members.get(name)
+        if member is not None and member is not self._me and member.state is State.LEFT:
+            self._members.forget(name)
+
     # A line of another's table
 
     def entry(self, entry: MemberState, now: float, *, first_hand: bool) -> list[Output]:

@@ -9,6 +9,10 @@ class ConfigError(GossipError):
     """The operator's: found at start, before anything is sent. The text names the key and the remedy."""
 
 
+class ForceLeaveRefused(GossipError):
+    """The member is not to be declared gone; the text says why, and what to do."""
+
+
 class WireError(GossipError):
     """A peer's: count it under `reason`, drop the packet or the stream, carry on.
 

@@ -13,7 +13,7 @@ from random import Random
 
 from gossip.config import LAN, GossipConfig
 from gossip.effects import Departed, MemberChanged, OpenStream, Output, Rejected, Send
-from gossip.errors import WireError
+from gossip.errors import ForceLeaveRefused, WireError
 from gossip.key_messages import Verb
 from gossip.keys import Keys
 from gossip.kinship import Kinship, start_number
@@ -147,7 +147,7 @@ class Group:
                 output += self._user(message.payload, now)
             else:
                 output += self.swim.receive(message, sender, now)
-        return self._settle(output)
+        return self._settle(output, now)
 
     def stream_received(
         self, message: StreamMessage, now: float
@@ -157,16 +157,16 @@ class Group:
             case PushPull():
                 serf = self._serf.merge(message.user_state, now)
                 table, output = self.swim.table_received(message, now)
-                output = self._settle(serf + output)
+                output = self._settle(serf + output, now)
                 return replace(table, user_state=self._serf.state), output
             case User(payload) if payload.startswith(PREFIX):
                 try:
                     answer, output = self._reconciler.requested(payload, now)
                 except WireError as error:
                     return None, [Rejected(error.reason)]
-                return answer, self._settle(output)
+                return answer, self._settle(output, now)
             case User(payload):
-                return None, self._settle(self._user(payload, now))
+                return None, self._settle(self._user(payload, now), now)
             case _:
                 return self.swim.ping_received(message), []
 
@@ -179,11 +179,11 @@ class Group:
             output += self.swim.stream_answered(token, answer, now)
         elif self._reconciler.owns_stream(token):
             output += self._reconciler.stream_answered(token, answer, now)
-        return self._settle(output)
+        return self._settle(output, now)
 
     def resolved(self, peer: str, addresses: list[Address], now: float) -> list[Output]:
         """The outcome of `Resolve(peer)`; empty where it failed."""
-        return self._settle(self.swim.resolved(peer, addresses, now))
+        return self._settle(self.swim.resolved(peer, addresses, now), now)
 
     def _user(self, payload: bytes, now: float) -> list[Output]:
         try:
@@ -211,7 +211,7 @@ class Group:
         output += self.swim.tick(now)
         output += self._reconciler.tick(now)
         output += self.keys.tick(now)
-        return self._settle(output)
+        return self._settle(output, now)
 
     def leave(self, now: float) -> list[Output]:
         """Leave the group in good order; `Departed` follows when it has been told.
@@ -259,15 +259,37 @@ class Group:
                 output += [Send(member.address, (said,)) for member in self.swim.members.present()]
         return output
 
+    def force_leave(self, name: NodeName, now: float, *, prune: bool) -> list[Output]:
+        """An operator says that `name`, which is dead, is not expected back: it has left, for every member.
+
+        With `prune` it is no longer listed either. Raises `ForceLeaveRefused`, `KeyError` for a stranger.
+        """
+        member = self.swim.members.get(name)
+        if member is None:
+            raise KeyError(name)
+        if member is self.swim.members.me:
+            raise ForceLeaveRefused(f"{name} is this manager itself: `kcm leave` ends it")
+        if member.state is State.ALIVE:
+            how = "`kcm leave` there" if self.is_kin(member) else "`serf leave` there"
+            raise ForceLeaveRefused(
+                f"{name} at {member.address} is alive, and would say so at once: end it by {how}"
+            )
+        if member.state is State.SUSPECT:
+            raise ForceLeaveRefused(
+                f"{name} at {member.address} does not answer, but has some seconds left to do so: "
+                "try again when it is dead"
+            )
+        return self._settle(self._serf.force_leave(name, now, prune=prune), now)
+
     # Keys
 
     def change_keys(self, verb: Verb, key: str, without: Iterable[str], now: float) -> list[Output]:
         """As `Keys.begin`: `KeysDone` follows, or `KeysRefused` is raised."""
-        return self._settle(self.keys.begin(verb, key, without, now))
+        return self._settle(self.keys.begin(verb, key, without, now), now)
 
     def keyring_saved(self, why: str, now: float) -> list[Output]:
         """The outcome of `SaveKeyring`: why it failed, or empty where it is on disk and in force."""
-        return self._settle(self.keys.saved(why, now))
+        return self._settle(self.keys.saved(why, now), now)
 
     # The ledger
 
@@ -276,7 +298,7 @@ class Group:
         output = self._reconciler.flush(now)
         if self._departure_by < inf and self._reconciler.all_heard and self._among_kin():
             output += self._tell_departure(now)
-        return self._settle(output)
+        return self._settle(output, now)
 
     def heard_by(self, kin: NodeName, version: int) -> bool:
         """Whether `kin` has answered for our page at `version`, and we hold what it had written by then."""
@@ -284,13 +306,13 @@ class Group:
 
     # After every input
 
-    def _settle(self, output: list[Output]) -> list[Output]:
+    def _settle(self, output: list[Output], now: float) -> list[Output]:
         """Meet kin that came, and complete what is sent."""
         settled: list[Output] = []
         for item in output:
             settled.append(self._complete(item))
             if isinstance(item, MemberChanged):
-                self._serf.refresh()
+                settled += map(self._complete, self._serf.member_changed(item.name, item.after, now))
                 came = item.after is State.ALIVE and item.before is not State.SUSPECT
                 settled += map(self._complete, self._reconciler.member_changed(item.name, came=came))
         return settled

@@ -23,8 +23,8 @@ def before(verb: Verb, key: str, found: Found, missing: Mapping[str, str]) -> st
         return f"the key {key} is in use on {using}: use another one first; {NOTHING_CHANGED}"
     if missing:
         return (
-            f"not known of which keys these have: {reasons(missing)}. Bring them back (a dead agent that "
-            "stays away: `serf force-leave`), or name who never comes back, and is locked out if it does, "
+            f"not known of which keys these have: {reasons(missing)}. Bring them back (an agent that is "
+            "dead: `kcm force-leave NAME`), or name who never comes back, and is locked out if it does, "
             f"by --without NAME; {NOTHING_CHANGED}"
         )
     return ""

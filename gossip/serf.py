@@ -93,10 +93,19 @@ class Serf:
         self._clock = LamportClock()
         self._seen = Seen()
         self._state: bytes | None = None
+        self._declared: dict[NodeName, LeaveIntent] = {}
+        """Operators' words that came while their member still counted as running here."""
 
     def refresh(self) -> None:
         """Members or intents have changed: so does `state`."""
         self._state = None
+
+    def member_changed(self, name: NodeName, state: State, now: float) -> list[Output]:
+        """`name` is in `state` now: who comes back, or answers after all, has not left."""
+        self.refresh()
+        if state is State.SUSPECT or (intent := self._declared.pop(name, None)) is None:
+            return []
+        return self._gone(intent, now) if state is State.DEAD else []
 
     @property
     def state(self) -> bytes:
@@ -114,6 +123,19 @@ class Serf:
     def leave_intent(self) -> LeaveIntent:
         """What has to be told before we leave, with a time that overrides every other."""
         return LeaveIntent(self._clock.next_intent_time(self._name), self._name)
+
+    def force_leave(self, name: NodeName, now: float, *, prune: bool) -> list[Output]:
+        """An operator's word here that `name`, which is dead or has left, is not expected back."""
+        intent = LeaveIntent(self._clock.next_intent_time(name), name, prune)
+        self._swim.broadcasts.queue(("intent", name), User(encode_serf(intent)))
+        return self._gone(intent, now)
+
+    def _gone(self, intent: LeaveIntent, now: float) -> list[Output]:
+        output = self._swim.left_by_intent(intent.node, now)
+        if intent.prune:
+            self._swim.prune(intent.node)
+        self.refresh()
+        return output
 
     def received(self, payload: bytes, now: float) -> list[Output]:
         """A user message that is not the ledger's. Raises `WireError`."""
@@ -189,7 +211,14 @@ class Serf:
             return []
         self._swim.broadcasts.queue(("intent", intent.node), User(payload))
         self.refresh()
-        return self._swim.left_by_intent(intent.node, now) if isinstance(intent, LeaveIntent) else []
+        self._declared.pop(intent.node, None)
+        if isinstance(intent, JoinIntent):
+            return []
+        member = self._swim.members.get(intent.node)
+        if member is not None and member.present:
+            # Whoever sent it knows of the death before we do; agents keep it as `leaving` in the same way.
+            self._declared[intent.node] = intent
+        return self._gone(intent, now)
 
     def _insist(self) -> None:
         """Somebody says that we are leaving; agents would list us so until they hear otherwise."""

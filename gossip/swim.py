@@ -179,6 +179,10 @@ class Swim:
         """An operator's word (Serf's force-leave) about a member that is dead: it is not expected back."""
         return self._claims.left_by_intent(name, now)
 
+    def prune(self, name: NodeName) -> None:
+        """The same word about one that left, where it is no longer to be listed."""
+        self._claims.prune(name)
+
     # Time
 
     def next_deadline(self) -> float:

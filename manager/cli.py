@@ -18,6 +18,7 @@ from manager import (
     cli_keys,
     cli_limits,
     cli_look,
+    cli_membership,
     cli_rights,
     cli_subscription,
     cli_tokens,
@@ -102,6 +103,7 @@ def _parser() -> argparse.ArgumentParser:
     cli_tokens.add_verb(verbs, _verb, _shown)
     cli_init.add_verb(verbs, _verb, _shown)
     cli_look.add_verbs(verbs, _verb, _shown)
+    cli_membership.add_verbs(verbs, _verb, _shown)
     cli_config.add_verbs(verbs, _verb, _shown)
     cli_rights.add_verbs(verbs, _verb, _shown)
     cli_completion.add_verb(verbs, _verb, parser)

@@ -274,6 +274,14 @@ class Manager:
         self._outbox.log(Level.INFO, f"limits: {name} is {what} from now on (serial {setting.serial})")
         return self._turn(now)
 
+    def force_leave(self, name: str, by: str, now: float, *, prune: bool) -> list[ManagerEffect]:
+        """As `gossip.group.Group.force_leave`: raises `ForceLeaveRefused`, `KeyError`."""
+        output = self.group.force_leave(name, now, prune=prune)
+        word = "and no longer listed" if prune else "and not expected back"
+        self._outbox.log(Level.INFO, f"member {name} is declared gone by {by}, {word}")
+        self._absorb(output, now)
+        return self._turn(now)
+
     def change_keys(self, verb: Verb, key: str, without: Iterable[str], now: float) -> list[ManagerEffect]:
         """As `gossip.keys.Keys.begin`: `KeysDone` follows, or `KeysRefused` is raised."""
         self._absorb(self.group.change_keys(verb, key, without, now), now)

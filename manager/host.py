@@ -192,6 +192,10 @@ class ManagerHost:
         """Returns when it is kept. Raises `RightsError`, `KeyError`."""
         await self._keep(self.core.forget_node(id_, self.now()))
 
+    async def force_leave(self, name: str, by: str, *, prune: bool) -> None:
+        """Returns when it is kept and told. Raises `ForceLeaveRefused`, `KeyError`."""
+        await self._keep(self.core.force_leave(name, by, self.now(), prune=prune))
+
     async def _keep(self, effects: list[ManagerEffect]) -> None:
         """Carry out `effects`; returns when all before them, and they, are kept and told."""
         kept = self._loop.create_future()

@@ -18,6 +18,7 @@ SHELLS = (
     "manager.cli",
     "manager.cli_init",
     "manager.cli_look",
+    "manager.cli_membership",
     "manager.cli_config",
     "manager.cli_keys",
     "manager.cli_limits",

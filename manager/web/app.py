@@ -10,7 +10,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 
 from manager import views
 from manager.doors import Refusal, may_change
-from manager.web import cluster, configs, discovery, keys, live, reads, session, writes
+from manager.web import cluster, configs, discovery, keys, live, membership, reads, session, writes
 from manager.web.metrics import exposition
 from manager.web.operations import Operations
 from manager.web.problems import Handler, of_http_error, problem
@@ -62,6 +62,7 @@ def all_routes() -> list[web.AbstractRouteDef]:
         *live.routes,
         *discovery.routes,
         *keys.routes,
+        *membership.routes,
         *reads.routes,
         *session.routes,
         *writes.routes,

@@ -316,6 +316,14 @@ def document() -> Schema:
                 body=_closed(name=_TEXT),
             )
         },
+        "/api/v1/force-leave": {
+            "post": get(
+                "force_leave",
+                "a dead member is not expected back: it has left, for every member",
+                _json("the members that are listed now", _object(members=_list(_member()))),
+                body={**_closed(name=_TEXT, prune=_YES_NO), "required": ["name"]},
+            )
+        },
         "/api/v1/audit": {
             "get": get(
                 "audit",

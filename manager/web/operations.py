@@ -65,6 +65,9 @@ class Operations(Protocol):
     async def forget_node(self, id_: str) -> None:
         """The operator vouches that a node runs nowhere. Raises `manager.core.RightsError`, `KeyError`."""
 
+    async def force_leave(self, name: str, by: str, *, prune: bool) -> None:
+        """The operator declares a dead member gone. Raises `gossip.errors.ForceLeaveRefused`, `KeyError`."""
+
     async def snapshot(self) -> bytes | None:
         """This manager's state as a file; None where it keeps none. Raises `StoreError`."""
 

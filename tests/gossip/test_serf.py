@@ -148,3 +148,31 @@ def test_a_user_event_is_passed_on_once() -> None:
     for _ in range(2):
         us.serf.received(EVENT, 1.0)
     assert us.told() == [User(EVENT)]
+
+
+def test_an_operators_word_that_comes_before_the_death_holds_once_it_is_known() -> None:
+    us = Agent()
+    us.serf.received(encode_serf(LeaveIntent(7, "s2")), 1.0)
+    assert us.state_of("s2") is State.ALIVE
+    died = us.swim.receive(Dead("s2", 1, "s3"), Address("10.0.0.3", 7946), 2.0)
+    assert isinstance(died[0], MemberChanged)
+    us.serf.member_changed("s2", died[0].after, 2.0)
+    assert us.state_of("s2") is State.LEFT
+
+
+def test_an_operators_word_about_one_that_answers_after_all_is_dropped() -> None:
+    us = Agent()
+    us.serf.received(encode_serf(LeaveIntent(7, "s2")), 1.0)
+    us.serf.received(encode_serf(JoinIntent(8, "s2")), 1.1)
+    us.swim.receive(Dead("s2", 1, "s3"), Address("10.0.0.3", 7946), 2.0)
+    us.serf.member_changed("s2", State.DEAD, 2.0)
+    assert us.state_of("s2") is State.DEAD
+
+
+def test_who_is_pruned_by_an_agents_operator_is_not_listed_any_more() -> None:
+    us = Agent()
+    us.serf.received(encode_serf(LeaveIntent(7, "s3")), 1.0)
+    us.serf.received(encode_serf(LeaveIntent(8, "s3", prune=True)), 2.0)
+    assert us.swim.members.get("s3") is None
+    us.serf.received(encode_serf(LeaveIntent(9, "s2", prune=True)), 3.0)
+    assert us.state_of("s2") is State.ALIVE

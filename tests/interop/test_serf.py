@@ -76,6 +76,12 @@ def test_an_agent_that_a_signal_ended_is_dead_until_an_operator_says_that_it_lef
     group.serf("s1", "force-leave", "s3")
     group.listed("s3", ours="left", theirs="left")
     group.listed("s2", ours="dead", theirs="failed")
+    assert group.kcm("force-leave", "s2", manager="m3").returncode == 0
+    group.listed("s2", ours="left", theirs="left")
+    assert group.kcm("force-leave", "--prune", "s2", manager="m3").returncode == 0
+    wait_for(
+        lambda: not any("s2" in view for view in group.views().values()), PATIENCE, "s2 is listed nowhere"
+    )
 
 
 def test_a_running_manager_that_an_operator_declares_gone_says_that_it_is_not(group: MixedGroup) -> None:

@@ -134,6 +134,9 @@ class Running:
     async def forget_node(self, id_: str) -> None:
         self._perform(self.core.forget_node(id_, self._now))
 
+    async def force_leave(self, name: str, by: str, *, prune: bool) -> None:
+        self._perform(self.core.force_leave(name, by, self._now, prune=prune))
+
     async def push_config(self, kind: str, content: bytes, by: str, manner: Manner, *, force: bool) -> None:
         self._perform(self.core.push_config(kind, content, by, manner, self._now, force=force))
 

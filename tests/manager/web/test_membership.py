@@ -1,0 +1,99 @@
+"""Who belongs to the group, by an operator's word over HTTP and by `kcm`."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from aiohttp import ClientSession, web
+from aiohttp.test_utils import TestClient, TestServer
+
+from manager import cli
+from manager.web.app import create_app
+from tests.manager.running import Running
+
+Client = TestClient[web.Request, web.Application]
+
+
+@pytest.fixture
+async def running() -> AsyncIterator[Running]:
+    """m1, with m2, which is dead, and m3, which is alive."""
+    async with ClientSession() as http:
+        running = Running(http=http)
+        for number in (2, 3):
+            running.meets(f"m{number}", f"10.0.0.{number}")
+        running.loses("m2")
+        yield running
+
+
+@pytest.fixture
+async def client(running: Running) -> AsyncIterator[Client]:
+    async with TestClient(TestServer(create_app(running))) as client:
+        yield client
+
+
+async def ask(client: Client, path: str, body: dict[str, Any]) -> tuple[int, Any]:
+    answer = await client.post(f"/api/v1/{path}", json=body)
+    return answer.status, await answer.json(content_type=None)
+
+
+def states(running: Running) -> dict[str, str]:
+    return {member.name: member.state.name.lower() for member in running.core.group.swim.members}
+
+
+async def test_a_dead_manager_is_declared_gone_and_the_audit_says_by_whom(
+    running: Running, client: Client
+) -> None:
+    status, answer = await ask(client, "force-leave", {"name": "m2"})
+    assert status == 200
+    assert [member["state"] for member in answer["members"]] == ["alive", "left", "alive"]
+    audit = await (await client.get("/api/v1/audit?local=1")).json()
+    assert audit["changes"][0]["change"] == "member m2 is declared gone"
+
+
+async def test_a_pruned_manager_is_not_listed_any_more(running: Running, client: Client) -> None:
+    assert (await ask(client, "force-leave", {"name": "m2", "prune": True}))[0] == 200
+    assert states(running) == {"m1": "alive", "m3": "alive"}
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "detail"),
+    [
+        ({"name": "m3"}, 409, "m3 at 10.0.0.3:7946 is alive"),
+        ({"name": "m1"}, 409, "`kcm leave` ends it"),
+        ({"name": "m9"}, 404, "no member is called 'm9'"),
+        ({"name": 3}, 400, "name must be"),
+        ({"name": "m2", "prune": "yes"}, 400, "prune must be"),
+        ({}, 400, "name must be"),
+    ],
+)
+async def test_what_is_not_done_is_refused_with_the_reason(
+    running: Running, client: Client, body: dict[str, Any], status: int, detail: str
+) -> None:
+    answer = await ask(client, "force-leave", body)
+    assert answer[0] == status
+    assert detail in answer[1]["detail"]
+    assert states(running)["m2"] == "dead"
+
+
+async def kcm(client: Client, capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
+    url = str(client.make_url("")).rstrip("/")
+
+    def ends() -> int:
+        with pytest.raises(SystemExit) as ended:
+            cli.main([*arguments, "--manager", url])
+        assert isinstance(ended.value.code, int)
+        return ended.value.code
+
+    code = await asyncio.to_thread(ends)
+    return code, *capsys.readouterr()
+
+
+async def test_kcm_force_leave(client: Client, capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = await kcm(client, capsys, "force-leave", "m2")
+    assert (code, out) == (0, "m2 has left, and is not expected back\n")
+    code, out, _ = await kcm(client, capsys, "force-leave", "--prune", "m2")
+    assert (code, out) == (0, "m2 is no longer listed\n")
+    code, _, error = await kcm(client, capsys, "force-leave", "m3")
+    assert (code, "is alive" in error) == (1, True)
+    assert (await kcm(client, capsys, "force-leave", "m2"))[0] == 3
