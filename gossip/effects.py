@@ -22,7 +22,7 @@ class Send:
 class OpenStream:
     """Connect by TCP, send `message`, read one answer unless `answered` is False.
 
-    Report the outcome by `stream_answered(token, answer | None)`: None where there was no answer.
+    Report the outcome by `stream_answered(token, answer | None, now, why)`: None where there was no answer.
     """
 
     token: int
@@ -70,6 +70,38 @@ class KeysDone:
     problem: str
     found: tuple[tuple[NodeName, tuple[str, ...]], ...]
     missing: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ReachedMember:
+    """After how many seconds a member answered by UDP and by TCP; None where it did not.
+
+    `tcp_why`: why not by TCP, empty where it did. `state` is what we held of it when we asked.
+    """
+
+    name: NodeName
+    address: Address
+    state: State
+    udp: float | None
+    tcp: float | None
+    tcp_why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reached:
+    """Every member was asked for an answer, but for `left_out` of them."""
+
+    members: tuple[ReachedMember, ...]
+    left_out: int
+
+
+@dataclass(frozen=True, slots=True)
+class JoinTried:
+    """What an operator wanted joined: `members` that whoever is there told us of, or why there are none."""
+
+    token: int
+    members: tuple[NodeName, ...]
+    why: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,5 +192,7 @@ Event: TypeAlias = (
     | Departed
     | KeyringChanged
     | KeysDone
+    | Reached
+    | JoinTried
 )
 Output: TypeAlias = Effect | Event

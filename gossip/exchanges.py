@@ -1,13 +1,13 @@
 """Whole tables by TCP: with a random member from time to time, and with whom we want to meet or doubt."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from math import ceil, inf, log2
 from random import Random
 
 from gossip.claims import Claims
 from gossip.config import GossipConfig
-from gossip.effects import MemberChanged, OpenStream, Output, PeerFailed, Send
+from gossip.effects import JoinTried, MemberChanged, OpenStream, Output, PeerFailed, Send
 from gossip.members import Members
 from gossip.messages import Address, MemberState, PushPull, State, StreamMessage
 from gossip.rejoin import Rejoin
@@ -25,6 +25,8 @@ class _Exchange:
     address: Address
     peer: str | None
     about_suspects: bool = False
+    operators: bool = False
+    """Whether an operator waits for the outcome."""
 
 
 class Exchanges:
@@ -36,6 +38,7 @@ class Exchanges:
         members: Members,
         claims: Claims,
         rejoin: Rejoin,
+        group_of: Callable[[bytes], str | None],
         tokens: Iterator[int],
         config: GossipConfig,
         random: Random,
@@ -45,6 +48,7 @@ class Exchanges:
         self._me = members.me
         self._claims = claims
         self._rejoin = rejoin
+        self._group_of = group_of
         self._tokens = tokens
         self._config = config
         self._random = random
@@ -59,6 +63,15 @@ class Exchanges:
         timeout = self._config.join_timeout if join else self._config.stream_timeout
         return OpenStream(token, address, PushPull(join, self._table()), timeout)
 
+    def join(self, address: Address) -> tuple[int, Output]:
+        """One that an operator wants: `JoinTried` of its token follows."""
+        if address == self._me.address:
+            token = next(self._tokens)
+            return token, JoinTried(token, (), "that is this manager itself")
+        stream = self.begin(address, join=True)
+        self._streams[stream.token] = _Exchange(address, None, operators=True)
+        return stream.token, stream
+
     def requested(self, table: PushPull, now: float) -> tuple[PushPull, list[Output]]:
         """The answer to `table`, and what follows from it.
 
@@ -71,7 +84,9 @@ class Exchanges:
         """Whether `stream_answered(token, …)` is for us."""
         return token in self._streams
 
-    def stream_answered(self, token: int, answer: StreamMessage | None, now: float) -> list[Output]:
+    def stream_answered(
+        self, token: int, answer: StreamMessage | None, now: float, why: str = ""
+    ) -> list[Output]:
         """The outcome of an exchange that we began."""
         exchange = self._streams.pop(token)
         address = exchange.address
@@ -89,10 +104,25 @@ class Exchanges:
             output.append(Send(address, (self._me.alive(),)))
         if exchange.peer is not None:
             ok = isinstance(answer, PushPull)
-            why = "nothing answers there" if answer is None else "what answers there is no member"
+            if not why:
+                why = "nothing answers there" if answer is None else "what answers there is no member"
             if (complaint := self._rejoin.answered(exchange.peer, address, ok, why, now)) is not None:
                 output.append(PeerFailed(exchange.peer, complaint))
+        if exchange.operators:
+            output.append(self._tried(token, address, answer, why))
         return output
+
+    def _tried(self, token: int, address: Address, answer: StreamMessage | None, why: str) -> JoinTried:
+        if not isinstance(answer, PushPull):
+            return JoinTried(token, (), why or "what answers there is no member")
+        for entry in answer.members:
+            if entry.address == address and (group := self._group_of(entry.meta)) is not None:
+                return JoinTried(token, (), f"{entry.name} there is a manager of another group, {group!r}")
+        present = (self._members.get(entry.name) for entry in answer.members)
+        names = {member.name for member in present if member is not None and member.present}
+        if not (names := names - {self._me.name}):
+            return JoinTried(token, (), "whoever answers there is not taken in: the log says why")
+        return JoinTried(token, tuple(sorted(names)), "")
 
     def next_deadline(self) -> float:
         """When the next exchange with a random member is due."""

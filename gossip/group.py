@@ -170,13 +170,15 @@ class Group:
             case _:
                 return self.swim.ping_received(message), []
 
-    def stream_answered(self, token: int, answer: StreamMessage | None, now: float) -> list[Output]:
-        """The outcome of `OpenStream(token)`: its answer, or None where it failed."""
+    def stream_answered(
+        self, token: int, answer: StreamMessage | None, now: float, why: str = ""
+    ) -> list[Output]:
+        """The outcome of `OpenStream(token)`: its answer, or None where it failed, and why."""
         output: list[Output] = []
         if self.swim.owns_stream(token):
             if isinstance(answer, PushPull):
                 output += self._serf.merge(answer.user_state, now)
-            output += self.swim.stream_answered(token, answer, now)
+            output += self.swim.stream_answered(token, answer, now, why)
         elif self._reconciler.owns_stream(token):
             output += self._reconciler.stream_answered(token, answer, now)
         return self._settle(output, now)
@@ -280,6 +282,15 @@ class Group:
                 "try again when it is dead"
             )
         return self._settle(self._serf.force_leave(name, now, prune=prune), now)
+
+    def join(self, address: Address, now: float) -> tuple[int, list[Output]]:
+        """Try, once, to meet who is at `address`, and all whom it knows: `JoinTried` of the token follows."""
+        token, effect = self.swim.join(address)
+        return token, self._settle([effect], now)
+
+    def reach(self, now: float) -> list[Output]:
+        """Ask every member for an answer: `Reached` follows."""
+        return self._settle(self.swim.reach.begin(now), now)
 
     # Keys
 

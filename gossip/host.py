@@ -4,6 +4,7 @@ A thin shell: nothing is decided here but what is dropped unread.
 """
 
 import asyncio
+import os
 import socket
 from collections.abc import Awaitable, Callable
 from typing import Any, cast
@@ -24,6 +25,9 @@ LITTLE_BYTES = 64 * 1024
 NONCES_MAX = 16384
 """Sealed packets among which one that comes again is known: those of some minutes, in 3 MB at most."""
 _READ_BYTES = 65536
+_KEYS = frozenset({ENCRYPTED, PLAINTEXT, UNDECRYPTABLE})
+_OTHER_KEY = "what answers there has another gossip.key, or none"
+_NO_GOSSIP = "what answers there does not speak gossip: is it the gossip port?"
 _EXPLAINED = frozenset({BAD_COMPRESSION, ENCRYPTED, PLAINTEXT, UNDECRYPTABLE})
 """What a peer that connected is told about, as peers tell us; anything else ends in silence."""
 
@@ -116,12 +120,18 @@ class GossipSockets(asyncio.DatagramProtocol):
 
     # Streams
 
-    def ask(self, effect: OpenStream, answered: Callable[[StreamMessage | None], None]) -> None:
-        """Carry out `effect`; `answered` is called once, unless we are closed before."""
+    def ask(self, effect: OpenStream, answered: Callable[[StreamMessage | None, str], None]) -> None:
+        """Carry out `effect`; `answered` is called once, unless we are closed before.
+
+        It is told the answer and an empty text, or None and why there is none.
+        """
         self._keep(self._asking, self._exchange(effect, answered))
 
-    async def _exchange(self, effect: OpenStream, answered: Callable[[StreamMessage | None], None]) -> None:
+    async def _exchange(
+        self, effect: OpenStream, answered: Callable[[StreamMessage | None, str], None]
+    ) -> None:
         answer: StreamMessage | None = None
+        why = ""
         try:
             async with asyncio.timeout(effect.timeout):
                 reader, writer = await asyncio.open_connection(effect.address.host, effect.address.port)
@@ -132,14 +142,19 @@ class GossipSockets(asyncio.DatagramProtocol):
                         answer = await self._read(reader, effect.address.host, answer=True)
                 finally:
                     writer.close()
-        except (OSError, TimeoutError):
-            pass
+                if effect.answered and answer is None:
+                    why = "the connection was closed there without an answer"
+        except TimeoutError:
+            why = f"no answer within {effect.timeout:g} s"
+        except OSError as error:
+            why = os.strerror(error.errno).lower() if error.errno else str(error)
         except WireError as error:
             self._rejected(error.reason, effect.address.host)
+            why = _OTHER_KEY if error.reason in _KEYS else _NO_GOSSIP
         if isinstance(answer, StreamError):
             self._rejected("error_answered", effect.address.host)
-            answer = None
-        answered(answer)
+            answer, why = None, _OTHER_KEY
+        answered(answer, why)
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         peer = writer.get_extra_info("peername")

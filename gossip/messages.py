@@ -212,18 +212,21 @@ class SerfQuery:
     payload: bytes = field(default=b"", repr=False)
     """May hold a key."""
     direct: bool = False
+    acked: bool = False
+    """Whether everybody is to say that it came, as well as what it answers."""
     filtered: bool = False
     source_name: NodeName = ""
 
 
 @dataclass(frozen=True, slots=True)
 class SerfAnswer:
-    """What `sender` says to the query of that time and number."""
+    """What `sender` says to the query of that time and number; `ack`: only that it came."""
 
     ltime: int
     number: int
     sender: NodeName
     payload: bytes = field(default=b"", repr=False)
+    ack: bool = False
 
 
 @dataclass(frozen=True, slots=True)

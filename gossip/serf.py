@@ -8,7 +8,7 @@ from collections import OrderedDict
 from dataclasses import dataclass, field
 from hashlib import blake2b
 
-from gossip.effects import Output, Rejected
+from gossip.effects import Output, Rejected, Send
 from gossip.errors import WireError
 from gossip.keys import Keys
 from gossip.messages import (
@@ -149,7 +149,7 @@ class Serf:
                 if digest is None:
                     return []
                 passed_on = [] if message.direct else self._pass_on(digest, payload)
-                return passed_on + self._keys.queried(message, now)
+                return passed_on + self._acknowledged(message) + self._keys.queried(message, now)
             case SerfAnswer():
                 return self._keys.agent_answered(message, now)
             case SerfOther(kind):
@@ -157,6 +157,14 @@ class Serf:
                 return [] if digest is None else self._pass_on(digest, payload)
             case SerfState():
                 return [Rejected("unexpected_message")]
+
+    def _acknowledged(self, query: SerfQuery) -> list[Output]:
+        """`serf reachability` counts who says that a query came. Nobody has that sent elsewhere."""
+        member = self._swim.members.at(query.source)
+        if not query.acked or query.filtered or member is None or member.name == self._name:
+            return []
+        came = SerfAnswer(query.ltime, query.number, self._name, ack=True)
+        return [Send(query.source, (User(encode_serf(came)),))]
 
     def _pass_on(self, digest: str, payload: bytes) -> list[Output]:
         return [] if self._swim.pass_on(digest, User(payload)) else [Rejected("too_many_to_pass_on")]

@@ -28,6 +28,7 @@ from gossip.messages import (
     User,
 )
 from gossip.probe import Prober
+from gossip.reach import Reach
 from gossip.rejoin import Rejoin
 from gossip.telling import Teller
 
@@ -93,10 +94,12 @@ class Swim:
             ask=self._ask,
             config=config,
         )
+        self.reach = Reach(members=self.members, tokens=tokens, next_number=self.prober.next_number)
         self._exchanges = Exchanges(
             members=self.members,
             claims=self._claims,
             rejoin=self.rejoin,
+            group_of=group_of,
             tokens=tokens,
             config=config,
             random=random,
@@ -122,7 +125,8 @@ class Swim:
             case IndirectPing():
                 return self.prober.indirect_ping(message, sender, now)
             case Ack(number):
-                return self.prober.ack(number, now)
+                reached = self.reach.ack(number, now)
+                return self.prober.ack(number, now) if reached is None else reached
             case Nack(number):
                 self.prober.nack(number)
                 return []
@@ -154,17 +158,25 @@ class Swim:
 
     def owns_stream(self, token: int) -> bool:
         """Whether `stream_answered(token, …)` is for us."""
-        parts = (self.prober, self._conflicts, self._exchanges)
+        parts = (self.prober, self.reach, self._conflicts, self._exchanges)
         return any(part.owns_stream(token) for part in parts)
 
-    def stream_answered(self, token: int, answer: StreamMessage | None, now: float) -> list[Output]:
-        """The outcome of an `OpenStream`; None where there was no answer."""
+    def stream_answered(
+        self, token: int, answer: StreamMessage | None, now: float, why: str = ""
+    ) -> list[Output]:
+        """The outcome of an `OpenStream`; None where there was no answer, and `why`, where that is known."""
+        if self.reach.owns_stream(token):
+            return self.reach.stream_answered(token, answer, why, now)
         if self.prober.owns_stream(token):
             return self.prober.stream_answered(token, answer, now)
         if self._conflicts.owns_stream(token):
             output, accusation = self._conflicts.stream_answered(token, answer)
             return output if accusation is None else output + self._claims.suspect(accusation, now)
-        return self._exchanges.stream_answered(token, answer, now)
+        return self._exchanges.stream_answered(token, answer, now, why)
+
+    def join(self, address: Address) -> tuple[int, Output]:
+        """What an operator wants joined, once: `JoinTried` of its token follows."""
+        return self._exchanges.join(address)
 
     def resolved(self, peer: str, addresses: list[Address], now: float) -> list[Output]:
         """`Resolve(peer)` gave these; empty where the name is not known (yet)."""
@@ -191,6 +203,7 @@ class Swim:
             self._awake_until(),
             max(self._judges_at, min(self.prober.next_deadline(), self._claims.suspects.next_deadline())),
             self._exchanges.next_deadline(),
+            self.reach.next_deadline(),
             self._teller.next_deadline(),
         ]
         if not self.leaving:
@@ -206,6 +219,7 @@ class Swim:
         output = self._judge(now) if self._judges_at <= now else []
         output += self._tick_rejoin(now)
         output += self._exchanges.tick(now)
+        output += self.reach.tick(now)
         output += self._teller.tick(now)
         return output
 

@@ -12,6 +12,7 @@ from gossip.effects import (
     CannotRefute,
     Departed,
     FormerPage,
+    JoinTried,
     KeyringChanged,
     KeysDone,
     MemberChanged,
@@ -21,6 +22,7 @@ from gossip.effects import (
     Output,
     PageChanged,
     PeerFailed,
+    Reached,
     Rejected,
     Resolve,
     SaveKeyring,
@@ -282,6 +284,17 @@ class Manager:
         self._absorb(output, now)
         return self._turn(now)
 
+    def join(self, address: Address, now: float) -> tuple[int, list[ManagerEffect]]:
+        """As `gossip.group.Group.join`: `JoinTried` of the number follows."""
+        token, output = self.group.join(address, now)
+        self._absorb(output, now)
+        return token, self._turn(now)
+
+    def reach(self, now: float) -> list[ManagerEffect]:
+        """As `gossip.group.Group.reach`: `Reached` follows."""
+        self._absorb(self.group.reach(now), now)
+        return self._turn(now)
+
     def change_keys(self, verb: Verb, key: str, without: Iterable[str], now: float) -> list[ManagerEffect]:
         """As `gossip.keys.Keys.begin`: `KeysDone` follows, or `KeysRefused` is raised."""
         self._absorb(self.group.change_keys(verb, key, without, now), now)
@@ -379,8 +392,10 @@ class Manager:
         self._absorb(output, now)
         return answer, self._turn(now)
 
-    def stream_answered(self, token: int, answer: StreamMessage | None, now: float) -> list[ManagerEffect]:
-        self._absorb(self.group.stream_answered(token, answer, now), now)
+    def stream_answered(
+        self, token: int, answer: StreamMessage | None, now: float, why: str = ""
+    ) -> list[ManagerEffect]:
+        self._absorb(self.group.stream_answered(token, answer, now, why), now)
         return self._turn(now)
 
     def resolved(self, peer: str, addresses: list[Address], now: float) -> list[ManagerEffect]:
@@ -525,7 +540,9 @@ class Manager:
     def _absorb(self, output: list[Output], now: float) -> None:
         for item in output:
             match item:
-                case Send() | OpenStream() | Resolve() | Departed() | SaveKeyring() | KeysDone():
+                case Send() | OpenStream() | Resolve() | Departed() | SaveKeyring():
+                    self._outbox.add(item)
+                case KeysDone() | Reached() | JoinTried():
                     self._outbox.add(item)
                 case KeyringChanged(verb, fingerprint, by):
                     text = f"gossip keys: {verb.value} {fingerprint}, by the word of {by}"

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import TypeAlias
 
-from gossip.effects import Departed, Effect, KeysDone
+from gossip.effects import Departed, Effect, JoinTried, KeysDone, Reached
 from manager.saved import Changes
 from node.protocol import ManagerMessage
 
@@ -96,6 +96,8 @@ ManagerEffect: TypeAlias = (
     | Effect
     | Departed
     | KeysDone
+    | Reached
+    | JoinTried
     | ToNode
     | CloseNode
     | Log

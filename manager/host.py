@@ -19,7 +19,7 @@ from typing import Any, TypeAlias
 from aiohttp import ClientError, ClientSession, ClientTimeout
 
 from gossip.config import LAN
-from gossip.effects import Departed, KeysDone, OpenStream, Resolve, SaveKeyring, Send
+from gossip.effects import Departed, JoinTried, KeysDone, OpenStream, Reached, Resolve, SaveKeyring, Send
 from gossip.group import Group
 from gossip.host import GossipSockets
 from gossip.key_messages import Verb
@@ -134,6 +134,8 @@ class ManagerHost:
         self._asking: asyncio.Task[None] | None = None
         self._fetching: asyncio.Task[None] | None = None
         self._looking: set[asyncio.Task[None]] = set()
+        self._reached: asyncio.Future[Reached] | None = None
+        self._joins: dict[int, asyncio.Future[JoinTried]] = {}
         self._trials: dict[int, asyncio.Future[TrialDone]] = {}
         self._said: dict[tuple[str, str], float] = {}
         self._clock_offset = time.time() - self._loop.time()
@@ -195,6 +197,23 @@ class ManagerHost:
     async def force_leave(self, name: str, by: str, *, prune: bool) -> None:
         """Returns when it is kept and told. Raises `ForceLeaveRefused`, `KeyError`."""
         await self._keep(self.core.force_leave(name, by, self.now(), prune=prune))
+
+    async def join(self, peer: str) -> dict[str, JoinTried]:
+        """What became of each address that `peer` stands for; none where it is not known."""
+        tried: dict[str, asyncio.Future[JoinTried]] = {}
+        for place in await look_up(peer, self._gossip.family):
+            address = Address.of(place.host, place.port)
+            token, effects = self.core.join(address, self.now())
+            self._joins[token] = tried[str(address)] = self._loop.create_future()
+            self._perform(effects)
+        return {address: await outcome for address, outcome in tried.items()}
+
+    async def reach(self) -> Reached:
+        """Ask every member for an answer; whoever asks meanwhile shares it."""
+        if self._reached is None or self._reached.done():
+            self._reached = self._loop.create_future()
+            self._perform(self.core.reach(self.now()))
+        return await asyncio.shield(self._reached)
 
     async def _keep(self, effects: list[ManagerEffect]) -> None:
         """Carry out `effects`; returns when all before them, and they, are kept and told."""
@@ -434,6 +453,12 @@ class ManagerHost:
                 case KeysDone():
                     if self._keys_done is not None and not self._keys_done.done():
                         self._keys_done.set_result(effect)
+                case Reached():
+                    if self._reached is not None and not self._reached.done():
+                        self._reached.set_result(effect)
+                case JoinTried(token=token):
+                    if (joined := self._joins.pop(token, None)) is not None and not joined.done():
+                        joined.set_result(effect)
                 case ToNode(conn, message):
                     self._seed.send(conn, message)
                 case CloseNode(conn, code, reason):
@@ -472,10 +497,10 @@ class ManagerHost:
             self._layers = self._gossip.layers = replace(self._layers, keyring=keyring)
         self._perform(self.core.keyring_saved(why, self.now()))
 
-    def _answer_to(self, token: int, *, wanted: bool) -> Callable[[StreamMessage | None], None]:
-        def answered(answer: StreamMessage | None) -> None:
+    def _answer_to(self, token: int, *, wanted: bool) -> Callable[[StreamMessage | None, str], None]:
+        def answered(answer: StreamMessage | None, why: str) -> None:
             if wanted:
-                self._perform(self.core.stream_answered(token, answer, self.now()))
+                self._perform(self.core.stream_answered(token, answer, self.now(), why))
 
         return answered
 

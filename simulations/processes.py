@@ -7,7 +7,7 @@ from itertools import count
 from typing import Literal, Protocol, TypeAlias
 
 from gossip.config import LAN, GossipConfig
-from gossip.effects import Departed, KeysDone, OpenStream, Resolve, SaveKeyring, Send
+from gossip.effects import Departed, JoinTried, KeysDone, OpenStream, Reached, Resolve, SaveKeyring, Send
 from gossip.errors import WireError
 from gossip.group import Group
 from gossip.memory import NO_MEMORY
@@ -374,8 +374,8 @@ class SimManager:
                         connection.close(1, code)
                 case Log(_, text):
                     self.lines.append((self._world.now, text))
-                case SaveKeyring() | KeysDone():
-                    raise AssertionError("simulated gossip has no keys")
+                case SaveKeyring() | KeysDone() | Reached() | JoinTried():
+                    raise AssertionError("no simulated operator asks for that")
                 case Departed() | Stop():
                     self.conflicting = isinstance(effect, Stop)
                     self._end(CLOSE_GOING, "conflict" if self.conflicting else "departed")

@@ -80,6 +80,7 @@ _ANSWER_SHAPE: Final = shape(b"LTime", b"ID", b"From", b"Flags", b"Payload")
 _KEY_REQUEST_SHAPE: Final = shape(b"Key")
 _KEY_ANSWER_SHAPE: Final = shape(b"Result", b"Message", b"Keys", b"PrimaryKey")
 _IS_ACK: Final = 1
+_WANTS_ACK: Final = 1
 _NO_BROADCAST: Final = 2
 _QUERY_NANOSECONDS: Final = 5_000_000_000
 """For how long an agent holds on to a query of ours."""
@@ -112,7 +113,7 @@ def encode_serf(message: LeaveIntent | JoinIntent | SerfState | SerfQuery | Serf
                 {
                     b"Addr": packed_host(source.host),
                     b"Filters": None,
-                    b"Flags": _NO_BROADCAST if message.direct else 0,
+                    b"Flags": _NO_BROADCAST * message.direct | _WANTS_ACK * message.acked,
                     b"ID": number,
                     b"LTime": ltime,
                     b"Name": packed_text(message.name),
@@ -126,7 +127,7 @@ def encode_serf(message: LeaveIntent | JoinIntent | SerfState | SerfQuery | Serf
         case SerfAnswer(ltime, number, sender, payload):
             return b"\x05" + pack(
                 {
-                    b"Flags": 0,
+                    b"Flags": _IS_ACK if message.ack else 0,
                     b"From": packed_text(sender),
                     b"ID": number,
                     b"LTime": ltime,
@@ -167,14 +168,15 @@ def decode_serf(payload: bytes) -> SerfMessage:
 
 
 def _read_query(body: Body) -> SerfQuery:
-    filters = body.get(b"Filters")
+    filters, flags = body.get(b"Filters"), number(body, b"Flags", U32_MAX)
     return SerfQuery(
         _ltime(body, b"LTime"),
         number(body, b"ID", U32_MAX),
         address(body, b"Addr", b"Port"),
         text(body, b"Name"),
         octets(body, b"Payload"),
-        direct=bool(number(body, b"Flags", U32_MAX) & _NO_BROADCAST),
+        direct=bool(flags & _NO_BROADCAST),
+        acked=bool(flags & _WANTS_ACK),
         filtered=bool(filters),
         source_name=name(body, b"SourceNode"),
     )

@@ -17,7 +17,11 @@ Answer = TypeVar("Answer")
 
 
 async def ask_others(
-    operations: Operations, path: str, query: Mapping[str, str], read: Callable[[object], Answer]
+    operations: Operations,
+    path: str,
+    query: Mapping[str, str],
+    read: Callable[[object], Answer],
+    seconds: float = ASK_SECONDS_MAX,
 ) -> tuple[dict[str, int], dict[str, Answer]]:
     """How many managers were `{"asked", "answered"}`, with ourselves, and the others' answers by name.
 
@@ -27,7 +31,7 @@ async def ask_others(
     given = {**query, "local": "1"}
     headers = {"Authorization": f"Bearer {operations.peers_token}"} if operations.peers_token else {}
     found = await asyncio.gather(
-        *(_ask(operations, url + path, given, headers, read) for url in others.values())
+        *(_ask(operations, url + path, given, headers, read, seconds) for url in others.values())
     )
     answers = {name: answer for name, answer in zip(others, found, strict=True) if answer is not None}
     return {"asked": 1 + len(others), "answered": 1 + len(answers)}, answers
@@ -39,8 +43,9 @@ async def _ask(
     query: Mapping[str, str],
     headers: Mapping[str, str],
     read: Callable[[object], Answer],
+    seconds: float,
 ) -> Answer | None:
-    timeout = aiohttp.ClientTimeout(total=ASK_SECONDS_MAX)
+    timeout = aiohttp.ClientTimeout(total=seconds)
     try:
         async with operations.http.get(
             url,

@@ -1,14 +1,89 @@
-"""Who belongs to the group, by an operator's word."""
+"""Who belongs to the group, by an operator's word, and who of it answers."""
+
+import asyncio
+from typing import Any
 
 from aiohttp import web
 
 from gossip.errors import ForceLeaveRefused
-from manager import views
+from manager import reaching, views
+from manager.config import GOSSIP_PORT
+from manager.web.ask import ask_others
+from manager.web.operations import Operations
 from manager.web.problems import problem
-from manager.web.query import json_object
+from manager.web.query import flag, json_object, known
 from manager.web.shared import CALLER, CHANGE, OPERATIONS
+from node.settings import parse_locator
+
+REACH_SECONDS_MAX = 4.0
+"""Other managers wait for their members' answers before they answer us."""
+_PEERS_MAX = 20
 
 routes = web.RouteTableDef()
+
+
+@routes.post("/api/v1/join")
+async def join(request: web.Request) -> web.Response:
+    """`{"peers": [PEER]}`, as in `peers` of the file: met now and once, not looked for later."""
+    operations = request.app[OPERATIONS]
+    peers = (await json_object(request, {"peers"})).get("peers")
+    if not isinstance(peers, list) or not 0 < len(peers) <= _PEERS_MAX:
+        return problem(400, f"peers must be a list of 1 to {_PEERS_MAX} addresses")
+    if not all(isinstance(peer, str) for peer in peers):
+        return problem(400, "a peer must be text")
+    if operations.core.going:
+        return problem(409, "this manager is leaving the group")
+    outcomes = await asyncio.gather(*(_tried(operations, peer) for peer in peers))
+    tried = [one for outcome in outcomes for one in outcome]
+    reached = sorted({name for one in tried for name in one["members"]})
+    if not reached:
+        whys = "; ".join(f"{one['address']}: {one['why']}" for one in tried)
+        return problem(409, f"nobody was reached: {whys}")
+    request[CHANGE] = f"joined by {', '.join(peers)}: reached {', '.join(reached)}"
+    return web.json_response({"reached": reached, "tried": tried})
+
+
+async def _tried(operations: Operations, peer: str) -> list[dict[str, Any]]:
+    """What became of each address of `peer`."""
+    try:
+        wanted = str(parse_locator(peer, GOSSIP_PORT))
+    except ValueError as error:
+        return [{"address": peer[:255], "members": [], "why": str(error)}]
+    outcome = await operations.join(wanted)
+    if not outcome:
+        return [{"address": wanted, "members": [], "why": "the name is not known here"}]
+    return [
+        {"address": address, "members": list(found.members), "why": found.why}
+        for address, found in outcome.items()
+    ]
+
+
+@routes.get("/api/v1/reachability")
+async def reachability(request: web.Request) -> web.Response:
+    """Who answers whom when every manager asks every member; `?local=1`: only this one asks."""
+    known(request, "local")
+    operations = request.app[OPERATIONS]
+    name = operations.core.name
+    managers: dict[str, int] = {"asked": 1, "answered": 1}
+    others: dict[str, dict[str, Any]] = {}
+    if flag(request, "local"):
+        own = reaching.view(await operations.reach())
+    else:
+        reached, (managers, others) = await asyncio.gather(
+            operations.reach(),
+            ask_others(operations, "/api/v1/reachability", {}, reaching.views_in, REACH_SECONDS_MAX),
+        )
+        own = reaching.view(reached)
+    found = {name: own, **{other: answer[other] for other, answer in others.items() if other in answer}}
+    found = {viewer: found[viewer] for viewer in sorted(found)}
+    return web.json_response(
+        {
+            "managers": managers,
+            "views": found,
+            "silent": reaching.silent(found),
+            "hints": reaching.hints(found),
+        }
+    )
 
 
 @routes.post("/api/v1/force-leave")

@@ -324,6 +324,28 @@ def document() -> Schema:
                 body={**_closed(name=_TEXT, prune=_YES_NO), "required": ["name"]},
             )
         },
+        "/api/v1/join": {
+            "post": get(
+                "join",
+                "this manager meets whoever is at these addresses, once, and all whom they know",
+                _json("each address, with the members that it told of, or why there are none", _joined()),
+                body=_closed(
+                    peers={
+                        **_list({**_TEXT, "minLength": 1, "maxLength": 255}),
+                        "minItems": 1,
+                        "maxItems": 20,
+                    }
+                ),
+            )
+        },
+        "/api/v1/reachability": {
+            "get": get(
+                "reachability",
+                "every manager asks every member for an answer, by UDP and by TCP",
+                _json("who answers whom after how many seconds, and what to do", _reachability()),
+                parameters=_query(local=_LOCAL),
+            )
+        },
         "/api/v1/audit": {
             "get": get(
                 "audit",
@@ -523,6 +545,23 @@ def _totals() -> Schema:
 def _group() -> Schema:
     view = _object(health=_WHOLE, page=_WHOLE, copies=_map(_WHOLE), sees=_map(_SEEN))
     return _object(managers=_ANSWERED, views=_map(view))
+
+
+def _joined() -> Schema:
+    return _object(reached=_list(_TEXT), tried=_list(_object(address=_TEXT, members=_list(_TEXT), why=_TEXT)))
+
+
+def _reachability() -> Schema:
+    member = _object(
+        name=_TEXT,
+        address=_TEXT,
+        state={"enum": _MEMBER_STATES},
+        udp=_or_null(_NUMBER),
+        tcp=_or_null(_NUMBER),
+        why=_TEXT,
+    )
+    view = _object(members=_list(member), left_out=_WHOLE)
+    return _object(managers=_ANSWERED, views=_map(view), silent=_list(_TEXT), hints=_list(_TEXT))
 
 
 def _founders() -> Schema:

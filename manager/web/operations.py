@@ -6,7 +6,7 @@ from typing import Protocol
 
 from aiohttp import ClientSession
 
-from gossip.effects import KeysDone
+from gossip.effects import JoinTried, KeysDone, Reached
 from gossip.key_messages import Verb
 from manager.configs import Manner
 from manager.core import Manager
@@ -67,6 +67,12 @@ class Operations(Protocol):
 
     async def force_leave(self, name: str, by: str, *, prune: bool) -> None:
         """The operator declares a dead member gone. Raises `gossip.errors.ForceLeaveRefused`, `KeyError`."""
+
+    async def join(self, peer: str) -> Mapping[str, JoinTried]:
+        """The operator wants to meet `peer`: what became of each of its addresses; none: it is not known."""
+
+    async def reach(self) -> Reached:
+        """Who answers when every member is asked."""
 
     async def snapshot(self) -> bytes | None:
         """This manager's state as a file; None where it keeps none. Raises `StoreError`."""

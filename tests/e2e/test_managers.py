@@ -68,6 +68,26 @@ def test_a_killed_manager_is_found_dead_and_is_back_when_it_starts_again(cluster
     wait_for(lambda: "m3" not in cluster.members("m1"), 15.0, "m3 is dead")
     cluster.start_manager("m3")
     cluster.formed(3)
+    reached = cluster.kcm("reachability")
+    assert (reached.returncode, "everybody who should answer does" in reached.stdout) == (0, True)
+
+
+def test_a_manager_is_declared_gone_and_one_without_peers_is_told_whom_to_join(cluster: Cluster) -> None:
+    cluster.start_managers(2)
+    cluster.managers["m2"].kill()
+    wait_for(lambda: "m2" not in cluster.members("m1"), 15.0, "m2 is dead")
+    silent = cluster.kcm("reachability")
+    assert "m2 is dead and silent: `kcm force-leave m2` if it does not come back" in silent.stdout
+    assert cluster.kcm("force-leave", "m2", "--prune").returncode == 0
+    assert [member["name"] for member in cluster.get("m1", "members")["members"]] == ["m1"]
+    cluster.start_manager("m4", peers=[]).says("is listening")
+    nobody = cluster.kcm("join", cluster.address("m9"), f"{cluster.address('m1')}:9897", manager="m4")
+    assert nobody.returncode == 1
+    assert f"{cluster.address('m9')}:7946: connection refused" in nobody.stderr
+    assert "is it the gossip port?" in nobody.stderr
+    joined = cluster.kcm("join", cluster.address("m1"), manager="m4")
+    assert joined.stdout.startswith("reached 1 member: m1")
+    wait_for(lambda: cluster.members("m1").keys() == {"m1", "m4"}, 5.0, "m4 is in the group of m1")
 
 
 @pytest.mark.parametrize("seconds", [3.0, 12.0])

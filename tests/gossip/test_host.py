@@ -23,6 +23,7 @@ class Member:
         self.packets: list[tuple[tuple[Message, ...], Address]] = []
         self.rejected: Counter[str] = Counter()
         self.near = True
+        self.why = ""
         self.sockets = GossipSockets(
             packet=lambda messages, sender: self.packets.append((messages, sender)),
             stream=self._answer,
@@ -39,7 +40,14 @@ class Member:
 
     async def ask(self, to: "Member", patience: float = 5.0) -> StreamMessage | None:
         answered: asyncio.Future[StreamMessage | None] = asyncio.get_running_loop().create_future()
-        self.sockets.ask(OpenStream(1, to.address, Ping(9, ""), patience), answered.set_result)
+
+        def told(answer: StreamMessage | None, why: str) -> None:
+            # Whoever has no answer knows why.
+            assert (answer is None) == bool(why)
+            self.why = why
+            answered.set_result(answer)
+
+        self.sockets.ask(OpenStream(1, to.address, Ping(9, ""), patience), told)
         return await answered
 
     async def until_rejected(self, reason: str, count: int = 1) -> None:

@@ -1,13 +1,26 @@
 """What Serf's agents say, and what they must hear of us."""
 
+from dataclasses import replace
 from itertools import count
 from random import Random
 
 from gossip.config import LAN
-from gossip.effects import MemberChanged, Rejected
+from gossip.effects import MemberChanged, Rejected, Send
 from gossip.keys import Keys
 from gossip.kinship import Kinship
-from gossip.messages import Address, Alive, Dead, JoinIntent, LeaveIntent, Message, SerfState, State, User
+from gossip.messages import (
+    Address,
+    Alive,
+    Dead,
+    JoinIntent,
+    LeaveIntent,
+    Message,
+    SerfAnswer,
+    SerfQuery,
+    SerfState,
+    State,
+    User,
+)
 from gossip.serf import LTIME_AHEAD_MAX, Serf
 from gossip.swim import Swim
 from gossip.wire import decode_serf, encode_serf
@@ -132,6 +145,20 @@ def test_a_push_pull_does_not_make_a_running_member_left() -> None:
     us = Agent()
     assert us.serf.merge(encode_serf(SerfState(9, (("s2", 7),), ("s2",))), 1.0) == []
     assert us.state_of("s2") is State.ALIVE
+
+
+def test_a_query_that_asks_for_it_is_acknowledged_to_members_once() -> None:
+    us, asker = Agent(), Address("10.0.0.2", 7946)
+    query = SerfQuery(5, 9, asker, "_serf_ping", acked=True, source_name="s2")
+    came = User(encode_serf(SerfAnswer(5, 9, "m1", ack=True)))
+    assert us.serf.received(encode_serf(query), 1.0) == [Send(asker, (came,))]
+    assert us.serf.received(encode_serf(query), 1.1) == []
+    for odd in (
+        replace(query, number=10, acked=False),
+        replace(query, number=12, source=Address("10.9.9.9", 7946)),
+        replace(query, number=13, source=Address("10.0.0.1", 7946)),
+    ):
+        assert us.serf.received(encode_serf(odd), 2.0) == []
 
 
 def test_times_absurdly_far_ahead_are_not_taken() -> None:

@@ -69,6 +69,8 @@ def test_an_agent_that_a_signal_ended_is_dead_until_an_operator_says_that_it_lef
     for number in (1, 2, 3):
         group.start_agent(f"s{number}", join=f"m{number}")
     group.all_alive()
+    assert "Successfully contacted all live nodes" in group.serf("s1", "reachability")
+    assert group.kcm("reachability", manager="m2").returncode == 0
     group.agents["s2"].stop()
     group.agents["s3"].kill()
     for agent in ("s2", "s3"):

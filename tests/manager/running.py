@@ -8,11 +8,11 @@ from ssl import SSLContext
 
 from aiohttp import ClientSession
 
-from gossip.effects import KeysDone, Resolve
+from gossip.effects import JoinTried, KeysDone, OpenStream, Reached, Resolve, Send
 from gossip.group import Group
 from gossip.key_messages import Verb
 from gossip.kinship import LEDGER_PROTOCOL, TAG_GROUP, TAG_SPEAKS
-from gossip.messages import OUR_VERSIONS, Address, Alive, Dead, Message
+from gossip.messages import OUR_VERSIONS, Ack, Address, Alive, Dead, Message, Ping
 from gossip.wire import Keyring, encode_tags
 from manager.configs import Manner
 from manager.core import TAG_HTTP_PORT, TAG_NODE_PORT, Manager
@@ -63,6 +63,10 @@ class Running:
         """For good or not, each time it was told to leave."""
         self.kept: bytes | None = None
         """What a snapshot of it is."""
+        self.hear: set[str] = set()
+        """Members that answer pings by UDP; none does by TCP."""
+        self.nowhere: set[str] = {"nowhere"}
+        """Names that are not known."""
         self.limits_of: dict[int, Limits] = {}
         """What each node was told last."""
         self.heard: list[tuple[int, ManagerMessage]] = []
@@ -136,6 +140,30 @@ class Running:
 
     async def force_leave(self, name: str, by: str, *, prune: bool) -> None:
         self._perform(self.core.force_leave(name, by, self._now, prune=prune))
+
+    async def join(self, peer: str) -> dict[str, JoinTried]:
+        host, _, port = peer.rpartition(":")
+        if host in self.nowhere or not port.isdigit():
+            return {}
+        token, done = self.core.join(Address(host, int(port)), self._now)
+        if any(isinstance(effect, OpenStream) for effect in done):
+            done = self.core.stream_answered(token, None, self._now, "connection refused")
+        [tried] = [effect for effect in done if isinstance(effect, JoinTried)]
+        return {peer: tried}
+
+    async def reach(self) -> Reached:
+        effects = self.core.reach(self._now)
+        for effect in [*effects]:
+            if isinstance(effect, OpenStream):
+                effects += self.core.stream_answered(effect.token, None, self._now, "connection refused")
+            elif isinstance(effect, Send):
+                for ping in effect.messages:
+                    if isinstance(ping, Ping) and ping.target in self.hear:
+                        effects += self.core.packet_received([Ack(ping.number)], effect.address, self._now)
+        while not any(isinstance(effect, Reached) for effect in effects):
+            self._now = max(self._now, self.core.next_deadline())
+            effects += self.core.tick(self._now)
+        return next(effect for effect in effects if isinstance(effect, Reached))
 
     async def push_config(self, kind: str, content: bytes, by: str, manner: Manner, *, force: bool) -> None:
         self._perform(self.core.push_config(kind, content, by, manner, self._now, force=force))

@@ -97,3 +97,61 @@ async def test_kcm_force_leave(client: Client, capsys: pytest.CaptureFixture[str
     code, _, error = await kcm(client, capsys, "force-leave", "m3")
     assert (code, "is alive" in error) == (1, True)
     assert (await kcm(client, capsys, "force-leave", "m2"))[0] == 3
+
+
+# Joining
+
+
+@pytest.mark.parametrize(
+    ("peers", "status", "detail"),
+    [
+        (["10.0.0.9"], 409, "nobody was reached: 10.0.0.9:7946: connection refused"),
+        (["nowhere", "10.0.0.1"], 409, "nowhere:7946: the name is not known here; 10.0.0.1:7946: that is"),
+        (["dns+srv://x"], 409, "dns+srv://x: must be `dns+srv://_service._tcp.name`"),
+        (["a" * 300 + ":70000"], 409, "must be"),
+        ([], 400, "1 to 20"),
+        (["10.0.0.9", 7], 400, "must be text"),
+        (7, 400, "1 to 20"),
+    ],
+)
+async def test_who_cannot_be_joined_is_named_with_the_cause(
+    client: Client, peers: object, status: int, detail: str
+) -> None:
+    answer = await ask(client, "join", {"peers": peers})
+    assert answer[0] == status
+    assert detail in answer[1]["detail"]
+
+
+async def test_kcm_join_says_why_nobody_was_reached(
+    client: Client, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, _, error = await kcm(client, capsys, "join", "10.0.0.9:7947")
+    assert code == 1
+    assert "10.0.0.9:7947: connection refused" in error
+
+
+# Reachability
+
+
+async def test_whom_this_manager_reaches_is_told_with_what_to_do(running: Running, client: Client) -> None:
+    running.hear = {"m3"}
+    answer = await (await client.get("/api/v1/reachability?local=1")).json()
+    assert answer["silent"] == ["m3"]
+    members = answer["views"]["m1"]["members"]
+    assert [(one["name"], one["udp"] is None, one["tcp"] is None) for one in members] == [
+        ("m2", True, True),
+        ("m3", False, True),
+    ]
+    assert answer["hints"] == [
+        "m2 is dead and silent: `kcm force-leave m2` if it does not come back",
+        "m3 answers m1 by UDP and not by TCP (connection refused): let TCP to port 7946 through",
+    ]
+
+
+async def test_kcm_reachability_fails_where_somebody_is_silent(
+    running: Running, client: Client, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, out, error = await kcm(client, capsys, "reachability")
+    assert (code, "not everybody answers" in error) == (1, True)
+    assert out.splitlines()[0].split() == ["FROM", "TO", "STATE", "UDP", "TCP", "WHY"]
+    assert "1 of 2 managers did not say whom they reach" in out

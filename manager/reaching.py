@@ -1,0 +1,114 @@
+"""Who answers whom: what is shown of it, and what it means. By UDP and by TCP apart, as firewalls see it."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from gossip.effects import Reached
+
+_PRESENT = ("alive", "suspect")
+
+View = Mapping[str, Any]
+
+
+def view(reached: Reached) -> dict[str, Any]:
+    """Whom one manager reaches."""
+    return {
+        "members": [
+            {
+                "name": member.name,
+                "address": str(member.address),
+                "state": member.state.name.lower(),
+                "udp": member.udp,
+                "tcp": member.tcp,
+                "why": member.tcp_why,
+            }
+            for member in reached.members
+        ],
+        "left_out": reached.left_out,
+    }
+
+
+def views_in(answer: object) -> dict[str, Any]:
+    """The views in another manager's answer, by name; raises `ValueError` where there are none."""
+    match answer:
+        case {"views": dict(found)} if found and all(_is_view(one) for one in found.values()):
+            return found
+        case _:
+            raise ValueError("not an answer about who is reached")
+
+
+def _is_view(one: object) -> bool:
+    match one:
+        case {"members": list(members), "left_out": int()}:
+            return all(_is_member(member) for member in members)
+        case _:
+            return False
+
+
+def _is_member(member: object) -> bool:
+    match member:
+        case {"name": str(), "address": str(), "state": str(), "udp": udp, "tcp": tcp, "why": str()}:
+            return all(value is None or isinstance(value, float | int) for value in (udp, tcp))
+        case _:
+            return False
+
+
+def silent(views: Mapping[str, View]) -> list[str]:
+    """The members that count as running and did not answer somebody, by UDP or by TCP."""
+    return sorted(
+        {
+            member["name"]
+            for _, member in _pairs(views)
+            if member["state"] in _PRESENT and None in (member["udp"], member["tcp"])
+        }
+    )
+
+
+def hints(views: Mapping[str, View]) -> list[str]:
+    """What is amiss, and what to do: one line for each pair of members."""
+    found = [hint for viewer, member in _pairs(views) if (hint := _hint(viewer, member, views))]
+    left_out = max((one["left_out"] for one in views.values()), default=0)
+    if left_out:
+        found.append(
+            f"{left_out} members were not asked: are that many yours? A gossip.key keeps strangers out"
+        )
+    # What all see of a dead one is said once.
+    return list(dict.fromkeys(found))
+
+
+def _pairs(views: Mapping[str, View]) -> Iterator[tuple[str, View]]:
+    for viewer, one in views.items():
+        for member in one["members"]:
+            yield viewer, member
+
+
+def _hint(viewer: str, member: View, views: Mapping[str, View]) -> str:
+    name, address = member["name"], member["address"]
+    udp, tcp = member["udp"] is not None, member["tcp"] is not None
+    port = address.rpartition(":")[2]
+    if member["state"] not in _PRESENT:
+        if not (udp or tcp):
+            if any(other == name for other in views):
+                return f"{name} is {member['state']} for {viewer} and answers others: see its log"
+            return (
+                f"{name} is {member['state']} and silent: `kcm force-leave {name}` if it does not come back"
+            )
+        return (
+            f"{name} is {member['state']} for {viewer}, and something answers at {address}: "
+            "are there two of that name, or of that address?"
+        )
+    if udp and tcp:
+        return ""
+    if tcp:
+        return (
+            f"{name} answers {viewer} by TCP and not by UDP: let UDP to {address} and its answers back "
+            "through (firewall, security group); behind NAT each member must be seen under its own address"
+        )
+    if udp:
+        return (
+            f"{name} answers {viewer} by UDP and not by TCP ({member['why']}): let TCP to port {port} through"
+        )
+    return (
+        f"{name} answers {viewer} not at all ({member['why']}): is {address} an address that others reach it "
+        "by (`advertise`), and are UDP and TCP let through?"
+    )
