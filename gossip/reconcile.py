@@ -83,7 +83,8 @@ class Reconciler:
         self._random = random
         self._kin: dict[NodeName, Member] = {}
         self._readers: dict[NodeName, _Reader] = {}
-        self._syncs: dict[int, NodeName] = {}
+        self._syncs: dict[int, tuple[NodeName, int]] = {}
+        """With whom we exchange, and our generation when we asked, by the stream's token."""
         self._summary_at = now + random.uniform(0, config.probe_interval)
 
     def kin(self) -> list[Member]:
@@ -238,7 +239,7 @@ class Reconciler:
 
     def stream_answered(self, token: int, answer: StreamMessage | None, now: float) -> list[Output]:
         """The outcome of an exchange that we began: take what we lacked, send what the other lacks."""
-        kin = self._syncs.pop(token)
+        kin, asked_in = self._syncs.pop(token)
         if not isinstance(answer, User):
             return []
         try:
@@ -248,11 +249,10 @@ class Reconciler:
         member = self._who(message.sender)
         if not isinstance(message, Pieces) or member is None or member.name != kin:
             return [Rejected("unexpected_message")]
-        generation = self._ledger.own.generation
         output = self._take(member, message.pieces, now)
         output += self._read_digest(kin, message.digest)
-        if message.more or self._ledger.own.generation != generation:
-            # In the second case it holds an earlier page of ours, and gives it out now that we are above it.
+        if message.more or self._ledger.own.generation != asked_in:
+            # In the second case it had an earlier page of ours, and gives it out now that we are above it.
             return output + self._sync(member)
         self.reconciled = True
         pieces, _ = _within(self._ledger.lacking(kin, message.digest))
@@ -262,11 +262,11 @@ class Reconciler:
 
     def _sync(self, member: Member) -> list[Output]:
         """Reconcile with `member` by TCP, unless that is under way."""
-        under_way = self._syncs.values()
+        under_way = [name for name, _ in self._syncs.values()]
         if member.name in under_way or len(under_way) >= _SYNCS_MAX or self.closed:
             return []
         token = next(self._tokens)
-        self._syncs[token] = member.name
+        self._syncs[token] = member.name, self._ledger.own.generation
         message = User(encode_ledger(Sync(self._me, self._ledger.digest())))
         return [OpenStream(token, member.address, message, self._config.stream_timeout)]
 

@@ -3,12 +3,15 @@
 from dataclasses import replace
 from random import Random
 
+import pytest
+
 from gossip.config import LAN
 from gossip.ledger import Ledger, Mark, generation_above
 from gossip.messages import OUR_VERSIONS, Address, Alive, Dead, State
 from gossip.swim import Swim
 from simulations.cluster import DEFAULT, Cluster
 from simulations.nodes import Disk, SimNode
+from simulations.processes import NODE_PORT
 
 OLD, NEW, NEWEST = 1 << 40, 2 << 40, 3 << 40
 
@@ -109,3 +112,20 @@ def test_a_clock_that_is_set_back_makes_no_rejoin_window_longer() -> None:
     manager.set_clock(-86400.0)
     cluster.world.run_for(25.0)
     assert manager.core.registry.used == 0
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_a_start_under_a_clock_set_back_admits_nobody_before_it_has_its_former_page(seed: int) -> None:
+    """Seed 7100: an answer to what it had asked below its earlier page counted as the whole."""
+    cluster = Cluster(seed, 3, replace(DEFAULT, max_nodes=4))
+    cluster.world.run_until(cluster.formed, 10.0, "formed")
+    first = (f"{cluster.managers[0].host}:{NODE_PORT}",)
+    cluster.add_nodes(4, first)
+    cluster.world.run_for(3.0)
+    manager = cluster.managers[0]
+    manager.skew -= 60.0
+    manager.restart()
+    cluster.add_nodes(2, first)
+    for _ in range(400):
+        cluster.world.run_for(0.0005)
+        assert manager.core.registry.used <= 4
