@@ -117,13 +117,7 @@ def _recover(fire: Fire) -> tuple[float, list[Finding]]:
     healed = world.now - start
     while any(world.now - manager.started < REST_SECONDS for manager in fire.managers):
         world.run_for(1.0)
-    before = fire.network.packets.copy()
-    world.run_for(REST_SECONDS)
-    tries = sum(not node.joined for node in fire.nodes) / (0.5 * plan.config.retry_after)
-    if plan.config.policy == "strict":
-        # What is renewed costs as much, at three quarters of its life, or of a ticket that is over.
-        tries += 8 * len(fire.nodes) / plan.config.ephemeral_life
-    storm = too_many_packets(fire.managers, before, fire.network.packets, REST_SECONDS, tries)
+    storm = _storm(fire) and _storm(fire)  # what the heal began may reach into the first ten seconds
     broken = [Finding("too_many_packets", text) for text in storm]
     ends = world.now + patience(plan)
     while again := _amiss(fire):
@@ -133,6 +127,18 @@ def _recover(fire: Fire) -> tuple[float, list[Finding]]:
     else:
         return healed, broken
     return healed, broken + _later(f"was well {healed:.0f} s after the heal, but then", again)
+
+
+def _storm(fire: Fire) -> list[str]:
+    """Who sends too much in the next ten seconds."""
+    plan = fire.plan
+    before = fire.network.packets.copy()
+    fire.world.run_for(REST_SECONDS)
+    tries = sum(not node.joined for node in fire.nodes) / (0.5 * plan.config.retry_after)
+    if plan.config.policy == "strict":
+        # What is renewed costs as much, at three quarters of its life, or of a ticket that is over.
+        tries += 8 * len(fire.nodes) / plan.config.ephemeral_life
+    return too_many_packets(fire.managers, before, fire.network.packets, REST_SECONDS, tries)
 
 
 def _later(when: str, findings: list[Finding]) -> list[Finding]:

@@ -16,7 +16,7 @@ from gossip.ledger_messages import Pieces, Push
 from gossip.messages import IndirectPing, Ping, State, StreamMessage, User
 from gossip.wire.ledger import PREFIX, decode_ledger
 from manager.effects import ToNode
-from manager.records import NODE, SEES, NodeState, Setting, pack_names, unpack_names
+from manager.records import NODE, SEES, NodeRecord, NodeState, Setting, pack_names, unpack_names
 from manager.registry import NodeView
 from simulations.conduct import Conduct
 from simulations.kept import Kept
@@ -71,8 +71,8 @@ class _Seen:
     nodes: dict[str, NodeView] = field(default_factory=dict)
     """Each node that was let in, as it was shown last."""
     serial: int = 0
-    running: dict[str, str] = field(default_factory=dict)
-    """Whose record made a node count as running."""
+    running: dict[str, NodeView] = field(default_factory=dict)
+    """The nodes that counted as running at the last look."""
 
 
 class Watch:
@@ -293,10 +293,12 @@ class Watch:
             # With disks a lazy copy may list what its owner forgot meanwhile; judged under the other policy.
             return
         seen, view = self._of(manager), manager.core.registry.view
-        for id_, owner in seen.running.items():
-            if view(id_) is None and not self._was_deleted(owner, NODE + id_):
-                self._fail(f"{manager.name} no longer lists {id_}, which ran at {owner}")
-        seen.running = {view.id: view.manager for view in shown if view.running}
+        for id_, was in seen.running.items():
+            if view(id_) is not None or self._was_deleted(was.manager, NODE + id_):
+                continue
+            if not self._ended_since(NODE + id_, was.record.order):
+                self._fail(f"{manager.name} no longer lists {id_}, which ran at {was.manager}")
+        seen.running = {view.id: view for view in shown if view.running}
 
     def _was_deleted(self, owner: str, key: str) -> bool:
         """Whether `owner` ended the entry of `key`, or may have: of two processes of a name, or set back."""
@@ -305,6 +307,16 @@ class Watch:
             return True
         generations = [at for at, page in self._written.items() if at[0] == owner and key in page.keys]
         return not generations or self._written[max(generations)].keys[key][-1].value is None
+
+    def _ended_since(self, key: str, order: tuple[int, int]) -> bool:
+        """Whether any page had a newer record of the node, and ended it: a copy of the older may be left."""
+        for written in self._written.values():
+            entries = written.keys.get(key, [])
+            if entries and entries[-1].value is None:
+                values = [entry.value for entry in entries if entry.value is not None]
+                if any(NodeRecord.unpack(value).order > order for value in values):
+                    return True
+        return False
 
     def _removed_means_ended(self, manager: SimManager, shown: list[NodeView]) -> None:
         """No process is `removed` that runs and never left, wherever it moved (I1, I5)."""
@@ -391,7 +403,15 @@ class Watch:
             return 0
         # When the grace of a dead manager's nodes ends, each judges from when it saw that one go.
         alive = {manager.name, *(member.name for member in manager.core.group.kin())}
-        return cap - sum(view.seat for view in manager.core.registry.views() if view.manager in alive)
+        seats = [v for v in manager.core.registry.views() if v.seat and v.manager in alive]
+        return cap - sum(map(self._still_seated, seats))
+
+    def _still_seated(self, view: NodeView) -> bool:
+        """Not once its manager has given the seat up: who hears first may have given it away already."""
+        says = [
+            m.core.registry.own_record(view.id) for m in self._managers if m.alive and m.name == view.manager
+        ]
+        return not says or any(record is None or record.seat for record in says)
 
     def disturb(self) -> None:
         """Something happened after which the cap need not hold at once: an operator lowered it."""
