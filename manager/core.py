@@ -52,7 +52,7 @@ from manager.saved import RESTORED, Saved
 from manager.seats import EXPELLED
 from manager.sessions import Sessions
 from manager.settings import Settings
-from manager.shares import HELD, Shares
+from manager.shares import Shares
 from manager.stats import StatsWindow
 from manager.subscription import Stage, Subscription
 from manager.terms import LIMITS, SUBSCRIPTION, ManagerConfig, Terms
@@ -462,6 +462,7 @@ class Manager:
         for id_ in self._page.sweep(now):
             self._sessions.is_down(id_, now)
         self._sessions.sweep(now)
+        self.settings.copy_winners()
         if self.desk is None:
             self._mark_surplus(now)
         else:
@@ -608,8 +609,6 @@ class Manager:
             if order is not None:
                 self._sessions.newer_elsewhere(id_, order, now)
         former = self.max_nodes
-        if any(key.startswith(HELD) for key in keys):
-            self.shares.changed()
         self.rollouts.page_changed(owner, keys)
         if self.founders is not None:
             for line in self.founders.page_changed(owner, keys):
@@ -631,7 +630,9 @@ class Manager:
             self._note("subscription", SUBSCRIPTION, "", f"max_nodes {self.max_nodes}", word, now)
         if GONE in keys:
             self._outbox.log(Level.INFO, f"manager {owner} leaves for good")
-        self._see_members(now)
+        if SEES in keys:
+            self._see_members(now)
+        self.shares.changed()
 
     def _clone_noted(self, owner: str, key: str, now: float) -> None:
         value = self.group.ledger.pages[owner].get(key)

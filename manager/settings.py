@@ -2,6 +2,7 @@
 
 Each manager's YAML value stands on its own page with serial 0. A value set live has one more than the
 highest serial seen, and every manager copies the winner to its own page, so that it outlives its writer.
+It does so a moment later: else each of n managers would tell all others at once what all have just heard.
 """
 
 from collections.abc import Iterable
@@ -17,6 +18,7 @@ class Settings:
         self._ledger = ledger
         self._winners: dict[str, Setting] = {}
         self._warned: set[tuple[str, str]] = set()
+        self._uncopied: set[str] = set()
 
     def get(self, name: str) -> Setting | None:
         """The setting that prevails."""
@@ -69,6 +71,12 @@ class Settings:
             warnings += self._mismatches(name)
         return changed, warnings
 
+    def copy_winners(self) -> None:
+        """Put on our page what others have set since the last call."""
+        for name in sorted(self._uncopied):
+            self._ledger.put(SETTING + name, self._winners[name].pack(), ends_something=True)
+        self._uncopied.clear()
+
     def _write(self, name: str, setting: Setting) -> None:
         self._ledger.put(SETTING + name, setting.pack(), ends_something=True)
         self._settle(name)
@@ -80,7 +88,9 @@ class Settings:
         winner = max((setting for _, setting in found), key=lambda setting: setting.order)
         own = dict(found).get(self._ledger.own.owner)
         if winner.serial > 0 and winner != own:
-            self._ledger.put(SETTING + name, winner.pack(), ends_something=True)
+            self._uncopied.add(name)
+        else:
+            self._uncopied.discard(name)
         changed = self._winners.get(name) != winner
         self._winners[name] = winner
         return changed

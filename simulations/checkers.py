@@ -4,7 +4,8 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from manager.records import NodeState
+from manager.records import SETTING, NodeState
+from manager.terms import LIMITS, SUBSCRIPTION
 from simulations.network import Network
 from simulations.nodes import SimNode
 from simulations.processes import NODE_PORT, SimManager
@@ -91,6 +92,18 @@ def two_of_one_name(managers: Iterable[SimManager]) -> list[str]:
     return [f"{count} processes are named {name}" for name, count in sorted(names.items()) if count > 1]
 
 
+def set_on_one_page_alone(managers: Iterable[SimManager]) -> list[str]:
+    """Managers whose own page lacks what an operator has set (L7)."""
+    broken = []
+    for manager in _kin(managers):
+        own = manager.core.group.ledger.own
+        for name in (SUBSCRIPTION, LIMITS):
+            setting = manager.core.settings.get(name)
+            if setting is not None and setting.serial > 0 and own.get(SETTING + name) != setting.pack():
+                broken.append(f"{manager.name} has no copy of {name}, serial {setting.serial}")
+    return broken
+
+
 def oversold(managers: Iterable[SimManager]) -> list[str]:
     """Managers that count more seats than the cap."""
     return [
@@ -113,6 +126,7 @@ _UNHEALED = (
     alive_while_dead,
     pages_differ,
     disagreements,
+    set_on_one_page_alone,
     oversold,
     connected_twice,
 )

@@ -15,16 +15,7 @@ from simulations.mutants.patch import Patch
 
 def settings_not_copied(patch: Patch) -> None:
     """What an operator set stands only on the page of the manager that was told (L7)."""
-    right = Settings._settle
-
-    def settle(self: Settings, name: str) -> bool:
-        put, self._ledger.put = self._ledger.put, lambda *_, **__: 0  # type: ignore[method-assign]
-        try:
-            return right(self, name)
-        finally:
-            self._ledger.put = put  # type: ignore[method-assign]
-
-    patch(Settings, "_settle", settle)
+    patch(Settings, "copy_winners", lambda *_: None)
 
 
 def fresh_manager_admits(patch: Patch) -> None:
