@@ -19,6 +19,7 @@ from manager import (
     cli_limits,
     cli_look,
     cli_membership,
+    cli_node,
     cli_rights,
     cli_subscription,
     cli_tokens,
@@ -29,7 +30,7 @@ from manager.tables import pairs, printable, table
 
 FAILED, USAGE, NOT_FOUND, UNREACHABLE, INTERRUPTED = 1, 2, 3, 5, 130
 _MEMBERS = ("name", "state", "address", "kind")
-_NODES = ("id", "name", "state", "manager", "address", "seat", "since", "why")
+_NODES = ("id", "name", "state", "service", "manager", "address", "seat", "since", "why")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -105,6 +106,7 @@ def _parser() -> argparse.ArgumentParser:
     cli_look.add_verbs(verbs, _verb, _shown)
     cli_membership.add_verbs(verbs, _verb, _shown)
     cli_config.add_verbs(verbs, _verb, _shown)
+    cli_node.add_verbs(verbs, _verb, _shown)
     cli_rights.add_verbs(verbs, _verb, _shown)
     cli_completion.add_verb(verbs, _verb, parser)
     return parser

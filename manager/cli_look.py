@@ -9,7 +9,8 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import quote, urlsplit
 
-from manager.client import ClientError, NotFound, follow, head, request
+from manager.cli_node import find
+from manager.client import ClientError, follow, head, request
 from manager.output import in_colour
 from manager.tables import pairs, printable, table
 
@@ -29,6 +30,14 @@ NEXT = {
     "removed": "It ended. Its seat is held for the rejoin window (nodes.rejoin_window), then free.",
     "refused": "It tries again by itself. Raise the cap by `kcm subscription set --max-nodes N`, "
     "or end another node.",
+}
+
+SERVICE = {
+    "cordoned": "It gets no traffic by an operator's order. `kcm node uncordon` puts it back.",
+    "draining": "It gets no new traffic by an operator's order, and is drained soon.",
+    "drained": "It gets no traffic by an operator's order, and may be stopped. "
+    "`kcm node uncordon` puts it back.",
+    "restarting": "Its gateway is restarted by an operator's order, and is back when it is well.",
 }
 
 Action = Callable[[argparse.Namespace], str]
@@ -150,25 +159,26 @@ def _short(value: object) -> str:
 
 
 def _explained(options: argparse.Namespace) -> dict[str, Any]:
-    nodes = request(options.manager, "GET", "/api/v1/nodes")["nodes"]
-    found = [node for node in nodes if options.node in (node["id"], node["name"])]
-    if not found:
-        raise NotFound(f"no node has the id or the name {options.node!r}: `kcm nodes` lists them")
-    if len(found) > 1:
-        ids = ", ".join(node["id"] for node in found)
-        raise ClientError(f"{len(found)} nodes have the name {options.node!r}, name one by its id: {ids}")
-    [node] = found
+    node = find(options.manager, options.node)
     events = request(options.manager, "GET", f"/api/v1/events?limit=20&subject={quote(node['id'])}")["events"]
     advice = NEXT[node["state"]]
     if node["over_limit"] and node["state"] == "active":
         advice = (
             "It runs without a seat, and falls to the free limits when its margin (subscription.margin) ends."
         )
+    if node["state"] == "active" and node["service"] != "in service":
+        advice = SERVICE[node["service"]]
+    if node["order"] is not None:
+        advice += f" It is to {node['order']['action']}, by {node['order']['by']}: it waits for "
+        advice += f"{node['order']['waits_for']}."
     return {"node": node, "next": advice, "events": list(reversed(events))}
 
 
 def _explanation(found: dict[str, Any]) -> str:
-    node = {key: found["node"][key] for key in ("id", "name", "state", "since", "why", "manager", "gateway")}
+    node = {
+        key: found["node"][key]
+        for key in ("id", "name", "state", "service", "since", "why", "manager", "gateway")
+    }
     columns = ("at", "kind", "state", "why", "by")
     past = table(found["events"], columns, colour=in_colour()) if found["events"] else ""
     return "\n\n".join(part for part in (pairs(node), found["next"], past) if part)

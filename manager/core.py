@@ -42,6 +42,7 @@ from manager.history import History
 from manager.home import Home
 from manager.keeper import Keeper
 from manager.limits import Sharing, check_limits, to_plain
+from manager.orders import Action, Order
 from manager.outbox import Outbox
 from manager.page import NodePage
 from manager.plan import CONFIG, Plan
@@ -263,6 +264,11 @@ class Manager:
                 id_, replace(record, seat=False, over_limit=False), NodeState.REMOVED, FORGOTTEN, now
             )
         return self._turn(now)
+
+    def order_node(self, id_: str, action: Action, by: str, now: float) -> tuple[Order, list[ManagerEffect]]:
+        """An operator's word to one node. Raises `OrderError`, `KeyError` where nobody knows the node."""
+        order = self.rollouts.order(id_, action, by, now)
+        return order, self._turn(now)
 
     def set_limit(self, name: str, limit: Limit | None, sharing: Sharing, now: float) -> list[ManagerEffect]:
         """An operator's word, as above; None takes the limit away. Raises `ValueError` for what cannot be."""

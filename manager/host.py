@@ -49,6 +49,7 @@ from manager.keys import write_keyring
 from manager.licence import Licence
 from manager.limits import Sharing
 from manager.listeners import ListenError, explain, listen
+from manager.orders import Action, Order
 from manager.plan import PlanError
 from manager.seed import SeedServer
 from manager.store import Store, StoreError
@@ -214,6 +215,12 @@ class ManagerHost:
             self._reached = self._loop.create_future()
             self._perform(self.core.reach(self.now()))
         return await asyncio.shield(self._reached)
+
+    async def order_node(self, id_: str, action: Action, by: str) -> Order:
+        """Returns when it is kept. Raises `OrderError`, `KeyError`."""
+        order, effects = self.core.order_node(id_, action, by, self.now())
+        await self._keep(effects)
+        return order
 
     async def _keep(self, effects: list[ManagerEffect]) -> None:
         """Carry out `effects`; returns when all before them, and they, are kept and told."""

@@ -9,6 +9,8 @@
 | `held/<limit>` | `Claim` in `manager/budgets.py`: what its nodes may have in force of a limit together |
 | `runs/<id>` | `Runs`: the configuration of a node's gateway, as the node says it to this manager |
 | `turn/<id>` | `Turn`: the node may be out of service, in one session, by this manager's plan (rule T1) |
+| `order/<id>` | `Order` in `manager/orders.py`: what an operator wants of the node, until it has taken that |
+| `restart/<id>` | `Turn`: the node may be out of service, in one session, by an order to restart it |
 | `holds` | beginnings of the hashes of the configurations that this manager has |
 | `gone` | present where the manager has left for good |
 
@@ -174,7 +176,7 @@ class Runs:
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """By the plan (serial, writer), the node may go out of service in its session `order`."""
+    """By the plan, or the order, (serial, writer), the node may go out of service in its session `order`."""
 
     serial: int
     writer: str

@@ -7,6 +7,7 @@ a clock (T2); who is out for other reasons is subtracted (T3).
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
+from manager.orders import is_in_service
 from manager.plan import Phase, Plan, wave_ends
 from manager.records import Turn
 from node.protocol import ConfigState
@@ -28,6 +29,11 @@ class Standing:
     def well(self) -> bool:
         """Whether it may get traffic, as far as is known."""
         return self.active and self.config.ready
+
+    @property
+    def kept_out(self) -> bool:
+        """Whether an operator keeps it out of service: that says nothing about what it runs."""
+        return self.active and bool(self.config.service) and is_in_service(self.config)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,7 +106,7 @@ class Conductor:
         """The present wave, and what must still pass before it may begin."""
         target = plan.wanted.sha256
         for wave, end in enumerate(wave_ends(plan.waves, len(ranked))):
-            if all(node.config.running == target and node.well for node in ranked[:end]):
+            if all(node.config.running == target and (node.well or node.kept_out) for node in ranked[:end]):
                 self._complete.setdefault(wave, now)
                 continue
             if wave == 0 or wave <= plan.skip_pause:
@@ -113,7 +119,7 @@ class Conductor:
 
 def is_back(turn: Turn, node: Standing | None, plan: Plan) -> bool:
     """Whether the turn's node is seen to be in service, and can no longer go out by this turn (rule T2)."""
-    if node is None or not node.config.ready or node.config.changing or node.order < turn.order:
+    if node is None or not is_in_service(node.config) or node.order < turn.order:
         return False
     if node.order > turn.order:
         return True  # a permit holds in one session only, and in a newer one it says that it is in service
@@ -149,8 +155,9 @@ def _failed(nodes: Sequence[Standing], plan: Plan) -> str:
 
 def _worse(done: Sequence[Standing], all_: Sequence[Standing]) -> str:
     """Why the nodes changed so far are worse than the rest, empty if they are not."""
+    done = [node for node in done if not node.kept_out]
     ill = [node.id for node in done if not node.well]
-    rest = [node for node in all_ if node not in done]
+    rest = [node for node in all_ if node not in done and not node.kept_out]
     well = sum(node.well for node in rest)
     if not ill or not rest or len(ill) / len(done) <= 1 - well / len(rest) + WORSE_BY:
         return ""

@@ -1,7 +1,8 @@
-"""Configurations on their way to the nodes: what the pages say of it, and what nodes here are told.
+"""What takes nodes out of service: configurations on their way to them, and operators' orders.
 
 Each manager writes what its own nodes run (`runs/<id>`). A plan's conductor writes who may be out
 (`turn/<id>`); the node's manager passes that on as a permit, in the session that the turn names (rule T1).
+Orders are passed on likewise (`manager/orders.py`).
 """
 
 from collections.abc import Iterable
@@ -11,6 +12,7 @@ from itertools import count
 from gossip.group import Group
 from manager.configs import Configs
 from manager.effects import Level, TrialDone
+from manager.orders import Action, Mark, Order, OrderError, Orders, has_restarted
 from manager.outbox import Outbox
 from manager.plan import Phase, Plan, PlanError
 from manager.records import (
@@ -27,6 +29,7 @@ from manager.records import (
 )
 from manager.registry import NodeView, Registry
 from manager.rollout import Conductor, Standing, Step, is_back
+from node import protocol
 from node.protocol import CHUNK_BYTES_MAX, Chunk, ConfigState, Data, Permit, Try, Wanted
 
 HASH_CHARS = 16
@@ -37,13 +40,14 @@ TIDY_EVERY = 5.0
 
 @dataclass(slots=True)
 class _Here:
-    """A node that is connected here and let in. `told`: the plan that it was told of last."""
+    """A node that is connected here and let in. `told`: the plan, `ordered`: the order, told of last."""
 
     conn: int
     order: tuple[int, int]
     kind: str
     told: tuple[int, str] = (0, "")
     permitted: Turn | None = None
+    ordered: Mark = (0, "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +62,8 @@ class Rollouts:
 
     def __init__(self, group: Group, registry: Registry, configs: Configs, outbox: Outbox) -> None:
         self.configs = configs
+        self.orders = Orders(group, outbox)
+        """What operators want of single nodes. To be read."""
         self._group = group
         self._registry = registry
         self._outbox = outbox
@@ -89,14 +95,47 @@ class Rollouts:
     def held(self, kind: str) -> dict[str, Turn]:
         """The turns of any manager's that have not come back, by the ids of nodes of `kind`."""
         found = self.configs.get(kind)
-        if found is None:
-            return {}
         held = {}
-        for turns in self._turns.values():
-            for id_, turn in turns.items():
-                if self._kind_of(id_) == kind and not self._is_back(id_, turn, found[1]):
-                    held[id_] = turn
+        if found is not None:
+            for turns in self._turns.values():
+                for id_, turn in turns.items():
+                    if self._kind_of(id_) == kind and not self._is_back(id_, turn, found[1]):
+                        held[id_] = turn
+        for id_, turn in self.orders.turns():
+            if self._kind_of(id_) == kind and not self._has_restarted(id_, turn):
+                held[id_] = turn
         return held
+
+    def says(self, id_: str) -> ConfigState | None:
+        """What a node said last in its present session; None where nothing is known of that."""
+        view = self._registry.view(id_)
+        runs = None if view is None else self._runs.get(view.manager, {}).get(id_)
+        return None if view is None or runs is None or _order(runs) != view.record.order else runs.config
+
+    def ordered(self, id_: str) -> tuple[Mark, Order] | None:
+        """What an operator wants of a node, and it has not taken yet."""
+        newest, said = self.orders.newest(id_), self.says(id_)
+        if newest is not None and said is not None and newest[0] <= (said.order_serial, said.order_writer):
+            return None
+        return newest
+
+    def waits_for(self, id_: str) -> str:
+        """What the order waits for that a node has not taken yet."""
+        found, view = self.ordered(id_), self._registry.view(id_)
+        if found is None or view is None:
+            return ""
+        mark, order = found
+        if view.state is not NodeState.ACTIVE:
+            return f"it is {view.state.value}: it takes the order when it is connected again"
+        if order.action is not Action.RESTART or self.orders.may_restart(id_, mark, view.record.order):
+            return f"its agent, which manager {view.manager} tells"
+        kind = kind_of(view.record.gateway)
+        out = sorted({*self.held(kind), *self._out(kind)} - {id_})
+        names = f"out of service are {', '.join(out[:3])}; " if out else ""
+        return (
+            f"a turn, which manager {self._teller(kind)} gives: "
+            f"{names}max_unavailable is {self._max_unavailable(kind)}"
+        )
 
     # Nodes here
 
@@ -118,7 +157,9 @@ class Rollouts:
     def reported(self, id_: str, order: tuple[int, int], config: ConfigState) -> None:
         """What a node here says of its configuration."""
         here = self._here.get(id_)
-        if here is None or here.order != order or not (config.managed or config.running):
+        if here is None or here.order != order:
+            return
+        if not (config.managed or config.running or config.order_serial or config.service):
             return
         runs = Runs(here.kind, *order, config)
         owner = self._group.name
@@ -158,6 +199,88 @@ class Rollouts:
             del self._trials[number]
             self._outbox.add(TrialDone(number, id_, error))
 
+    # What operators want of single nodes
+
+    def order(self, id_: str, action: Action, by: str, now: float) -> Order:
+        """Let a node do it. Raises `OrderError`, `KeyError` where nobody knows the node."""
+        view = self._registry.view(id_)
+        if view is None or not view.shown:
+            raise KeyError(id_)
+        if view.state is NodeState.REFUSED:
+            raise OrderError("it was refused, and gets no orders: see `kcm explain` for why")
+        if action is Action.RESTART and view.state is not NodeState.ACTIVE:
+            raise OrderError(
+                f"it is {view.state.value}, and no manager can tell it: restart its agent on its host, "
+                "which starts the gateway too"
+            )
+        said = self.says(id_)
+        order = self.orders.give(
+            id_, action, by, 0 if said is None else said.order_serial, self._group.wall(now)
+        )
+        self._outbox.log(Level.INFO, f"{id_} is to {action.value}, by {by}")
+        self._tell(id_)
+        return order
+
+    def _let_restart(self) -> None:
+        """Give turns to those that are to be restarted, where that is ours, the longest waiting first."""
+        waiting: dict[str, list[tuple[float, str, Mark]]] = {}
+        for id_ in self.orders.ids():
+            found, view = self.ordered(id_), self._registry.view(id_)
+            if found is not None and found[1].action is Action.RESTART and view is not None:
+                kind = kind_of(view.record.gateway)
+                if view.state is NodeState.ACTIVE and self._teller(kind) == self._group.name:
+                    waiting.setdefault(kind, []).append((found[1].at, id_, found[0]))
+        for kind, nodes in sorted(waiting.items()):
+            held, out = set(self.held(kind)), self._out(kind)
+            room = self._max_unavailable(kind) - len(held) - len(out - held)
+            for _, id_, mark in sorted(nodes):
+                # Whoever is out already is not taken out by us.
+                if id_ in held or (id_ not in out and room <= 0):
+                    continue
+                room -= id_ not in out
+                view = self._registry.view(id_)
+                assert view is not None
+                self.orders.let_restart(id_, mark, view.record.order)
+                self._outbox.log(Level.INFO, f"{id_} may go out of service, to be restarted")
+                self._tell(id_)
+
+    def _max_unavailable(self, kind: str) -> int:
+        found = self.configs.get(kind)
+        return 1 if found is None else found[1].max_unavailable
+
+    def _teller(self, kind: str) -> str:
+        """Who gives turns for restarts: the conductor for `kind`, else the first manager alive, by name."""
+        alive = {self._group.name, *(member.name for member in self._group.kin())}
+        found = self.configs.get(kind)
+        return found[0].writer if found is not None and found[0].writer in alive else min(alive)
+
+    def _out(self, kind: str) -> set[str]:
+        """The nodes of `kind` that run and are not in service, for whatever reason."""
+        out = set()
+        for view in self._registry.views():
+            if view.running and kind_of(view.record.gateway) == kind:
+                said = self.says(view.id)
+                if view.state is not NodeState.ACTIVE or (said is not None and not said.ready):
+                    out.add(view.id)
+        return out
+
+    def _has_restarted(self, id_: str, turn: Turn) -> bool:
+        view = self._registry.view(id_)
+        if view is None or view.state is NodeState.REMOVED:
+            return True
+        said = self.says(id_)
+        return said is not None and has_restarted(turn, view.record.order, said)
+
+    def _tell_order(self, id_: str, here: _Here) -> None:
+        found = self.ordered(id_)
+        if found is None or here.ordered == found[0]:
+            return
+        (serial, writer), order = found
+        if order.action is not Action.RESTART or self.orders.may_restart(id_, found[0], here.order):
+            here.ordered = found[0]
+            message = protocol.Order(serial=serial, writer=writer, action=order.action.value)
+            self._outbox.say(here.conn, message)
+
     # What changes
 
     def page_changed(self, owner: str, keys: tuple[str, ...]) -> None:
@@ -165,6 +288,8 @@ class Rollouts:
         page = self._group.ledger.pages.get(owner)
         for key in keys:
             value = None if page is None else page.get(key)
+            if (id_ := self.orders.page_changed(owner, key, value)) is not None:
+                self._tell(id_)
             try:
                 if key.startswith(RUNS):
                     runs = None if value is None else Runs.unpack(value)
@@ -178,6 +303,8 @@ class Rollouts:
 
     def recall(self, entries: Iterable[tuple[str, bytes]]) -> None:
         """Turns from before our start hold until they are seen to be back, like those written since."""
+        entries = list(entries)
+        self.orders.recall(entries)
         own = self._turns.setdefault(self._group.name, {})
         for key, value in entries:
             if key.startswith(TURN) and key[len(TURN) :] not in own:
@@ -216,6 +343,10 @@ class Rollouts:
 
     def sweep(self, now: float) -> None:
         """Conduct the plans that are ours, and forget what has served."""
+        for id_, turn in self.orders.own_turns():
+            if self._has_restarted(id_, turn):
+                self.orders.end_turn(id_)
+        self._let_restart()
         signature = self._signature()
         news, self._seen = signature != self._seen, signature
         for kind, (setting, plan) in self.configs.plans().items():
@@ -224,6 +355,10 @@ class Rollouts:
         if now < self._tidy_at:
             return
         self._tidy_at = now + TIDY_EVERY
+        for id_ in self.orders.ids():
+            said = self.says(id_) or ConfigState()
+            known = self._registry.view(id_) is not None
+            self.orders.drop_taken(id_, (said.order_serial, said.order_writer), known=known)
         for id_, runs in list(self._runs.get(self._group.name, {}).items()):
             view = self._registry.view(id_)
             if view is None or view.manager != self._group.name or view.record.order > _order(runs):
@@ -269,6 +404,8 @@ class Rollouts:
     def _tell(self, id_: str) -> None:
         """Say to a node here what it shall run, and whether it may go out for it, unless it knows."""
         here = self._here.get(id_)
+        if here is not None:
+            self._tell_order(id_, here)
         found = None if here is None else self.configs.get(here.kind)
         if here is None or found is None:
             return

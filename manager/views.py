@@ -11,12 +11,13 @@ from gossip.members import Member
 from gossip.messages import Address
 from manager.core import TAG_HTTP_PORT, TAG_NODE_PORT, Manager
 from manager.events import Event
+from manager.orders import Mark, Order
 from manager.records import NodeState, Setting
 from manager.refusals import FULL, keeps
 from manager.registry import NodeView
 from manager.rights import Said
 from manager.terms import LIMITS, SUBSCRIPTION
-from node.protocol import Limits
+from node.protocol import ConfigState, Limits
 
 
 def rfc3339(unix_seconds: float) -> str:
@@ -38,6 +39,7 @@ def limits_view(limits: Limits) -> dict[str, dict[str, Any]]:
 def node_view(core: Manager, view: NodeView) -> dict[str, Any]:
     """One node."""
     share = core.shares.shown(view) if view.running else {}
+    said, pending = core.rollouts.says(view.id) or ConfigState(), core.rollouts.ordered(view.id)
     return {
         "id": view.id,
         "name": view.record.name,
@@ -50,9 +52,28 @@ def node_view(core: Manager, view: NodeView) -> dict[str, Any]:
         "seat": view.seat,
         "incarnation": view.record.incarnation,
         "gateway": view.record.gateway,
+        "service": said.service or "in service",
+        "order": None if pending is None else _order_view(core, view.id, *pending),
+        "order_taken": {
+            "serial": said.order_serial,
+            "writer": said.order_writer,
+            "note": said.order_note,
+        },
         "token": view.record.token,
         "labels": view.record.labels,
         "limits": limits_view(share),
+    }
+
+
+def _order_view(core: Manager, id_: str, mark: Mark, order: Order) -> dict[str, Any]:
+    """What an operator wants of a node that has not taken it yet."""
+    return {
+        "action": order.action.value,
+        "serial": mark[0],
+        "writer": mark[1],
+        "by": order.by,
+        "at": rfc3339(order.at),
+        "waits_for": core.rollouts.waits_for(id_),
     }
 
 

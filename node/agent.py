@@ -18,7 +18,21 @@ import aiohttp
 from node.api import limits_shown, serve
 from node.clock import HostClock
 from node.config import NodeSettings
-from node.effects import ApplyLimits, Change, Close, Connect, Effect, Log, LookUp, Renewed, Save, Send, Stage
+from node.effects import (
+    ApplyLimits,
+    Change,
+    Close,
+    Connect,
+    Drain,
+    Effect,
+    Log,
+    LookUp,
+    Renewed,
+    Restart,
+    Save,
+    Send,
+    Stage,
+)
 from node.gateways import open_gateway
 from node.gateways.adapter import Gateway
 from node.gateways.child import end_leftover
@@ -28,6 +42,7 @@ from node.gateways.processes import use_of
 from node.link import CONNECT_SECONDS_MAX, Link, tls_to_managers
 from node.lookup import look_up
 from node.protocol import Limits, ProtocolError, decode, encode
+from node.service import WHY
 from node.session import Joined, Session
 from node.settings import HostPort, SettingsError
 from node.state import StateError, StateFile, write_atomically
@@ -130,6 +145,8 @@ class Agent:
     def not_ready(self) -> str:
         if self._stopping:
             return "the agent is stopping"
+        if self._session.service.shown:
+            return WHY[self._session.service.shown]
         if self._gateway.draining:
             return "the gateway drains"
         return "" if self._gateway.state == "running" else f"the gateway is {self._gateway.state}"
@@ -148,6 +165,7 @@ class Agent:
             "joined": self.joined,
             "manager": phase.manager if isinstance(phase, Joined) else "",
             "incarnation": state.incarnation,
+            "service": self._session.service.shown,
             "gateway": {
                 "kind": self._settings.gateway.kind,
                 "state": self._gateway.state,
@@ -242,6 +260,10 @@ class Agent:
                     self._begin(self._stage(effect))
                 case Change(sha256):
                     self._begin(self._change(sha256))
+                case Drain(serial):
+                    self._begin(self._drain(serial))
+                case Restart():
+                    self._begin(self._restart())
                 case Log(level, text):
                     _LOG.log(level, "%s", text)
                 case _:
@@ -278,7 +300,7 @@ class Agent:
         said: object = None
         while True:
             self._observe()
-            says = self._session.gateway, self._session.configuration.state
+            says = self._session.says, self._session.config
             if said not in (None, says):
                 self._perform(self._session.noticed(self._now()))
             said = says
@@ -319,6 +341,21 @@ class Agent:
         self._config.taken()
         self._observe()
         self._perform(self._session.changed(sha256, error, self._now()))
+
+    async def _drain(self, serial: int) -> None:
+        await asyncio.sleep(self._settings.gateway.drain)
+        self._perform(self._session.drained(serial, self._now()))
+
+    async def _restart(self) -> None:
+        error = ""
+        try:
+            async with self._changes:
+                await self._gateway.restart()
+            self._config.taken()
+        except GatewayError as why:
+            error = str(why)
+        self._observe()
+        self._perform(self._session.restarted(error, self._now()))
 
     async def _read_stats(self) -> None:
         """Keep the counters of the gateway's own statistics fresh, where it has any."""

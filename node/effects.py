@@ -30,6 +30,10 @@ class NodeState:
     """The most that the gateway may let through: the larger of what it works under and what it shall."""
     config_version: int = 0
     """The last configuration that it took from a manager and ran."""
+    service: str = ""
+    """`cordoned` or `drained` where an operator has taken it out of service."""
+    order: tuple[int, str] = (0, "")
+    """The newest order that it has taken."""
     free_limits: Limits = field(default_factory=dict)
     """What holds when the ticket's life is over, as a manager last said."""
 
@@ -103,6 +107,18 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True)
+class Drain:
+    """Wait until the gateway has had time to be rid of its traffic; report by `drained` with `serial`."""
+
+    serial: int
+
+
+@dataclass(frozen=True, slots=True)
+class Restart:
+    """Take the gateway out of service, and restart it; report by `restarted`."""
+
+
+@dataclass(frozen=True, slots=True)
 class Log:
     """One line for the operator; `level` as in `logging`."""
 
@@ -110,4 +126,6 @@ class Log:
     text: str
 
 
-Effect: TypeAlias = Connect | LookUp | Send | Close | Save | ApplyLimits | Renewed | Stage | Change | Log
+Effect: TypeAlias = (
+    Connect | LookUp | Send | Close | Save | ApplyLimits | Renewed | Stage | Change | Drain | Restart | Log
+)

@@ -64,7 +64,10 @@ Data = NewType("Data", bytes)
 
 @dataclass(frozen=True, slots=True)
 class ConfigState:
-    """Where a node stands with its gateway's configuration. SHA-256 in hex, empty where there is nothing."""
+    """Where a node stands with its gateway's configuration, and with what operators want of it.
+
+    SHA-256 in hex, empty where there is nothing.
+    """
 
     managed: bool = False
     """Whether its agent can replace the configuration at all."""
@@ -85,6 +88,13 @@ class ConfigState:
     plan_serial: int = 0
     plan_writer: str = ""
     """The newest plan that it knows."""
+    service: str = ""
+    """Why it gets no traffic by an operator's order: `cordoned`, `draining`, `drained` or `restarting`."""
+    order_serial: int = 0
+    order_writer: str = ""
+    """The newest order that it has carried out, or begun where that takes no turn."""
+    order_note: str = ""
+    """What was wrong with it."""
 
 
 _NO_CONFIG = ConfigState()
@@ -329,6 +339,18 @@ class Permit:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """What an operator wants of this node: `drain`, `cordon`, `uncordon`, or `restart`, to begin now.
+
+    Nothing is done for one that is not newer, by (serial, writer), than the last that it took.
+    """
+
+    serial: int
+    writer: str
+    action: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Chunk:
     """The answer to `Fetch`; without `data` where the manager has not got it yet: ask again later."""
 
@@ -360,6 +382,7 @@ ManagerMessage: TypeAlias = (
     | LimitsPush
     | Managers
     | Redirect
+    | Order
     | ConfigMessage
 )
 AnyMessage: TypeAlias = NodeMessage | ManagerMessage

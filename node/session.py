@@ -40,6 +40,7 @@ from node.protocol import (
     Behind,
     Chunk,
     Clone,
+    ConfigState,
     Fetch,
     Hello,
     Here,
@@ -49,6 +50,7 @@ from node.protocol import (
     LimitsPush,
     Managers,
     NewTicket,
+    Order,
     Permit,
     Redirect,
     Refused,
@@ -62,6 +64,7 @@ from node.protocol import (
     Welcome,
     is_node_id,
 )
+from node.service import Service
 
 CLOSE_NORMAL = 1000
 RENEW_SECONDS_MAX = 3600.0
@@ -164,6 +167,7 @@ class Session:
         self.gateway = ""
         self.counters: dict[str, float] = {}
         self.configuration = Configuration(self.state.config_version)
+        self.service = Service(self.state.service, self.state.order)
         self.phase: Phase = Done()
         self.source: Source | None = None
         self._rng = rng
@@ -271,6 +275,41 @@ class Session:
     def changed(self, sha256: str, error: str, now: float) -> list[Effect]:
         """The outcome of `Change`; after an `error` the gateway runs with what it had before."""
         return self._configured(self.configuration.changed(sha256, error), now)
+
+    def drained(self, serial: int, now: float) -> list[Effect]:
+        """The outcome of `Drain(serial)`."""
+        return self._served(self.service.drained(serial), now)
+
+    def restarted(self, error: str, now: float) -> list[Effect]:
+        """The outcome of `Restart`; `error` is empty where the gateway is well again."""
+        return self._served(self.service.restarted(error), now)
+
+    def _served(self, effects: list[Effect], now: float) -> list[Effect]:
+        """Keep what an operator wants, then tell the manager."""
+        kept: list[Effect] = []
+        if (self.state.service, self.state.order) != (self.service.kept, self.service.taken):
+            self.state = replace(self.state, service=self.service.kept, order=self.service.taken)
+            kept.append(Save(self.state))
+        return [*kept, *effects, *self.noticed(now)]
+
+    @property
+    def config(self) -> ConfigState:
+        """What a hello and a report say of configuration and service."""
+        state, service = self.configuration.state, self.service
+        return replace(
+            state,
+            ready=state.ready and not service.shown,
+            service=service.shown,
+            order_serial=service.taken[0],
+            order_writer=service.taken[1],
+            order_note=service.note,
+        )
+
+    @property
+    def says(self) -> str:
+        """The gateway's kind and state, and whether an operator has taken it out of service."""
+        gateway, shown = self.gateway, self.service.shown
+        return f"{gateway}{', ' if ':' in gateway else ': '}{shown}" if shown else gateway
 
     def noticed(self, now: float) -> list[Effect]:
         """Something that a report says has changed, and a manager should know before the next one is due."""
@@ -397,6 +436,12 @@ class Session:
                 return []
             case Redirect(managers=managers, going=going):
                 return self._redirect(managers, going, now)
+            case Order():
+                return (
+                    self._served(self.service.received(message), now)
+                    if isinstance(self.phase, Joined)
+                    else []
+                )
             case Wanted() | Permit() | Chunk() | Try():
                 if not isinstance(self.phase, Joined):
                     return []
@@ -423,14 +468,14 @@ class Session:
             nonce=self._nonce,
             name=self._name,
             agent_version=self._agent_version,
-            gateway=self.gateway,
+            gateway=self.says,
             token=self._token,
             limits_version=self.state.limits_version,
             in_force=self.state.in_force,
             weight=self._weight,
             labels=self._labels,
             ephemeral=self._ephemeral,
-            config=self.configuration.state,
+            config=self.config,
             left=self._left(),
         )
         return [Save(self.state), Send(hello)]
@@ -567,9 +612,9 @@ class Session:
         return Send(
             Report(
                 number=self._reports,
-                gateway=self.gateway,
+                gateway=self.says,
                 limits_version=self._applied,
-                config=self.configuration.state,
+                config=self.config,
                 counters=self.counters,
             )
         )

@@ -51,6 +51,9 @@ class _Stored(BaseModel):
     leases: dict[str, Lease] = {}
     in_force: dict[str, Limit] = {}
     config_version: Annotated[int, Field(ge=0, lt=2**63)] = 0
+    service: str = ""
+    order_serial: Annotated[int, Field(ge=0, lt=2**63)] = 0
+    order_writer: str = ""
     free_limits: dict[str, Limit] = {}
     gateway: ProcessId | None
 
@@ -153,6 +156,8 @@ class StateFile:
             leases=stored.leases,
             in_force=stored.in_force,
             config_version=stored.config_version,
+            service=stored.service,
+            order=(stored.order_serial, stored.order_writer),
             free_limits=stored.free_limits,
         )
 
@@ -168,6 +173,9 @@ class StateFile:
             leases=state.leases,
             in_force=state.in_force,
             config_version=state.config_version,
+            service=state.service,
+            order_serial=state.order[0],
+            order_writer=state.order[1],
             free_limits=state.free_limits,
             gateway=gateway,
         )

@@ -4,6 +4,7 @@ from hashlib import sha256
 from random import Random
 
 CHECK_SECONDS = 0.2
+DRAIN_SECONDS = 2.0
 INVALID, SICK = b"invalid", b"sick"
 """A configuration that begins so is refused when it is checked, or does not become healthy."""
 
@@ -16,7 +17,7 @@ class SimGateway:
         self.on_disk = ""
         """SHA-256 in hex of its configuration, empty where it has none that an agent could replace."""
         self.out = False
-        """Whether it is out of service for a change."""
+        """Whether it is out of service for a change or a restart."""
         self._staged: dict[str, bytes] = {}
 
     @property
@@ -33,15 +34,15 @@ class SimGateway:
         self._staged.clear()
 
     def check(self, hash_: str, content: bytes, *, trial: bool) -> str:
-        """What is wrong with `content`; kept for `begin` where nothing is."""
+        """What is wrong with `content`; kept for `end` where nothing is."""
         if content.startswith(INVALID):
             return "it is invalid"
         if not trial:
             self._staged[hash_] = content
         return ""
 
-    def begin(self, hash_: str, random: Random) -> float:
-        """Go out of service; gives the seconds until `end`."""
+    def go(self, random: Random) -> float:
+        """Go out of service, for a change or a restart; gives the seconds until that is over."""
         self.out = True
         return random.uniform(1.0, 20.0)
 

@@ -4,14 +4,26 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 
-from node.effects import ApplyLimits, Change, Close, Connect, LookUp, NodeState, Renewed, Save, Stage
+from node.effects import (
+    ApplyLimits,
+    Change,
+    Close,
+    Connect,
+    Drain,
+    LookUp,
+    NodeState,
+    Renewed,
+    Restart,
+    Save,
+    Stage,
+)
 from node.effects import Effect as NodeEffect
 from node.effects import Log as NodeLog
 from node.effects import Send as SendToManager
 from node.life import Clock
 from node.protocol import Limits, decode, encode
 from node.session import Joined, Session
-from simulations.gateway import CHECK_SECONDS, SimGateway
+from simulations.gateway import CHECK_SECONDS, DRAIN_SECONDS, SimGateway
 from simulations.loop import Loop
 from simulations.network import Connection, Network
 from simulations.world import WALL_AT_START, World
@@ -215,7 +227,11 @@ class SimNode:
                 case Stage(sha256, content, trial):
                     self._later(CHECK_SECONDS, self._stage(sha256, content, trial=trial))
                 case Change(sha256):
-                    self._later(self.gateway.begin(sha256, self._chance), self._change(sha256))
+                    self._later(self.gateway.go(self._chance), self._change(sha256))
+                case Drain(serial):
+                    self._later(DRAIN_SECONDS, partial(self._drained, serial))
+                case Restart():
+                    self._later(self.gateway.go(self._chance), self._restarted)
                 case ApplyLimits() if self.applies_after and self.joined:
                     self.loop.later(self.applies_after, partial(self._apply, effect))
                 case ApplyLimits():
@@ -254,6 +270,13 @@ class SimNode:
             self._perform(self.session.changed(sha256, error, self.loop.now))
 
         return done
+
+    def _drained(self, serial: int) -> None:
+        self._perform(self.session.drained(serial, self.loop.now))
+
+    def _restarted(self) -> None:
+        self.gateway.out = False
+        self._perform(self.session.restarted("", self.loop.now))
 
     def _look_at_gateway(self) -> None:
         self.session.gateway = self.gateway.kind

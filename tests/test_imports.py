@@ -19,6 +19,7 @@ SHELLS = (
     "manager.cli_init",
     "manager.cli_look",
     "manager.cli_membership",
+    "manager.cli_node",
     "manager.cli_config",
     "manager.cli_keys",
     "manager.cli_limits",

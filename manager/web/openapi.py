@@ -5,6 +5,7 @@ from typing import Any, TypeAlias
 
 from manager.documents import MAX_NODES_MAX
 from manager.limits import ALGORITHMS
+from manager.orders import Action
 from manager.plan import KINDS, PAUSE_MAX, UNAVAILABLE_MAX, WAVES_PATTERN, Phase
 from manager.subscription import Stage
 from manager.version import installed_version
@@ -42,6 +43,7 @@ def _object(**fields: Schema) -> Schema:
     return {"type": "object", "properties": fields, "required": list(fields)}
 
 
+_ACTIONS = [action.value for action in Action]
 _LIMITS = _map(_object(max_rate=_NUMBER, every=_NUMBER))
 _NODE = _object(
     id=_TEXT,
@@ -55,6 +57,11 @@ _NODE = _object(
     seat=_YES_NO,
     incarnation=_WHOLE,
     gateway=_TEXT,
+    service={"enum": ["in service", "cordoned", "draining", "drained", "restarting"]},
+    order=_or_null(
+        _object(action={"enum": _ACTIONS}, serial=_WHOLE, writer=_TEXT, by=_TEXT, at=_TIME, waits_for=_TEXT)
+    ),
+    order_taken=_object(serial=_WHOLE, writer=_TEXT, note=_TEXT),
     token=_TEXT,
     labels=_map(_TEXT),
     limits=_LIMITS,
@@ -152,6 +159,12 @@ _AT: Schema = {"type": "number", "minimum": 0, "maximum": 1e12}
 _ID: Schema = {"name": "id", "in": "path", "required": True, "schema": _TEXT}
 _PORT = _query(port=_whole(1, 65535))
 _ID_MAX = 2**53 - 1
+_ORDERS = {
+    "drain": "no traffic from now on; `drained` when the gateway has had time to be rid of what it had",
+    "cordon": "no traffic from now on",
+    "uncordon": "traffic again",
+    "restart": "drain, restart the gateway, traffic again: when it has got a turn",
+}
 
 
 @cache
@@ -194,6 +207,19 @@ def document() -> Schema:
                 parameters=[_ID],
                 body=_closed(),
             ),
+        },
+        **{
+            f"/api/v1/nodes/{{id}}/{action}": {
+                "post": get(
+                    f"{action}_node",
+                    text,
+                    _json("it is ordered", _ordered()),
+                    status="202",
+                    parameters=[_ID],
+                    body=_closed(),
+                )
+            }
+            for action, text in _ORDERS.items()
         },
         "/api/v1/subscription": {
             "get": get("subscription", "the cap, and what is left of it", _json("the cap", _SUBSCRIPTION)),
@@ -424,6 +450,10 @@ def document() -> Schema:
         "components": {"securitySchemes": schemes},
         "security": [{}, {"token": []}],
     }
+
+
+def _ordered() -> Schema:
+    return _object(action={"enum": _ACTIONS}, serial=_WHOLE, writer=_TEXT, node=_NODE)
 
 
 def _info() -> Schema:

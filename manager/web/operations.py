@@ -13,6 +13,7 @@ from manager.core import Manager
 from manager.doors import HttpDoor
 from manager.effects import TrialDone
 from manager.limits import Sharing
+from manager.orders import Action, Order
 from node.protocol import Limit
 
 
@@ -73,6 +74,9 @@ class Operations(Protocol):
 
     async def reach(self) -> Reached:
         """Who answers when every member is asked."""
+
+    async def order_node(self, id_: str, action: Action, by: str) -> Order:
+        """The operator's word to a node; kept on return. Raises `manager.orders.OrderError`, `KeyError`."""
 
     async def snapshot(self) -> bytes | None:
         """This manager's state as a file; None where it keeps none. Raises `StoreError`."""

@@ -22,6 +22,11 @@ def no_limit(name: str) -> web.Response:
     return problem(404, f"no limit is called {name[:100]!r}; GET /api/v1/limits lists them")
 
 
+def no_node(id_: str) -> web.Response:
+    """There is no node of that id."""
+    return problem(404, f"no node has the id {id_[:100]!r}; GET /api/v1/nodes lists them")
+
+
 def of_http_error(error: web.HTTPException) -> web.Response:
     """What aiohttp itself raises, in our form."""
     match error:

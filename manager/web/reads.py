@@ -6,7 +6,7 @@ from manager import views
 from manager.version import installed_version
 from manager.web.metrics import SHOWN
 from manager.web.openapi import document
-from manager.web.problems import no_limit, problem
+from manager.web.problems import no_limit, no_node
 from manager.web.query import known, one_of, whole
 from manager.web.shared import OPERATIONS, STARTED
 
@@ -52,7 +52,7 @@ async def node(request: web.Request) -> web.Response:
     core, id_ = request.app[OPERATIONS].core, request.match_info["id"]
     view = core.registry.view(id_)
     if view is None or not view.shown:
-        return problem(404, f"no node has the id {id_[:100]!r}; GET /api/v1/nodes lists them")
+        return no_node(id_)
     return web.json_response(views.node_view(core, view))
 
 

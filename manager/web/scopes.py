@@ -14,6 +14,10 @@ _SCOPES = {
     ("PUT", "/api/v1/config/{kind}"): Scope.OPERATOR,
     ("POST", "/api/v1/config/{kind}/rollback"): Scope.OPERATOR,
     ("POST", "/api/v1/rollouts/{kind}"): Scope.OPERATOR,
+    ("POST", "/api/v1/nodes/{id}/drain"): Scope.OPERATOR,
+    ("POST", "/api/v1/nodes/{id}/cordon"): Scope.OPERATOR,
+    ("POST", "/api/v1/nodes/{id}/uncordon"): Scope.OPERATOR,
+    ("POST", "/api/v1/nodes/{id}/restart"): Scope.OPERATOR,
     # A gateway's configuration may hold secrets.
     ("GET", "/api/v1/config/{kind}/versions/{version}"): Scope.OPERATOR,
     ("HEAD", "/api/v1/config/{kind}/versions/{version}"): Scope.OPERATOR,

@@ -9,10 +9,11 @@ from manager.config import LimitSettings, read_limit
 from manager.core import RightsError
 from manager.documents import MAX_NODES_MAX, DocumentError
 from manager.limits import Sharing
+from manager.orders import Action, OrderError
 from manager.store import StoreError
-from manager.web.problems import no_limit, problem
+from manager.web.problems import no_limit, no_node, problem
 from manager.web.query import json_object
-from manager.web.shared import CHANGE, OPERATIONS
+from manager.web.shared import CALLER, CHANGE, OPERATIONS
 
 routes = web.RouteTableDef()
 
@@ -138,9 +139,49 @@ async def forget(request: web.Request) -> web.Response:
     except RightsError as error:
         return problem(409, str(error))
     except KeyError:
-        return problem(404, f"no node has the id {id_[:100]!r}; GET /api/v1/nodes lists them")
+        return no_node(id_)
     request[CHANGE] = f"node {id_} is forgotten"
     return web.json_response({"status": "forgotten", "id": id_})
+
+
+@routes.post("/api/v1/nodes/{id}/drain")
+async def drain(request: web.Request) -> web.Response:
+    """No traffic from now on; it is `drained` when the gateway has had time to be rid of what it had."""
+    return await _order(request, Action.DRAIN)
+
+
+@routes.post("/api/v1/nodes/{id}/cordon")
+async def cordon(request: web.Request) -> web.Response:
+    """No traffic from now on."""
+    return await _order(request, Action.CORDON)
+
+
+@routes.post("/api/v1/nodes/{id}/uncordon")
+async def uncordon(request: web.Request) -> web.Response:
+    """Traffic again."""
+    return await _order(request, Action.UNCORDON)
+
+
+@routes.post("/api/v1/nodes/{id}/restart")
+async def restart(request: web.Request) -> web.Response:
+    """Drain, restart the gateway, and let it have traffic again, when it has got a turn."""
+    return await _order(request, Action.RESTART)
+
+
+async def _order(request: web.Request, action: Action) -> web.Response:
+    operations, id_ = request.app[OPERATIONS], request.match_info["id"]
+    await json_object(request, set())
+    try:
+        order = await operations.order_node(id_, action, request[CALLER].who)
+    except OrderError as error:
+        return problem(409, f"{id_}: {error}")
+    except KeyError:
+        return no_node(id_)
+    request[CHANGE] = f"node {id_}: {action.value} (order {order.serial})"
+    view = operations.core.registry.view(id_)
+    node = {} if view is None else views.node_view(operations.core, view)
+    answer = {"action": action.value, "serial": order.serial, "writer": operations.core.name, "node": node}
+    return web.json_response(answer, status=202)
 
 
 @routes.post("/api/v1/leave")

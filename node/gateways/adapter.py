@@ -67,6 +67,12 @@ class Gateway(Protocol):
         `draining` until it is over, by a `GatewayError` too.
         """
 
+    async def restart(self) -> None:
+        """Go out of service, end it gracefully, start it anew, be healthy, come back.
+
+        It goes on undisturbed where it would not start again; `draining` until it is over.
+        """
+
     async def settle(self) -> None:
         """Wait until new limits may be applied again."""
 
@@ -176,6 +182,18 @@ class Adapter:
         finally:
             self.draining = False
         return applied
+
+    async def restart(self) -> None:
+        if self._settings.supervise == "none" or self._settings.kind == "none":
+            raise GatewayError("it is left alone (`supervise: none`): restart it yourself")
+        if (content := self._files.read(self._config) if self._settings.config else None) is not None:
+            await self.validate(content)
+        await self.drain()
+        try:
+            await self._supervisor.restart()
+            await self._prove()
+        finally:
+            self.draining = False
 
     async def _prove(self) -> None:
         """Wait until it has been healthy for a while: at first the old workers may answer still."""

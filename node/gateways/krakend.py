@@ -72,6 +72,12 @@ class KrakendGateway(Adapter):
     async def validate(self, configuration: bytes) -> None:
         await self._check_copy(render(configuration, self._limits))
 
+    async def restart(self) -> None:
+        try:
+            await super().restart()
+        finally:
+            self._restarted = asyncio.get_running_loop().time()
+
     async def stats(self) -> dict[str, float]:
         """Of `/__stats`, which KrakenD gathers once a minute: requests by what the router answered."""
         if not self._settings.stats:

@@ -20,6 +20,7 @@ from manager.doors import HttpDoor
 from manager.effects import ManagerEffect, ToNode, TrialDone
 from manager.identity import Identity
 from manager.limits import Sharing
+from manager.orders import Action, Order
 from manager.terms import ManagerConfig
 from node.protocol import Hello, Limit, Limits, LimitsPush, ManagerMessage, NodeMessage, Report, Welcome
 
@@ -164,6 +165,11 @@ class Running:
             self._now = max(self._now, self.core.next_deadline())
             effects += self.core.tick(self._now)
         return next(effect for effect in effects if isinstance(effect, Reached))
+
+    async def order_node(self, id_: str, action: Action, by: str) -> Order:
+        order, effects = self.core.order_node(id_, action, by, self._now)
+        self._perform(effects)
+        return order
 
     async def push_config(self, kind: str, content: bytes, by: str, manner: Manner, *, force: bool) -> None:
         self._perform(self.core.push_config(kind, content, by, manner, self._now, force=force))

@@ -267,7 +267,7 @@ async def test_nodes_are_a_table_and_one_node_is_a_list(kcm: Kcm, running: Runni
     code, out, _ = await kcm("nodes")
     head, *rows = out.splitlines()
     assert code == 0
-    assert head.split() == ["ID", "NAME", "STATE", "MANAGER", "ADDRESS", "SEAT", "SINCE", "WHY"]
+    assert head.split() == ["ID", "NAME", "STATE", "SERVICE", "MANAGER", "ADDRESS", "SEAT", "SINCE", "WHY"]
     assert [row.split()[1:3] for row in rows] == [["n1", "active"], ["n2", "active"], ["n3", "refused"]]
     id_ = rows[0].split()[0]
     code, out, _ = await kcm("nodes", id_)

@@ -17,7 +17,7 @@ from manager.client import follow
 from manager.records import NodeState
 from manager.terms import ManagerConfig
 from manager.web.app import create_app
-from node.protocol import Leave, Report
+from node.protocol import ConfigState, Leave, Report
 from tests.manager.running import Running
 
 Kcm: TypeAlias = Callable[..., Awaitable[tuple[int, str, str]]]
@@ -101,6 +101,29 @@ def test_every_state_has_its_explanation() -> None:
 async def test_who_is_not_there_cannot_be_explained(kcm: Kcm) -> None:
     code, _, error = await kcm("explain", "nobody")
     assert (code, "`kcm nodes` lists them" in error) == (3, True)
+
+
+async def test_an_order_waits_until_its_node_has_taken_it_and_says_for_what(
+    kcm: Kcm, running: Running
+) -> None:
+    id_ = running.node(2)
+    code, out, _ = await kcm("node", "cordon", "n2", "--no-wait")
+    assert (code, out) == (0, "n2 is to cordon: it waits for its agent, which manager m1 tells\n")
+    code, _, error = await kcm("node", "drain", "n2", "--timeout", "0")
+    assert (code, "has not come to drain within 0 s" in error) == (1, True)
+    given = running.core.rollouts.orders.newest(id_)
+    assert given is not None
+    serial = given[0][0]
+    taken = ConfigState(ready=False, service="drained", order_serial=serial, order_writer="m1")
+    running.says(2, Report(number=9, config=taken))
+    code, out, _ = await kcm("explain", "n2")
+    assert (code, "may be stopped" in out) == (0, True)
+    code, out, _ = await kcm("node", "show", "n2")
+    assert ("service", "drained") in [tuple(line.split()) for line in out.splitlines()]
+    code, _, error = await kcm("node", "restart", "n1")
+    assert (code, "restart its agent on its host" in error) == (1, True)
+    code, _, error = await kcm("node", "drain", "n1")
+    assert (code, "it does so when it is connected" in error) == (1, True)
 
 
 async def test_round_trips_name_both_ends(kcm: Kcm, running: Running) -> None:

@@ -29,6 +29,7 @@ from node.protocol import (
     Limit,
     LimitsPush,
     Managers,
+    Order,
     Redirect,
     Refused,
     Report,
@@ -564,6 +565,24 @@ def test_limits_that_cannot_be_saved_cost_no_session() -> None:
         Log(logging.WARNING, "The state is not saved: no space left on device")
     ]
     assert isinstance(made.phase, Joined)
+
+
+def test_an_order_is_on_disk_before_the_manager_hears_that_it_was_taken() -> None:
+    made = joined()
+    made.gateway = "nginx: running"
+    effects = without_logs(made.received(Order(serial=4, writer="m2", action="cordon"), 1.0))
+    match effects:
+        case [Save(state), Send(Report() as report)]:
+            assert (state.service, state.order) == ("cordoned", (4, "m2"))
+            assert (report.config.service, report.config.ready) == ("cordoned", False)
+            assert (report.config.order_serial, report.config.order_writer) == (4, "m2")
+            assert report.gateway == "nginx: running, cordoned"
+        case _:
+            raise AssertionError(effects)
+    again, effects = greeted(state=made.state)
+    assert again.service.shown == "cordoned"
+    [said] = [e.message for e in effects if isinstance(e, Send) and isinstance(e.message, Hello)]
+    assert (said.config.service, said.gateway) == ("cordoned", ": cordoned")
 
 
 def test_what_a_manager_never_says_breaks_the_protocol() -> None:

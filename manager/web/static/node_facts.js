@@ -7,12 +7,14 @@ export const STATES = ["active", "unreachable", "down", "removed", "refused"];
 
 export const ago = (time) => `${span(Math.max(0, (managersNow() - Date.parse(time)) / 1000))} ago`;
 
-/** What the gateway's adapter says of it ends with its state: `nginx: running`. */
+/** What the gateway's adapter says of it ends with its state, and its service: `nginx: running, drained`. */
 export const gatewayInTrouble = (node) =>
-  node.state === "active" && !/(^|: )(none|running|starting)?$/.test(node.gateway);
+  node.state === "active" && node.service !== "restarting" &&
+  !/(^|: )(none|running|starting)?((, |: )(cordoned|draining|drained))?$/.test(node.gateway);
 
 export function stateOf(node) {
-  const more = [node.over_limit && "over the limit", gatewayInTrouble(node) && `gateway ${node.gateway}`];
+  const service = node.service === "in service" ? "" : node.service;
+  const more = [service, node.over_limit && "over the limit", gatewayInTrouble(node) && `gateway ${node.gateway}`];
   return { text: node.state, small: more.filter(Boolean).join(", "), state: node.state };
 }
 

@@ -52,6 +52,7 @@ export function open(id) {
       ["Manager", node.manager],
       ["Address", node.address],
       ["Gateway", node.gateway || "not told"],
+      ["Service", node.service + (node.order ? `; it is to ${node.order.action}, by ${node.order.by}: waits for ${node.order.waits_for}` : "")],
       ["Seat", seatOf(node) + (stateOf(node).small ? `, ${stateOf(node).small}` : "")],
       ["Labels", Object.entries(node.labels).map((pair) => pair.join("=")).join(", ") || "none"],
       ["Came in by", node.token ? `join token ${node.token}` : "no token"],
