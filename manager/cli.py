@@ -14,6 +14,7 @@ from urllib.parse import quote
 from manager import (
     cli_completion,
     cli_config,
+    cli_doctor,
     cli_init,
     cli_keys,
     cli_limits,
@@ -105,6 +106,7 @@ def _parser() -> argparse.ArgumentParser:
     cli_init.add_verb(verbs, _verb, _shown)
     cli_look.add_verbs(verbs, _verb, _shown)
     cli_membership.add_verbs(verbs, _verb, _shown)
+    cli_doctor.add_verb(verbs, _verb, _shown)
     cli_config.add_verbs(verbs, _verb, _shown)
     cli_node.add_verbs(verbs, _verb, _shown)
     cli_rights.add_verbs(verbs, _verb, _shown)

@@ -1,26 +1,21 @@
-"""Verbs that look closer: what happens, round trips, why a node is in its state, what is amiss."""
+"""Verbs that look closer: what happens, round trips, why a node is in its state."""
 
 import argparse
 import json
-import socket
 import time
-from collections.abc import Callable, Iterator
-from email.utils import parsedate_to_datetime
+from collections.abc import Callable
 from typing import Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 from manager.cli_node import find
-from manager.client import ClientError, follow, head, request
+from manager.client import ClientError, follow, request
 from manager.output import in_colour
 from manager.tables import pairs, printable, table
 
 _EVENTS = ("at", "kind", "name", "before", "state", "why", "by")
 _TRIPS = ("from", "to", "state", "round_trip", "accused_by")
 _TOP = ("name", "id", "requests", "errors", "cpu", "memory")
-_CHECKS = ("check", "verdict", "what")
 _TOP_SECONDS = 90
-_CLOCK_TOLERATED = 2.0
-_REACH_SECONDS = 2.0
 
 NEXT = {
     "active": "It reports to its manager. Nothing is to be done.",
@@ -44,7 +39,7 @@ Action = Callable[[argparse.Namespace], str]
 
 
 def add_verbs(verbs: Any, verb: Any, shown: Any) -> None:
-    """Add `monitor`, `events`, `rtt`, `explain`, `doctor` and `stats`."""
+    """Add `monitor`, `events`, `rtt`, `explain` and `stats`."""
 
     def plain(columns: tuple[str, ...], ask: Callable[[argparse.Namespace], list[dict[str, Any]]]) -> Action:
         def action(options: argparse.Namespace) -> str:
@@ -68,16 +63,6 @@ def add_verbs(verbs: Any, verb: Any, shown: Any) -> None:
 
     one = verb(verbs, "explain", "why a node is in its state, and what comes next", explain)
     one.add_argument("node", metavar="NODE", help="its id or its name")
-
-    def doctor(options: argparse.Namespace) -> str:
-        rows = list(_examined(options.manager))
-        text: str = shown(options, rows, lambda: table(rows, _CHECKS, colour=in_colour()))
-        if any(row["verdict"] == "bad" for row in rows):
-            print(text, flush=True)
-            raise ClientError("not all is well: see the lines that say bad")
-        return text
-
-    verb(verbs, "doctor", "look for what is amiss with manager, group and network", doctor)
 
 
 def _events(options: argparse.Namespace) -> list[dict[str, Any]]:
@@ -182,84 +167,3 @@ def _explanation(found: dict[str, Any]) -> str:
     columns = ("at", "kind", "state", "why", "by")
     past = table(found["events"], columns, colour=in_colour()) if found["events"] else ""
     return "\n\n".join(part for part in (pairs(node), found["next"], past) if part)
-
-
-# What is amiss
-
-
-def _examined(manager: str) -> Iterator[dict[str, str]]:
-    """Each check with its verdict: good, bad, or odd where it may be meant so."""
-    info = request(manager, "GET", "/api/v1/info")
-    yield _row("manager", True, f"{info['name']} of group {info['group']} answers, version {info['version']}")
-    fresh = "has just started and does not know the group yet" if info["fresh"] else "knows the group"
-    yield _row("ready", not info["fresh"] and not info["going"], "is leaving" if info["going"] else fresh)
-    alive, known = info["managers"]["alive"], info["managers"]["known"]
-    yield _row("managers", alive == known, f"{alive} of {known} are alive here")
-    members = request(manager, "GET", "/api/v1/members")["members"]
-    group = request(manager, "GET", "/api/v1/group")
-    yield from _links(group)
-    for member in members:
-        if member["name"] != info["name"] and member["state"] in ("alive", "suspect", "dead"):
-            yield _reached(member)
-            if member["kind"] == "manager" and member["state"] == "alive":
-                yield _clock(manager, member)
-    yield _clock(manager, None)
-    late = [
-        f"{name} of {owner}"
-        for name, view in group["views"].items()
-        for owner, version in view["copies"].items()
-        if owner in group["views"] and version + 100 < group["views"][owner]["page"]
-    ]
-    yield _row(
-        "pages", not late, f"far behind: {', '.join(late)}" if late else "managers have each other's news"
-    )
-    seats = request(manager, "GET", "/api/v1/subscription")
-    cap = "any number of" if seats["max_nodes"] is None else seats["max_nodes"]
-    text = f"{seats['used']} of {cap} seats are used, {seats['refused']} nodes wait"
-    yield _row("seats", not seats["refused"] and not seats["over_limit"], text, "odd")
-
-
-def _links(group: dict[str, Any]) -> Iterator[dict[str, str]]:
-    asked, answered = group["managers"]["asked"], group["managers"]["answered"]
-    yield _row("HTTP", asked == answered, f"{answered} of {asked} managers answer each other over TCP")
-    silent = [
-        f"{name} to {other}"
-        for name, view in group["views"].items()
-        for other, seen in view["sees"].items()
-        if seen["state"] == "alive" and seen["round_trip"] is None
-    ]
-    text = f"no answer yet: {', '.join(silent)}; is UDP let through?" if silent else "pings are answered"
-    yield _row("UDP", not silent, text, "odd")
-
-
-def _reached(member: dict[str, Any]) -> dict[str, str]:
-    address = urlsplit(f"//{member['address']}")
-    try:
-        with socket.create_connection((address.hostname or "", address.port or 0), _REACH_SECONDS):
-            pass
-    except OSError as error:
-        text = f"{member['name']} at {member['address']} is not reached from here: {error}"
-        return _row("gossip TCP", False, text)
-    return _row("gossip TCP", True, f"{member['name']} at {member['address']} is reached from here")
-
-
-def _clock(manager: str, member: dict[str, Any] | None) -> dict[str, str]:
-    """How far a manager's clock is from ours, by the header of an answer."""
-    url, name = manager, "this manager"
-    if member is not None:
-        parts, host = urlsplit(manager), urlsplit(f"//{member['address']}").hostname or ""
-        url, name = (
-            f"{parts.scheme}://{f'[{host}]' if ':' in host else host}:{parts.port or 80}",
-            member["name"],
-        )
-    try:
-        shown = parsedate_to_datetime(head(url, "/health")["date"]).timestamp()
-    except (ClientError, KeyError, TypeError, ValueError) as error:
-        return _row("clock", False, f"that of {name} is not known: {error}", "odd")
-    off = shown - time.time()
-    good = abs(off) <= _CLOCK_TOLERATED
-    return _row("clock", good, f"that of {name} differs by {off:+.0f} s from this host's")
-
-
-def _row(check: str, good: bool, what: str, otherwise: str = "bad") -> dict[str, str]:
-    return {"check": check, "verdict": "good" if good else otherwise, "what": what}

@@ -69,7 +69,8 @@ def _reached(answer: dict[str, Any]) -> str:
     if asked > answered:
         silent = f"{asked - answered} of {asked} managers did not say whom they reach"
         lines.append(f"{silent}: is their HTTP port let through?")
-    return "\n".join([*lines, *(answer["hints"] or ["everybody who should answer does"] * bool(rows))])
+    found = [one["what"] for one in answer["findings"]]
+    return "\n".join([*lines, *(found or ["everybody who should answer does"] * bool(rows))])
 
 
 def _trip(seconds: float | None) -> str:

@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import logging
 import signal
+import socket
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -26,6 +27,8 @@ from gossip.key_messages import Verb
 from gossip.memory import NO_MEMORY
 from gossip.messages import Address, Message, StreamMessage
 from gossip.wire import PLAIN, Keyring, Layers
+from manager.addresses import is_own, why_not_reached
+from manager.checks import Facts
 from manager.commits import waits_for_nothing
 from manager.config import ManagerFile, core_config, http_tokens, own_names, peers_token_of
 from manager.configs import Manner
@@ -71,6 +74,7 @@ _CLOCK_EVERY = 1.0
 _CLOCK_JUMP = 0.5
 _CERTIFICATE_EVERY = 5.0
 _LICENCE_EVERY = 15.0
+_LOOK_UP_SECONDS_MAX = 3.0
 _ISSUER_TIMEOUT = ClientTimeout(total=10)
 _SAID_EVERY = 60.0
 _KEYS_SAID_EVERY = 3600.0
@@ -221,6 +225,19 @@ class ManagerHost:
         order, effects = self.core.order_node(id_, action, by, self.now())
         await self._keep(effects)
         return order
+
+    async def examine(self) -> Facts:
+        """Look at this manager itself."""
+        me = self.core.group.swim.members.me.address
+        return Facts(
+            advertise=str(me),
+            is_own=is_own(me.host),
+            itself=await why_not_reached(me.host, me.port),
+            peers=await looked_up(self.file, self._gossip.family),
+            has_key=self._layers.keyring is not None,
+            rejected=self.counts,
+            days_left=self.certificate_days_left,
+        )
 
     async def _keep(self, effects: list[ManagerEffect]) -> None:
         """Carry out `effects`; returns when all before them, and they, are kept and told."""
@@ -542,6 +559,20 @@ class ManagerHost:
         self._said[reason, peer] = self.now() + (_KEYS_SAID_EVERY if reason in _WRONG_KEY else _SAID_EVERY)
         file = self.file
         log.warning(text.format(peer=peer, node=file.node_port, gossip=file.gossip_port, http=file.http_port))
+
+
+async def looked_up(file: ManagerFile, family: int = socket.AF_UNSPEC) -> dict[str, tuple[str, ...]]:
+    """The addresses that each of the peers stands for now; none where it is not known in time."""
+
+    async def one(peer: str) -> tuple[str, ...]:
+        try:
+            async with asyncio.timeout(_LOOK_UP_SECONDS_MAX):
+                return tuple(map(str, await look_up(peer, socket.AddressFamily(family))))
+        except TimeoutError:
+            return ()
+
+    peers = [str(peer) for peer in file.peers]
+    return dict(zip(peers, await asyncio.gather(*map(one, peers)), strict=True))
 
 
 async def run_manager(

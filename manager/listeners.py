@@ -4,6 +4,8 @@ import contextlib
 import errno
 import socket
 
+from manager.ports import holder
+
 BACKLOG = 1024
 
 
@@ -30,7 +32,9 @@ def explain(error: OSError, bind: str, port: int, key: str) -> str:
     where = f"[{bind}]:{port}" if ":" in bind else f"{bind}:{port}"
     match error.errno:
         case errno.EADDRINUSE:
-            return f"{key}: {where} is in use: stop what listens there, or give another port by {option}"
+            found = holder("tcp", port, bind) or holder("udp", port, bind)
+            by = "" if found is None else f" by {found}"
+            return f"{key}: {where} is in use{by}: stop what listens there, or give another port by {option}"
         case errno.EADDRNOTAVAIL:
             return f"bind: this host has no address {bind}: give one that it has by --bind"
         case errno.EACCES:

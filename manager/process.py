@@ -1,19 +1,18 @@
 """Starting a manager: configuration, log, loop, and the exit code."""
 
 import argparse
-import contextlib
-import fcntl
 import os
-import socket
-import struct
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from gossip.messages import Address
 from gossip.wire import Layers
+from manager import checks
+from manager.addresses import is_own, own_addresses
 from manager.config import CONFIG_FILE, ManagerFile, address_to_advertise, gossip_layers
 from manager.doors import is_near
-from manager.host import run_manager
+from manager.host import looked_up, run_manager
 from manager.keys import A_NEW_KEY
 from manager.output import write
 from manager.store import SYSTEM_DIRECTORY, Store, StoreError, state_directory
@@ -123,28 +122,27 @@ def _check_tls(file: ManagerFile) -> None:
             ) from None
 
 
-def own_addresses() -> list[str]:
-    """This host's IPv4 addresses: the one that it would send from first, then those of its interfaces."""
-    found: list[str] = []
-    with contextlib.suppress(OSError), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-        for _, name in socket.if_nameindex():
-            # A bridge of its own containers is reached from nowhere else.
-            if not Path("/sys/class/net", name, "bridge").exists():
-                found += _address_of(name, sock)
-        # Sends nothing: only asks the kernel which address it would use.
-        sock.connect(("10.255.255.255", 9))
-        found.insert(0, sock.getsockname()[0])
-    return list(dict.fromkeys(found))
+def load_as_started() -> ManagerFile:
+    """What a manager would have that is started here without options. Raises `SettingsError`."""
+    return load_file(_parser("kcm run").parse_args([])).settings
 
 
-def _address_of(interface: str, sock: socket.socket) -> list[str]:
-    """The interface's first IPv4 address, where it has one."""
-    siocgifaddr = 0x8915
+async def examine(file: ManagerFile) -> list[dict[str, str]]:
+    """What a manager with this configuration would find amiss with its host before it listens."""
     try:
-        answer = fcntl.ioctl(sock, siocgifaddr, struct.pack("40s", interface.encode()[:15]))
-    except OSError:
-        return []
-    return [socket.inet_ntoa(answer[20:24])]
+        advertise = address_to_advertise(file, own_addresses())
+    except SettingsError as error:
+        return [checks.row("address", checks.BAD, str(error))]
+    facts = checks.Facts(
+        advertise=str(Address.of(advertise, file.gossip_port)),
+        is_own=is_own(advertise),
+        itself="",
+        peers=await looked_up(file),
+        has_key=bool(file.gossip.key.get_secret_value() or file.gossip.keyring_file),
+        rejected={},
+        days_left=None,
+    )
+    return list(checks.rows(facts))
 
 
 def _parser(program: str) -> argparse.ArgumentParser:

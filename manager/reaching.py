@@ -64,16 +64,19 @@ def silent(views: Mapping[str, View]) -> list[str]:
     )
 
 
-def hints(views: Mapping[str, View]) -> list[str]:
-    """What is amiss, and what to do: one line for each pair of members."""
-    found = [hint for viewer, member in _pairs(views) if (hint := _hint(viewer, member, views))]
+def findings(views: Mapping[str, View]) -> list[dict[str, str]]:
+    """What is amiss, `check`: by which way, and what to do: one for each pair of members."""
+    found = [finding for viewer, member in _pairs(views) if (finding := _finding(viewer, member, views))]
     left_out = max((one["left_out"] for one in views.values()), default=0)
     if left_out:
         found.append(
-            f"{left_out} members were not asked: are that many yours? A gossip.key keeps strangers out"
+            (
+                "members",
+                f"{left_out} members were not asked: are that many yours? A gossip.key keeps strangers out",
+            )
         )
     # What all see of a dead one is said once.
-    return list(dict.fromkeys(found))
+    return [{"check": check, "what": what} for check, what in dict.fromkeys(found)]
 
 
 def _pairs(views: Mapping[str, View]) -> Iterator[tuple[str, View]]:
@@ -82,33 +85,31 @@ def _pairs(views: Mapping[str, View]) -> Iterator[tuple[str, View]]:
             yield viewer, member
 
 
-def _hint(viewer: str, member: View, views: Mapping[str, View]) -> str:
+def _finding(viewer: str, member: View, views: Mapping[str, View]) -> tuple[str, str] | None:
     name, address = member["name"], member["address"]
     udp, tcp = member["udp"] is not None, member["tcp"] is not None
     port = address.rpartition(":")[2]
     if member["state"] not in _PRESENT:
-        if not (udp or tcp):
-            if any(other == name for other in views):
-                return f"{name} is {member['state']} for {viewer} and answers others: see its log"
-            return (
-                f"{name} is {member['state']} and silent: `kcm force-leave {name}` if it does not come back"
+        if udp or tcp:
+            return "UDP, TCP", (
+                f"{name} is {member['state']} for {viewer}, and something answers at {address}: "
+                "are there two of that name, or of that address?"
             )
-        return (
-            f"{name} is {member['state']} for {viewer}, and something answers at {address}: "
-            "are there two of that name, or of that address?"
-        )
+        if name in views:
+            return "UDP, TCP", f"{name} is {member['state']} for {viewer} and answers others: see its log"
+        return "gone", f"{name} is dead and silent: `kcm force-leave {name}` if it does not come back"
     if udp and tcp:
-        return ""
+        return None
     if tcp:
-        return (
+        return "UDP", (
             f"{name} answers {viewer} by TCP and not by UDP: let UDP to {address} and its answers back "
             "through (firewall, security group); behind NAT each member must be seen under its own address"
         )
     if udp:
-        return (
+        return "TCP", (
             f"{name} answers {viewer} by UDP and not by TCP ({member['why']}): let TCP to port {port} through"
         )
-    return (
+    return "UDP, TCP", (
         f"{name} answers {viewer} not at all ({member['why']}): is {address} an address that others reach it "
         "by (`advertise`), and are UDP and TCP let through?"
     )

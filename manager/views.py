@@ -96,6 +96,7 @@ def members_view(core: Manager) -> dict[str, Any]:
         {
             "name": member.name,
             "state": member.state.name.lower(),
+            "since": rfc3339(core.group.wall(member.changed)),
             "address": str(member.address),
             "kind": "manager" if member is me or core.group.is_kin(member) else "foreign",
         }

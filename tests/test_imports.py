@@ -14,8 +14,10 @@ ROOT = Path(__file__).resolve().parents[1]
 
 SHELLS = (
     "gossip.host",
+    "manager.addresses",
     "manager.agreement",
     "manager.cli",
+    "manager.cli_doctor",
     "manager.cli_init",
     "manager.cli_look",
     "manager.cli_membership",
@@ -35,6 +37,7 @@ SHELLS = (
     "manager.listeners",
     "manager.output",
     "manager.passage",
+    "manager.ports",
     "manager.tls",
     "manager.process",
     "manager.seed",

@@ -6,7 +6,7 @@ from typing import Any
 from aiohttp import web
 
 from gossip.errors import ForceLeaveRefused
-from manager import reaching, views
+from manager import checks, reaching, views
 from manager.config import GOSSIP_PORT
 from manager.web.ask import ask_others
 from manager.web.operations import Operations
@@ -58,6 +58,13 @@ async def _tried(operations: Operations, peer: str) -> list[dict[str, Any]]:
     ]
 
 
+@routes.get("/api/v1/checks")
+async def look_at_itself(request: web.Request) -> web.Response:
+    """What this manager finds amiss with its own address, its peers' names, its key, its certificate."""
+    known(request)
+    return web.json_response({"checks": list(checks.rows(await request.app[OPERATIONS].examine()))})
+
+
 @routes.get("/api/v1/reachability")
 async def reachability(request: web.Request) -> web.Response:
     """Who answers whom when every manager asks every member; `?local=1`: only this one asks."""
@@ -81,7 +88,7 @@ async def reachability(request: web.Request) -> web.Response:
             "managers": managers,
             "views": found,
             "silent": reaching.silent(found),
-            "hints": reaching.hints(found),
+            "findings": reaching.findings(found),
         }
     )
 

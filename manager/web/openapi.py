@@ -364,6 +364,13 @@ def document() -> Schema:
                 ),
             )
         },
+        "/api/v1/checks": {
+            "get": get(
+                "checks",
+                "what this manager finds at its own address, peers' names, key and certificate",
+                _json("each check, with what to do", _object(checks=_list(_check()))),
+            )
+        },
         "/api/v1/reachability": {
             "get": get(
                 "reachability",
@@ -474,7 +481,11 @@ def _info() -> Schema:
 
 def _member() -> Schema:
     return _object(
-        name=_TEXT, state={"enum": _MEMBER_STATES}, address=_TEXT, kind={"enum": ["manager", "foreign"]}
+        name=_TEXT,
+        state={"enum": _MEMBER_STATES},
+        since=_TIME,
+        address=_TEXT,
+        kind={"enum": ["manager", "foreign"]},
     )
 
 
@@ -591,7 +602,12 @@ def _reachability() -> Schema:
         why=_TEXT,
     )
     view = _object(members=_list(member), left_out=_WHOLE)
-    return _object(managers=_ANSWERED, views=_map(view), silent=_list(_TEXT), hints=_list(_TEXT))
+    finding = _object(check=_TEXT, what=_TEXT)
+    return _object(managers=_ANSWERED, views=_map(view), silent=_list(_TEXT), findings=_list(finding))
+
+
+def _check() -> Schema:
+    return _object(check=_TEXT, verdict={"enum": ["good", "odd", "bad"]}, what=_TEXT)
 
 
 def _founders() -> Schema:

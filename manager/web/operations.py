@@ -8,6 +8,7 @@ from aiohttp import ClientSession
 
 from gossip.effects import JoinTried, KeysDone, Reached
 from gossip.key_messages import Verb
+from manager.checks import Facts
 from manager.configs import Manner
 from manager.core import Manager
 from manager.doors import HttpDoor
@@ -77,6 +78,9 @@ class Operations(Protocol):
 
     async def order_node(self, id_: str, action: Action, by: str) -> Order:
         """The operator's word to a node; kept on return. Raises `manager.orders.OrderError`, `KeyError`."""
+
+    async def examine(self) -> Facts:
+        """What this manager finds when it looks at itself."""
 
     async def snapshot(self) -> bytes | None:
         """This manager's state as a file; None where it keeps none. Raises `StoreError`."""

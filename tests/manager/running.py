@@ -14,6 +14,7 @@ from gossip.key_messages import Verb
 from gossip.kinship import LEDGER_PROTOCOL, TAG_GROUP, TAG_SPEAKS
 from gossip.messages import OUR_VERSIONS, Ack, Address, Alive, Dead, Message, Ping
 from gossip.wire import Keyring, encode_tags
+from manager.checks import Facts
 from manager.configs import Manner
 from manager.core import TAG_HTTP_PORT, TAG_NODE_PORT, Manager
 from manager.doors import HttpDoor
@@ -170,6 +171,9 @@ class Running:
         order, effects = self.core.order_node(id_, action, by, self._now)
         self._perform(effects)
         return order
+
+    async def examine(self) -> Facts:
+        return Facts("10.0.0.1:7946", True, "", {"m2": ("10.0.0.2:7946",)}, True, self.counts, None)
 
     async def push_config(self, kind: str, content: bytes, by: str, manner: Manner, *, force: bool) -> None:
         self._perform(self.core.push_config(kind, content, by, manner, self._now, force=force))

@@ -1,4 +1,4 @@
-"""`kcm events`, `monitor`, `rtt`, `explain`, `stats`, `doctor` and `completion` against a real API."""
+"""`kcm events`, `monitor`, `rtt`, `explain`, `stats` and `completion` against a real API."""
 
 import asyncio
 import json
@@ -140,18 +140,6 @@ def test_rates_are_those_of_the_present_run() -> None:
     rates = _rates("id", "n", [step(0.0, 1, 900.0), step(10.0, 2, 5.0), step(20.0, 2, 105.0)])
     assert rates["requests"] == 10.0
     assert _rates("id", "n", [])["requests"] is None
-
-
-async def test_the_doctor_finds_a_manager_that_is_not_reached(kcm: Kcm, running: Running) -> None:
-    _, out, _ = await kcm("doctor", "-o", "json")
-    assert {
-        row["verdict"] for row in json.loads(out) if row["check"] in ("manager", "ready", "managers")
-    } == {"good"}
-    running.meets("m2", "127.0.0.1", {"kcm": "1", "kcm_group": "blue", "kcm_http": "1"})
-    code, out, error = await kcm("doctor")
-    assert code == 1
-    assert "m2 at 127.0.0.1:7946 is not reached from here" in out
-    assert "not all is well" in error
 
 
 async def test_what_a_shell_completes_are_the_verbs_and_their_options(kcm: Kcm) -> None:

@@ -12,10 +12,11 @@ import pytest
 
 from gossip.wire import PLAIN, Keyring, Layers
 from manager import process
+from manager.addresses import own_addresses
 from manager.cli_init import write_configuration
 from manager.client import ClientError
 from manager.config import ManagerFile
-from manager.process import FROM_HERE_ONLY, KEY_IN_SIGHT, NOTHING_KEPT, open_doors, own_addresses
+from manager.process import FROM_HERE_ONLY, KEY_IN_SIGHT, NOTHING_KEPT, open_doors
 from manager.store import Store
 
 KEY = "MDEyMzQ1Njc4OTo7PD0+Pw=="

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from manager.reaching import hints, silent, views_in
+from manager.reaching import findings, silent, views_in
 
 
 def seen(name: str, state: str = "alive", udp: float | None = 0.1, tcp: float | None = 0.1) -> dict[str, Any]:
@@ -16,6 +16,10 @@ def seen(name: str, state: str = "alive", udp: float | None = 0.1, tcp: float | 
         "tcp": tcp,
         "why": "" if tcp else "refused",
     }
+
+
+def hints(found: dict[str, Any]) -> list[str]:
+    return [finding["what"] for finding in findings(found)]
 
 
 def views(**members: list[dict[str, Any]]) -> dict[str, Any]:

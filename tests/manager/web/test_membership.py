@@ -142,9 +142,9 @@ async def test_whom_this_manager_reaches_is_told_with_what_to_do(running: Runnin
         ("m2", True, True),
         ("m3", False, True),
     ]
-    assert answer["hints"] == [
-        "m2 is dead and silent: `kcm force-leave m2` if it does not come back",
-        "m3 answers m1 by UDP and not by TCP (connection refused): let TCP to port 7946 through",
+    assert [(one["check"], one["what"]) for one in answer["findings"]] == [
+        ("gone", "m2 is dead and silent: `kcm force-leave m2` if it does not come back"),
+        ("TCP", "m3 answers m1 by UDP and not by TCP (connection refused): let TCP to port 7946 through"),
     ]
 
 

@@ -1,0 +1,83 @@
+"""What a manager finds when it looks at itself: its address, its peers' names, its key, its certificate."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+GOOD, ODD, BAD = "good", "odd", "bad"
+"""`odd` is what may be meant so."""
+_DAYS_LEFT = 14
+_UNREAD = ("undecryptable", "plaintext", "encrypted", "error_answered", "label")
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What the shell has found out."""
+
+    advertise: str
+    """The gossip address that others are told."""
+    is_own: bool
+    """Whether this host has that address."""
+    itself: str
+    """Why this manager is not reached there from its own host; empty where it is."""
+    peers: Mapping[str, tuple[str, ...]]
+    """The addresses that each configured peer stands for now."""
+    has_key: bool
+    rejected: Mapping[tuple[str, str], int]
+    """What was dropped since the start: (where, reason) → how often."""
+    days_left: float | None
+    """Of the certificate; None where there is none."""
+
+
+def rows(facts: Facts) -> Iterator[dict[str, str]]:
+    """Each check with its verdict, and what to do."""
+    yield _address(facts)
+    yield from (_name(peer, found) for peer, found in facts.peers.items())
+    yield _key(facts)
+    if facts.days_left is not None:
+        days = f"the certificate lasts {facts.days_left:.0f} days"
+        short = facts.days_left < _DAYS_LEFT
+        yield row("certificate", BAD if short else GOOD, f"{days}: replace tls.cert" if short else days)
+
+
+def row(check: str, verdict: str, what: str) -> dict[str, str]:
+    """One line of `kcm doctor`."""
+    return {"check": check, "verdict": verdict, "what": what}
+
+
+def _address(facts: Facts) -> dict[str, str]:
+    where = f"others are told to reach this manager at {facts.advertise}"
+    if facts.itself and facts.is_own:
+        return row("address", BAD, f"{where}, and it does not reach itself there: {facts.itself}")
+    if not facts.is_own:
+        reached = f" ({facts.itself})" if facts.itself else ""
+        return row(
+            "address",
+            ODD,
+            f"{where}, which is no address of its host{reached}: right behind NAT that forwards UDP and TCP, "
+            "else give the host's own by `advertise`",
+        )
+    return row("address", GOOD, where)
+
+
+def _name(peer: str, found: tuple[str, ...]) -> dict[str, str]:
+    if found:
+        return row("peers", GOOD, f"{peer} stands for {', '.join(found)}")
+    return row(
+        "peers",
+        BAD,
+        f"{peer} is not known to this host's resolver: correct it in `peers`, or look at /etc/resolv.conf",
+    )
+
+
+def _key(facts: Facts) -> dict[str, str]:
+    unread = sum(facts.rejected.get(("gossip", reason), 0) for reason in _UNREAD)
+    if unread:
+        return row(
+            "key",
+            BAD,
+            f"{unread} messages came under another key or label, or without: the log says from whom; "
+            "compare gossip.key and gossip.label there",
+        )
+    if not facts.has_key:
+        return row("key", ODD, "no gossip.key: who reaches the gossip port may join; `kcm init` makes one")
+    return row("key", GOOD, "all that came was under a key of this manager")

@@ -1,0 +1,45 @@
+"""What a manager finds when it looks at itself."""
+
+from dataclasses import replace
+
+import pytest
+
+from manager.checks import Facts, rows
+
+WELL = Facts(
+    advertise="10.0.0.1:7946",
+    is_own=True,
+    itself="",
+    peers={"m2:7946": ("10.0.0.2:7946",)},
+    has_key=True,
+    rejected={},
+    days_left=90.0,
+)
+
+
+def verdicts(facts: Facts) -> dict[str, str]:
+    return {row["check"]: row["verdict"] for row in rows(facts)}
+
+
+def test_a_manager_that_is_well_finds_nothing() -> None:
+    assert verdicts(WELL) == {"address": "good", "peers": "good", "key": "good", "certificate": "good"}
+
+
+@pytest.mark.parametrize(
+    ("facts", "check", "verdict", "todo"),
+    [
+        (replace(WELL, itself="connection refused"), "address", "bad", "does not reach itself there"),
+        (replace(WELL, is_own=False), "address", "odd", "right behind NAT"),
+        (replace(WELL, peers={"m9:7946": ()}), "peers", "bad", "correct it in `peers`"),
+        (replace(WELL, has_key=False), "key", "odd", "`kcm init` makes one"),
+        (replace(WELL, rejected={("gossip", "undecryptable"): 3}), "key", "bad", "compare gossip.key"),
+        (replace(WELL, days_left=3.0), "certificate", "bad", "replace tls.cert"),
+    ],
+)
+def test_what_is_amiss_is_told_with_what_to_do(facts: Facts, check: str, verdict: str, todo: str) -> None:
+    [found] = [row for row in rows(facts) if row["check"] == check]
+    assert (found["verdict"], todo in found["what"]) == (verdict, True)
+
+
+def test_without_tls_there_is_no_certificate_to_look_at() -> None:
+    assert "certificate" not in verdicts(replace(WELL, days_left=None))

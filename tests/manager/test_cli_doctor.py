@@ -1,0 +1,129 @@
+"""`kcm doctor` against a real API, and on a host where no manager runs."""
+
+import asyncio
+import json
+import socket
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from aiohttp import ClientSession
+from aiohttp.test_utils import TestServer
+
+from manager import cli
+from manager.cli_doctor import GONE_AFTER, _members
+from manager.web.app import create_app
+from tests.manager.running import Running
+
+
+@pytest.fixture
+async def running() -> AsyncIterator[Running]:
+    async with ClientSession() as http:
+        running = Running(http=http)
+        running.wait(10.0)
+        yield running
+
+
+async def doctor(url: str, capsys: pytest.CaptureFixture[str]) -> tuple[int, list[dict[str, str]], str]:
+    def ends() -> int:
+        with pytest.raises(SystemExit) as ended:
+            cli.main(["doctor", "-o", "json", "--manager", url])
+        assert isinstance(ended.value.code, int)
+        return ended.value.code
+
+    code = await asyncio.to_thread(ends)
+    out, error = capsys.readouterr()
+    return code, json.loads(out), error
+
+
+async def examined(
+    running: Running, capsys: pytest.CaptureFixture[str]
+) -> tuple[int, list[dict[str, str]], str]:
+    server = TestServer(create_app(running))
+    await server.start_server()
+    try:
+        return await doctor(str(server.make_url("")).rstrip("/"), capsys)
+    finally:
+        await server.close()
+
+
+def found(rows: list[dict[str, str]], check: str) -> set[tuple[str, str]]:
+    return {(row["verdict"], row["what"]) for row in rows if row["check"] == check}
+
+
+async def test_a_manager_alone_is_well(running: Running, capsys: pytest.CaptureFixture[str]) -> None:
+    code, rows, _ = await examined(running, capsys)
+    assert code == 0
+    assert {row["verdict"] for row in rows} <= {"good", "odd"}
+    assert {row["check"] for row in rows} == {
+        *("manager", "ready", "ports", "address", "peers", "key", "members", "HTTP", "UDP", "TCP", "clock"),
+        *("pages", "seats"),
+    }
+
+
+async def test_udp_that_is_let_through_and_tcp_that_is_not_are_told_apart(
+    running: Running, capsys: pytest.CaptureFixture[str]
+) -> None:
+    running.meets("a2", "10.0.0.2", {})
+    running.hear = {"a2"}
+    code, rows, error = await examined(running, capsys)
+    assert (code, "see the lines that say bad" in error) == (1, True)
+    assert found(rows, "UDP") == {("good", "every member that runs answers every manager")}
+    [(verdict, what)] = found(rows, "TCP")
+    assert (verdict, "let TCP to port 7946 through" in what) == ("bad", True)
+
+
+async def test_who_is_dead_for_long_may_be_gone_for_good(
+    running: Running, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    running.meets("m2", "10.0.0.2")
+    running.loses("m2")
+    # That manager's clock is ahead of ours, and so are its times.
+    since = running.core.group.wall(running.now())
+    monkeypatch.setattr("manager.cli_doctor.time.time", lambda: since + GONE_AFTER + 1)
+    code, rows, error = await examined(running, capsys)
+    assert (code, "gone?" in error) == (1, True)
+    [what] = [what for verdict, what in found(rows, "members") if verdict == "gone?"]
+    assert what.startswith("m2 is dead since 2027-")
+    assert what.endswith("`kcm force-leave m2` if it does not come back")
+
+
+def test_who_has_just_died_is_bad_and_who_left_is_nothing() -> None:
+    members = [
+        {"name": "m1", "state": "alive", "since": "2027-01-01T00:00:00.000Z", "address": "10.0.0.1:7946"},
+        {"name": "m2", "state": "dead", "since": "2027-01-01T00:00:00.000Z", "address": "10.0.0.2:7946"},
+        {"name": "m3", "state": "left", "since": "2027-01-01T00:00:00.000Z", "address": "10.0.0.3:7946"},
+    ]
+    rows = list(_members(members, 1798761600.0 + 30.0))
+    assert [row["verdict"] for row in rows] == ["good", "bad"]
+    assert rows[0]["what"] == "1 of 3 are alive here"
+    assert "look at its host" in rows[1]["what"]
+
+
+async def test_where_no_manager_runs_the_process_on_its_port_is_named(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    file = tmp_path / "cluster-manager.yml"
+    monkeypatch.setattr("manager.process.CONFIG_FILE", file)
+    with socket.create_server(("127.0.0.1", 0)) as taken, socket.create_server(("127.0.0.1", 0)) as free:
+        port, url = taken.getsockname()[1], f"http://127.0.0.1:{free.getsockname()[1]}"
+        free.close()
+        file.write_text(f"bind: 127.0.0.1\nnode_port: {port}\npeers: ['m9.invalid']\n")
+        code, rows, error = await doctor(url, capsys)
+    assert code == 5
+    assert "start one with `kcm run`" in error
+    ports = {what for verdict, what in found(rows, "ports") if verdict == "bad"}
+    assert any(what.startswith(f"TCP {port} is held by ") and "--node-port" in what for what in ports)
+    assert [verdict for verdict, what in found(rows, "peers") if "m9.invalid:7946" in what] == ["bad"]
+
+
+async def test_a_configuration_that_cannot_be_read_is_what_is_wrong(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    file = tmp_path / "cluster-manager.yml"
+    monkeypatch.setattr("manager.process.CONFIG_FILE", file)
+    file.write_text("node_prot: 7\n")
+    code, rows, _ = await doctor("http://127.0.0.1:1", capsys)
+    assert code == 5
+    [(verdict, what)] = found(rows, "configuration")
+    assert (verdict, "node_prot" in what) == ("bad", True)
