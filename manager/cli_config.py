@@ -159,8 +159,10 @@ def _validate(options: argparse.Namespace) -> dict[str, Any]:
 
 def _validity(answer: dict[str, Any]) -> str:
     if not answer["valid"]:
-        raise ClientError(f"{answer['node']} would not run with it: {answer['error']}")
-    return f"valid: {answer['node']} would run with it"
+        raise ClientError(
+            f"{answer['node']} at manager {answer['manager']} would not run with it: {answer['error']}"
+        )
+    return f"valid: {answer['node']} at manager {answer['manager']} would run with it"
 
 
 def _diff(options: argparse.Namespace) -> str:

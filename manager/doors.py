@@ -1,6 +1,6 @@
 """Who may come in, and what they may do: by address while nothing is locked, else by token."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
@@ -108,6 +108,18 @@ def may_change(remote_ip: str, headers: Mapping[str, str]) -> str | None:
     remote = _address(remote_ip)
     if remote is None or not remote.is_loopback:
         return f"changes are taken from this host only, not from {remote_ip}: {_HERE}"
+    return _unsafe(headers)
+
+
+def is_at(remote_ip: str, headers: Mapping[str, str], addresses: Collection[str]) -> bool:
+    """Whether one of `addresses` asks for itself: no proxy there, and no page of another site."""
+    remote = _address(remote_ip)
+    known = {_address(address) for address in addresses} - {None}
+    return remote is not None and remote in known and _unsafe(headers) is None
+
+
+def _unsafe(headers: Mapping[str, str]) -> str | None:
+    """Why whoever sent these may not be who asks, with the remedy."""
     for header in _BY_PROXIES:
         if header in headers:
             return f"changes are not taken through a proxy (it sent {header}): {_HERE}"

@@ -175,22 +175,35 @@ class Rollouts:
         data = Data(content[offset : offset + CHUNK_BYTES_MAX])
         self._outbox.say(conn, Chunk(sha256=hash_, offset=offset, data=data))
 
+    def tries_out(self, kind: str) -> bool:
+        """Whether `try_out` finds somebody."""
+        return self._trier(kind) is not None
+
+    def managers_of(self, kind: str) -> list[str]:
+        """Those that a node of `kind` is connected to which takes configurations, by name."""
+        active = {standing.id for standing in self.standings(kind) if standing.active}
+        return sorted({view.manager for view in self._registry.views() if view.id in active})
+
+    def _trier(self, kind: str) -> tuple[str, _Here] | None:
+        for id_, here in sorted(self._here.items()):
+            runs = self._runs.get(self._group.name, {}).get(id_)
+            if here.kind == kind and runs is not None and runs.config.managed:
+                return id_, here
+        return None
+
     def try_out(self, kind: str, hash_: str, content: bytes) -> int:
         """Let a node of `kind` that is connected here check `content`; `TrialDone` of this number follows.
 
         Raises `PlanError` where there is none.
         """
-        for id_, here in sorted(self._here.items()):
-            runs = self._runs.get(self._group.name, {}).get(id_)
-            if here.kind == kind and runs is not None and runs.config.managed:
-                number = next(self._numbers)
-                self._trials[number] = _Trial(id_, hash_, content)
-                self._outbox.say(here.conn, Try(number=number, sha256=hash_, size=len(content)))
-                return number
-        raise PlanError(
-            f"no node of kind {kind} that takes configurations is connected to manager {self._group.name}: "
-            "ask the manager of one, `kcm nodes` shows it"
-        )
+        found = self._trier(kind)
+        if found is None:
+            raise PlanError(f"no node of kind {kind} that takes configurations is connected to it")
+        id_, here = found
+        number = next(self._numbers)
+        self._trials[number] = _Trial(id_, hash_, content)
+        self._outbox.say(here.conn, Try(number=number, sha256=hash_, size=len(content)))
+        return number
 
     def tried(self, id_: str, number: int, error: str) -> None:
         """A node's answer."""

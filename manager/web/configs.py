@@ -1,6 +1,5 @@
 """Gateway configurations and their rollouts over HTTP."""
 
-import asyncio
 import contextlib
 from collections.abc import Callable, Iterable, Mapping
 from hashlib import sha256
@@ -17,11 +16,10 @@ from manager.records import Setting
 from manager.web.problems import problem
 from manager.web.query import flag, json_object, known
 from manager.web.shared import CALLER, CHANGE, OPERATIONS
-from node.bounds import CONFIG_BYTES_MAX
+from manager.web.trials import tried
+from manager.web.uploads import content_of, read_bounded
 
 FETCH_SECONDS_MAX = 30.0
-UPLOAD_SECONDS_MAX = 60.0
-_CHUNK_BYTES = 64 * 1024
 _ACTIONS = ("pause", "resume", "promote", "abort")
 _MANNER = ("waves", "max_unavailable", "pause", "heal")
 
@@ -61,7 +59,7 @@ async def version(request: web.Request) -> web.Response:
 async def push(request: web.Request) -> web.Response:
     """The body, in waves to all gateways of the kind; with `?dry_run=1` one only checks it."""
     operations, kind, query = request.app[OPERATIONS], request.match_info["kind"], request.query
-    content = await _content(request)
+    content = await content_of(request)
     known(request, *_MANNER, "force", "dry_run")
     force, dry_run = flag(request, "force"), flag(request, "dry_run")
     try:
@@ -76,8 +74,7 @@ async def push(request: web.Request) -> web.Response:
     try:
         operations.core.configs.check(kind, content, force=force)
         if dry_run:
-            done = await operations.try_config(kind, content)
-            return web.json_response({"valid": not done.error, "node": done.node, "error": done.error})
+            return web.json_response(await tried(operations, kind, content))
         await operations.push_config(kind, content, _by(request), manner, force=force)
     except PlanError as error:
         return problem(409, str(error))
@@ -153,40 +150,12 @@ async def fetch_content(
                 allow_redirects=False,
                 ssl=tls or True,
             ) as answer:
-                found = await _read(answer.content, size)
+                found = await read_bounded(answer.content, size)
         except (aiohttp.ClientError, TimeoutError):
             continue
         if found is not None and sha256(found).hexdigest() == hash_:
             return found
     return None
-
-
-async def _content(request: web.Request) -> bytes:
-    """The body; raises the answer where it is too large, or of another type."""
-    if request.content_type != "application/octet-stream":
-        # A page of somebody else's cannot send this type unasked.
-        raise web.HTTPUnsupportedMediaType(
-            text="send the configuration as it is, with Content-Type: application/octet-stream"
-        )
-    try:
-        async with asyncio.timeout(UPLOAD_SECONDS_MAX):
-            found = await _read(request.content, CONFIG_BYTES_MAX)
-    except TimeoutError:
-        text = f"the configuration was not here within {UPLOAD_SECONDS_MAX:g} s"
-        raise web.HTTPRequestTimeout(text=text) from None
-    if found is None:
-        raise web.HTTPBadRequest(text=f"a configuration has at most {CONFIG_BYTES_MAX} bytes")
-    return found
-
-
-async def _read(stream: aiohttp.StreamReader, most: int) -> bytes | None:
-    """All of it, None where it has more than `most` bytes."""
-    found = bytearray()
-    async for chunk in stream.iter_chunked(_CHUNK_BYTES):
-        found += chunk
-        if len(found) > most:
-            return None
-    return bytes(found)
 
 
 def _existing(request: web.Request) -> tuple[Setting, Plan]:

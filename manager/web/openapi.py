@@ -709,7 +709,16 @@ def _config_paths() -> dict[str, dict[str, Schema]]:
         pause=_PAUSE,
         heal=_YES_NO,
     )
+    check = get(
+        "try_config",
+        "what a gateway that is connected here says of a configuration; for the other managers",
+        _json("it says", _object(valid=_YES_NO, node=_TEXT, error=_TEXT, manager=_TEXT)),
+        parameters=kind,
+    )
+    check["requestBody"] = push["requestBody"]
+    del check["responses"]["304"]
     return {
+        "/api/v1/trials/{kind}": {"post": check},
         "/api/v1/config": {
             "get": get(
                 "configs",

@@ -21,18 +21,29 @@ _SCOPES = {
     # A gateway's configuration may hold secrets.
     ("GET", "/api/v1/config/{kind}/versions/{version}"): Scope.OPERATOR,
     ("HEAD", "/api/v1/config/{kind}/versions/{version}"): Scope.OPERATOR,
+    ("POST", "/api/v1/trials/{kind}"): Scope.OPERATOR,
     ("GET", "/api/v1/contents/{sha256}"): Scope.OPERATOR,
     ("HEAD", "/api/v1/contents/{sha256}"): Scope.OPERATOR,
 }
 """What is neither here nor safe needs an admin."""
+_AMONG_MANAGERS = {("GET", "/api/v1/contents/{sha256}"), ("POST", "/api/v1/trials/{kind}")}
 _OPEN = frozenset({"/", "/static/{name}", "/health", "/ready", "/api/v1/session"})
 """Tells nothing of the group: the page's own files, what probes ask, and the way in."""
 
 
+def is_among_managers(request: web.Request) -> bool:
+    """Whether managers ask this of each other to do their work."""
+    return (request.method, _path(request)) in _AMONG_MANAGERS
+
+
+def _path(request: web.Request) -> str:
+    resource = request.match_info.route.resource
+    return "" if resource is None else resource.canonical
+
+
 def wanted_scope(request: web.Request) -> Scope | None:
     """The scope that `request` needs; None where it needs none."""
-    resource = request.match_info.route.resource
-    path = "" if resource is None else resource.canonical
+    path = _path(request)
     if path in _OPEN:
         return None
     default = Scope.VIEWER if request.method in _SAFE else Scope.ADMIN

@@ -62,6 +62,11 @@ def alone() -> Iterator[None]:
         os.close(home)
 
 
+def on_the_bridge() -> None:
+    """Give the story itself an address there, from which it reaches every host."""
+    subprocess.run(["ip", "address", "add", f"{_STORY}/24", "dev", "hub"], check=True)
+
+
 @dataclass(slots=True)
 class ApartGroup(MixedGroup):
     """Three managers m1, m2, m3 and three agents s1, s2, s3; or six agents, of which s4, s5, s6 stand where
@@ -81,7 +86,7 @@ class ApartGroup(MixedGroup):
         ours = "s4 s5 s6" if self.joins is Joins.SERF_ALONE else "m1 m2 m3"
         self.homes = dict(zip([*ours.split(), "s1", "s2", "s3"], self.networks.hosts(6), strict=True))
         self.addresses = dict(self.homes)
-        subprocess.run(["ip", "address", "add", f"{_STORY}/24", "dev", "hub"], check=True)
+        on_the_bridge()
 
     # Hosts
 
