@@ -14,6 +14,7 @@ from manager.tables import pairs, printable, table
 
 _EVENTS = ("at", "kind", "name", "before", "state", "why", "by")
 _TRIPS = ("from", "to", "state", "round_trip", "accused_by")
+_TRAFFIC = ("name", "requests/s", "errors/s", "errors", "p50", "p95", "p99")
 _TOP = ("name", "id", "requests", "errors", "cpu", "memory")
 _TOP_SECONDS = 90
 
@@ -53,8 +54,22 @@ def add_verbs(verbs: Any, verb: Any, shown: Any) -> None:
     events.add_argument("--limit", type=int, default=50, help="so many, the newest; default: 50")
     verb(verbs, "monitor", "what happens, while it happens, until Ctrl-C", _monitor)
     verb(verbs, "rtt", "how long each manager waits for the others' answers", plain(_TRIPS, _trips))
-    stats = verb(verbs, "stats", "what nodes did in the last minute", plain(_TOP, _top))
+
+    def looked(options: argparse.Namespace) -> str:
+        if options.by is None:
+            return plain(_TOP, _top)(options)
+        rows = _traffic(options)
+        columns = _TRAFFIC if options.by != "node" else ("id", *_TRAFFIC)
+        text: str = shown(options, rows, lambda: table(rows, columns, colour=in_colour()))
+        return text
+
+    stats = verb(verbs, "stats", "what nodes did in the last minute", looked)
     stats.add_argument("--top", type=int, default=20, help="the busiest so many; default: 20")
+    stats.add_argument(
+        "--by",
+        choices=("node", "endpoint", "backend"),
+        help="requests, errors and latencies of each",
+    )
 
     def explain(options: argparse.Namespace) -> str:
         found = _explained(options)
@@ -110,6 +125,45 @@ def _top(options: argparse.Namespace) -> list[dict[str, Any]]:
     rows = [_rates(id_, names.get(id_, "-"), steps) for id_, steps in found.items()]
     rows.sort(key=lambda row: (-(row["requests"] or 0), -row["cpu"], row["id"]))
     return [{key: _short(value) for key, value in row.items()} for row in rows[: options.top]]
+
+
+def _traffic(options: argparse.Namespace) -> list[dict[str, Any]]:
+    """Of the last minute or two: steps are not divided."""
+    names: dict[str, str] = {}
+    if options.by == "node":
+        nodes = request(options.manager, "GET", "/api/v1/nodes")["nodes"]
+        names = {node["id"]: node["name"] for node in nodes}
+    rows: list[dict[str, Any]] = []
+    since = time.time() - _TOP_SECONDS
+    cursor: str | None = ""
+    while cursor is not None:
+        path = f"/api/v1/stats?by={options.by}&from={since:.0f}&cursor={quote(cursor)}"
+        answer = request(options.manager, "GET", path)
+        seconds = max(1.0, answer["to"] - answer["from"])
+        for name, [figures] in answer["traffic"].items():
+            rows.append(_of_traffic(name, names.get(name, name), figures, seconds))
+        cursor = answer["next"]
+    rows.sort(key=lambda row: (-row["requests/s"], row["name"]))
+    return [{key: _short(value) for key, value in row.items()} for row in rows[: options.top]]
+
+
+def _of_traffic(id_: str, name: str, figures: dict[str, Any], seconds: float) -> dict[str, Any]:
+    part = figures["errors"] / figures["requests"] if figures["requests"] else 0.0
+    times = {key: _time(figures[key]) for key in ("p50", "p95", "p99")}
+    return {
+        "id": id_,
+        "name": name,
+        "requests/s": figures["requests"] / seconds,
+        "errors/s": figures["errors"] / seconds,
+        "errors": f"{part:.1%}",
+        **times,
+    }
+
+
+def _time(seconds: float | None) -> str:
+    if seconds is None:
+        return "-"
+    return f"{seconds * 1000:.3g} ms" if seconds < 1 else f"{seconds:.3g} s"
 
 
 def _rates(id_: str, name: str, steps: list[dict[str, Any]]) -> dict[str, Any]:

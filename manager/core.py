@@ -57,6 +57,7 @@ from manager.shares import Shares
 from manager.stats import StatsWindow
 from manager.subscription import Stage, Subscription
 from manager.terms import LIMITS, SUBSCRIPTION, ManagerConfig, Terms
+from manager.traffic import TrafficWindow
 from node.protocol import Limit, Limits, NodeMessage
 
 TAG_NODE_PORT = "kcm_node"
@@ -185,6 +186,11 @@ class Manager:
     def stats(self) -> StatsWindow:
         """What the nodes reported to this manager."""
         return self._sessions.stats
+
+    @property
+    def traffic(self) -> TrafficWindow:
+        """What the gateways of those nodes answered."""
+        return self._sessions.traffic
 
     @property
     def shares(self) -> Shares:

@@ -21,6 +21,7 @@ from manager.shares import Shares
 from manager.stats import StatsWindow
 from manager.terms import Terms
 from manager.tokens import JoinToken, find_join_token, why_not
+from manager.traffic import Told, TrafficWindow
 from node.protocol import (
     CLOSE_GOING,
     CLOSE_MOVING,
@@ -80,6 +81,8 @@ class _Session:
     challenge: tuple[int, int] | None = None
     """The newer (incarnation, nonce) of its id, while it is asked whether it lives (rule I3)."""
     challenge_ends: float = inf
+    told: Told | None = None
+    """What its gateway has answered, as of its last report in this session."""
     cloned: bool = False
     """Whether it was told to draw a new identity: what it had already sent as the old one counts nothing."""
 
@@ -114,6 +117,7 @@ class Sessions:
         """`desk`: where tickets come from, under policy `strict`."""
         self.admission = Admission(group, registry)
         self.stats = StatsWindow(terms.config.stats_window, terms.config.stats_step)
+        self.traffic = TrafficWindow(terms.config.stats_window, terms.config.stats_step)
         self.managers: tuple[str, ...] = ()
         """Seed addresses of all managers alive, ours first."""
         self.going = False
@@ -216,7 +220,7 @@ class Sessions:
             self._sessions[session.conn] = session
         session.id, session.hello, session.admitted = id_, hello, False
         session.ticket, session.left, session.asks = ticket, hello.left, 0
-        session.token = token
+        session.token, session.told = token, None
         session.limits_version = max(session.limits_version, hello.limits_version)
         session.limits_sent, session.challenge, session.challenge_ends = None, None, inf
         self._by_id[id_] = session
@@ -269,6 +273,8 @@ class Sessions:
         if session.admitted and self.shares.has_lapsed(session.id, now):
             self._let_anew(session, now)
         self._outbox.say(session.conn, Reported(number=report.number))
+        if session.admitted:
+            session.told = self.traffic.add(session.id, session.told, report.served, self._group.wall(now))
         record = self._page.record(session.id)
         highest = self._registry.highest(session.id)
         if session.admitted and (self._by_id.get(session.id) is not session or session.order < highest):
@@ -645,6 +651,7 @@ class Sessions:
         if self._registry.over:
             self._tell_surplus(now)
         self.stats.expire(self._group.wall(now))
+        self.traffic.expire(self._group.wall(now))
 
     def _tell_surplus(self, now: float) -> None:
         """Nodes whose margin has ended fall to the free limits (rule A3)."""

@@ -363,6 +363,7 @@ class Agent:
         while True:
             try:
                 self._gateway_counters = await self._gateway.stats()
+                self._session.served = self._gateway.served
                 said = ""
             except GatewayError as error:
                 if str(error) != said:  # once, not every few seconds

@@ -93,6 +93,10 @@ class GatewaySettings(Settings):
     stats: Annotated[
         str, AfterValidator(_as_url), Field(description="URL of nginx's stub_status or KrakenD's /__stats")
     ] = ""
+    access_log: Annotated[
+        str,
+        Field(description="nginx's, in the format that the README gives: figures by endpoint and backend"),
+    ] = ""
     stop_timeout: Annotated[
         Duration, Field(description="wait after the stop signal for connections to drain, then SIGKILL")
     ] = 30.0
@@ -122,11 +126,14 @@ class GatewaySettings(Settings):
             raise ValueError("needs `supervise: systemd` and `unit: NAME.service` together")
         if self.kind == "krakend" and self.supervise == "none":
             raise ValueError("needs `supervise: child` or `systemd`: KrakenD takes limits only by a restart")
+        if self.access_log and self.kind not in _TELL_BY_LOG:
+            raise ValueError(f"needs no `access_log` with `kind: {self.kind}`")
         if self.kind == "nginx" and (self.supervise == "none") != bool(self.pid_file):
             raise ValueError("needs `supervise: none` and nginx's `pid_file` together")
         return self
 
 
+_TELL_BY_LOG = ("nginx",)
 _NEEDS = {
     "krakend": ("config",),
     "nginx": ("config", "limits"),

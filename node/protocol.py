@@ -9,9 +9,12 @@ Durations are seconds. Everything has a bound, which the decoder enforces.
 
 import re
 from dataclasses import MISSING, dataclass, field, fields
-from typing import Any, NewType, TypeAlias, get_args, get_type_hints
+from itertools import pairwise
+from typing import Any, Literal, NewType, TypeAlias, get_args, get_type_hints
 
 import msgpack
+
+from node.latency import BUCKETS
 
 PATH = "/v1/node"
 SUBPROTOCOL = "krakend-node.v1"
@@ -20,6 +23,11 @@ FRAME_BYTES_MAX = 64 * 1024
 TEXT_MAX = 1024
 ITEMS_MAX = 256
 LABELS_MAX = 16
+SERVED_MAX = 64
+"""Endpoints and backends of which one node tells."""
+SERVED_NAME_MAX = 100
+OTHER = "other"
+"""The endpoint, and the backend, that stands for all beyond the bound."""
 CHUNK_BYTES_MAX = 32 * 1024
 """Of a configuration, in one frame."""
 
@@ -118,6 +126,29 @@ class Lease:
 
 
 Leases: TypeAlias = dict[str, Lease]
+
+
+ServedKind: TypeAlias = Literal["endpoint", "backend"]
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """What a gateway answered at one endpoint, or was answered by one backend, since its agent started."""
+
+    kind: ServedKind
+    name: str
+    requests: int
+    errors: int
+    """Those that failed: 5xx, or no answer."""
+    seconds: float
+    """All those that were timed, together."""
+    buckets: tuple[int, ...] = ()
+    """Of the timed ones, how many were in which bucket of `node.latency`: bucket, count, bucket, count …"""
+
+    @property
+    def key(self) -> tuple[ServedKind, str]:
+        """What tells it from the node's others."""
+        return self.kind, self.name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -231,6 +262,8 @@ class Report:
     """Of the limits that its gateway works under; told is not applied."""
     config: ConfigState = _NO_CONFIG
     counters: dict[str, float] = field(default_factory=dict)
+    served: tuple[Served, ...] = ()
+    """What has changed since the last report of this session; the first one says all."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -480,6 +513,23 @@ def _read_limits(value: object) -> Limits:
     return limits
 
 
+def _read_served(value: object) -> tuple[Served, ...]:
+    if not isinstance(value, list) or len(value) > SERVED_MAX:
+        raise ValueError(f"must be a list of at most {SERVED_MAX} rows")
+    return tuple(map(_read_served_row, value))
+
+
+def _read_served_row(row: object) -> Served:
+    match row:
+        case ["endpoint" | "backend" as kind, str(name), requests, errors, seconds, list(buckets), *_] if (
+            len(name) <= SERVED_NAME_MAX and len(buckets) % 2 == 0
+        ):
+            found = tuple(map(_read_int, buckets))
+            if all(low < high for low, high in pairwise((-1, *found[::2], BUCKETS))):
+                return Served(kind, name, _read_int(requests), _read_int(errors), _read_float(seconds), found)
+    raise ValueError("must have rows of [kind, name, requests, errors, seconds, [bucket, count, ...]]")
+
+
 def _read_data(value: object) -> Data:
     if not isinstance(value, bytes) or len(value) > CHUNK_BYTES_MAX:
         raise ValueError(f"must be at most {CHUNK_BYTES_MAX} bytes")
@@ -514,6 +564,7 @@ _READERS: dict[Any, Any] = {
     Limits: _read_limits,
     Leases: _read_leases,
     Data: _read_data,
+    tuple[Served, ...]: _read_served,
     ConfigState: read_config_state,
 }
 
@@ -541,6 +592,10 @@ def encode(message: AnyMessage) -> bytes:
             value = _write_leases(value)
         elif reader is read_config_state:
             value = config_state_packed(value)
+        elif reader is _read_served:
+            value = [
+                [row.kind, row.name, row.requests, row.errors, row.seconds, row.buckets] for row in value
+            ]
         body[name] = value
     frame: bytes = msgpack.packb([type(message).__name__.lower(), body])
     if len(frame) > FRAME_BYTES_MAX:

@@ -57,6 +57,7 @@ from node.protocol import (
     Renew,
     Report,
     Reported,
+    Served,
     Tried,
     Try,
     Void,
@@ -141,8 +142,8 @@ class Session:
     """Carry out the effects it returns, in order, and call `tick` no later than `next_deadline()`.
 
     Answer each `Connect` with `connected` or `connect_failed`, each `LookUp` with `looked_up`; report what
-    a connection brings with `received` and its end with `closed`, but nothing after a `Close`. Set `gateway`
-    and `counters` whenever they change: the next hello or report says them.
+    a connection brings with `received` and its end with `closed`, but nothing after a `Close`. Set `gateway`,
+    `counters` and `served` whenever they change: the next hello or report says them.
     """
 
     def __init__(
@@ -166,6 +167,9 @@ class Session:
         self.state = state or NodeState(key=rng.randbytes(32))
         self.gateway = ""
         self.counters: dict[str, float] = {}
+        self.served: tuple[Served, ...] = ()
+        self._told: dict[tuple[str, str], Served] = {}
+        """Of `served`, what this manager has been told in this session."""
         self.configuration = Configuration(self.state.config_version)
         self.service = Service(self.state.service, self.state.order)
         self.phase: Phase = Done()
@@ -520,6 +524,7 @@ class Session:
         self._rejoin_window = message.rejoin_window
         self._free, self._joined_once = self.state.free_limits if self._lapsed else None, True
         self._unanswered.clear()
+        self._told.clear()
         effects: list[Effect] = [*kept, Log(logging.INFO, f"Joined as {message.id}, {self._where()}")]
         if message.limits_follow:
             effects += self._renew(asked, now)
@@ -609,6 +614,8 @@ class Session:
         self._unanswered[self._reports] = now
         while len(self._unanswered) > UNANSWERED_MAX:
             del self._unanswered[min(self._unanswered)]
+        served = tuple(row for row in self.served if self._told.get(row.key) != row)
+        self._told |= {row.key: row for row in served}
         return Send(
             Report(
                 number=self._reports,
@@ -616,6 +623,7 @@ class Session:
                 limits_version=self._applied,
                 config=self.config,
                 counters=self.counters,
+                served=served,
             )
         )
 

@@ -5,10 +5,13 @@ from typing import Any
 from aiohttp import web
 
 from manager import views
+from manager.traffic import BYS, By
 from manager.web.ask import ask_others
 from manager.web.query import flag, known, number, one_of, whole
 from manager.web.shared import AUDIT, OPERATIONS
 from manager.web.stats import Series, Totals, added, columns, merged, series_in, totals_in
+from manager.web.traffic import added as traffic_added
+from manager.web.traffic import shown, traffic_in
 
 STATS_STEPS_MAX = 10_000
 """Steps of all nodes in one answer, some 2 MB: a page has so many fewer nodes."""
@@ -20,10 +23,13 @@ routes = web.RouteTableDef()
 async def stats(request: web.Request) -> web.Response:
     """What nodes reported, at any manager; `?local=1` asks only this one."""
     known(request, "from", "to", "step", "by", "node", "limit", "cursor", "local")
+    asked = one_of(request, "by", BYS)
+    for by in BYS:
+        if by == asked:
+            return await _traffic(request, by)
     operations = request.app[OPERATIONS]
     window = operations.core.stats
     now = operations.core.group.wall(operations.now())
-    one_of(request, "by", ("node",))
     since = number(request, "from", now - window.window, 0, 1e12)
     until = number(request, "to", now, 0, 1e12)
     # No finer than what is kept.
@@ -50,6 +56,44 @@ async def stats(request: web.Request) -> web.Response:
             "step": step,
             "nodes": page,
             "next": list(page)[-1] if page and (more or len(page) < len(series)) else None,
+        }
+    )
+
+
+async def _traffic(request: web.Request, by: By) -> web.Response:
+    """What gateways answered, with quantiles of all managers' buckets together."""
+    operations = request.app[OPERATIONS]
+    window = operations.core.traffic
+    now = operations.core.group.wall(operations.now())
+    node = request.query.get("node")
+    since = number(request, "from", now - window.window, 0, 1e12)
+    until = number(request, "to", now, 0, 1e12)
+    step = None
+    if "step" in request.query:
+        step = max(window.step, number(request, "step", window.step, 1, 1e6))
+    steps = 1 if step is None else int(min(window.window, max(0.0, until - since)) / step) + 2
+    limit = min(max(1, STATS_STEPS_MAX // steps), whole(request, "limit", 1_000, 1, 100_000))
+    after = request.query.get("cursor", "")
+    found = window.view(by, since=since, until=until, step=step, after=after, count=limit + 1, node=node)
+    managers, more = {"asked": 1, "answered": 1}, len(found) > limit
+    if not flag(request, "local"):
+        query = {"by": by, "from": f"{since:.3f}", "to": f"{until:.3f}", "limit": f"{limit}", "cursor": after}
+        query |= {} if step is None else {"step": f"{step:g}"}
+        query |= {} if node is None else {"node": node}
+        managers, answers = await ask_others(operations, "/api/v1/stats", query, traffic_in)
+        found = traffic_added([found, *(answer for answer, _ in answers.values())])
+        more = len(found) > limit or any(theirs for _, theirs in answers.values())
+    page = dict(list(found.items())[:limit])
+    return web.json_response(
+        {
+            "managers": managers,
+            "by": by,
+            "window": window.window,
+            "step": window.step if step is None else step,
+            "from": since - since % window.step,
+            "to": min(until, now),
+            "traffic": shown(page),
+            "next": list(page)[-1] if page and more else None,
         }
     )
 

@@ -4,7 +4,7 @@ from collections import Counter as Count
 from collections.abc import Iterator, Mapping
 
 from prometheus_client import CollectorRegistry
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
@@ -12,8 +12,13 @@ from prometheus_client.registry import Collector
 from gossip.messages import State
 from manager.core import Manager
 from manager.records import NodeState
+from manager.traffic import By, Sum
+from node.latency import BOUNDS
 
 SHOWN = (NodeState.ACTIVE, NodeState.UNREACHABLE, NodeState.DOWN, NodeState.REMOVED, NodeState.REFUSED)
+
+LE_EVERY = 8
+"""Metrics have every such bound: each is four times the one before, so that series stay few."""
 
 
 def exposition(
@@ -63,3 +68,40 @@ class _Manager(Collector):
         for (where, reason), count in sorted(self._counts.items()):
             rejected.add_metric([where, reason], count)
         yield rejected
+        yield from self._traffic()
+
+    def _traffic(self) -> Iterator[Metric]:
+        """What the gateways of our nodes answered; a name without traffic in the window has no series."""
+        core = self._core
+        kinds: tuple[By, By] = ("endpoint", "backend")
+        for by in kinds:
+            times = HistogramMetricFamily(
+                f"kcm_{by}_seconds", f"How long answers took, by {by}, where it is known", labels=[by]
+            )
+            requests = CounterMetricFamily(f"kcm_{by}_requests", f"What was answered, by {by}", labels=[by])
+            errors = CounterMetricFamily(
+                f"kcm_{by}_errors", f"Answers that failed (5xx, or none), by {by}", labels=[by]
+            )
+            for name, one in core.traffic.whole(by):
+                times.add_metric([name], _cumulative(one), one.seconds)
+                requests.add_metric([name], one.requests)
+                errors.add_metric([name], one.errors)
+            yield from (times, requests, errors)
+        requests = CounterMetricFamily(
+            "kcm_node_requests", "What a node's gateway answered, as told here", labels=["node"]
+        )
+        errors = CounterMetricFamily("kcm_node_errors", "… and how many of them failed", labels=["node"])
+        for id_, one in core.traffic.whole("node"):
+            view = core.registry.view(id_)
+            if view is not None and view.shown:
+                requests.add_metric([id_], one.requests)
+                errors.add_metric([id_], one.errors)
+        yield from (requests, errors)
+
+
+def _cumulative(one: Sum) -> list[tuple[str, float]]:
+    found: list[tuple[str, float]] = []
+    for bucket in range(0, len(BOUNDS), LE_EVERY):
+        count = sum(number for index, number in one.buckets.items() if index <= bucket)
+        found.append((f"{BOUNDS[bucket]:g}", count))
+    return [*found, ("+Inf", sum(one.buckets.values()))]

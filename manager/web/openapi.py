@@ -4,10 +4,12 @@ from functools import cache
 from typing import Any, TypeAlias
 
 from manager.documents import MAX_NODES_MAX
+from manager.latency import QUANTILES
 from manager.limits import ALGORITHMS
 from manager.orders import Action
 from manager.plan import KINDS, PAUSE_MAX, UNAVAILABLE_MAX, WAVES_PATTERN, Phase
 from manager.subscription import Stage
+from manager.traffic import BYS
 from manager.version import installed_version
 
 Schema: TypeAlias = dict[str, Any]
@@ -284,11 +286,14 @@ def document() -> Schema:
             "get": get(
                 "stats",
                 "what nodes reported, at all managers",
-                _json("steps of each node; `next` is the cursor of the rest", _stats()),
+                _json(
+                    "steps of each node; with `by`, what gateways answered; `next` is the cursor of the rest",
+                    {"anyOf": [_stats(), _traffic()]},
+                ),
                 parameters=[
                     *_query(**{"from": _AT}),
                     *_query(
-                        by={"enum": ["node"]},
+                        by={"enum": list(BYS)},
                         node=_TEXT,
                         limit=_whole(1, 100_000),
                         cursor=_TEXT,
@@ -576,6 +581,27 @@ def _usage() -> Schema:
 def _stats() -> Schema:
     return _object(
         managers=_ANSWERED, window=_NUMBER, step=_NUMBER, nodes=_map(_list(_STEP)), next=_or_null(_TEXT)
+    )
+
+
+def _traffic() -> Schema:
+    row = _object(
+        at=_NUMBER,
+        requests=_WHOLE,
+        errors=_WHOLE,
+        seconds=_NUMBER,
+        buckets=_list(_WHOLE),
+        **dict.fromkeys(QUANTILES, _or_null(_NUMBER)),
+    )
+    return _object(
+        managers=_ANSWERED,
+        by={"enum": list(BYS)},
+        window=_NUMBER,
+        step=_NUMBER,
+        **{"from": _NUMBER},
+        to=_NUMBER,
+        traffic=_map(_list(row)),
+        next=_or_null(_TEXT),
     )
 
 

@@ -15,7 +15,7 @@ from node.gateways.errors import GatewayError
 from node.gateways.files import Files
 from node.gateways.processes import Use
 from node.gateways.supervisor import Supervisor
-from node.protocol import Limits
+from node.protocol import Limits, Served
 
 _LOG = logging.getLogger(__name__)
 
@@ -88,6 +88,10 @@ class Gateway(Protocol):
     async def stats(self) -> dict[str, float]:
         """Counters from the gateway's own statistics, by name; empty where it has none."""
 
+    @property
+    def served(self) -> tuple[Served, ...]:
+        """By endpoint and by backend, as `stats` last found it; empty where the gateway does not tell."""
+
     def use(self) -> Use:
         """What its processes have used so far."""
 
@@ -153,6 +157,10 @@ class Adapter:
 
     async def stats(self) -> dict[str, float]:
         return {}
+
+    @property
+    def served(self) -> tuple[Served, ...]:
+        return ()
 
     async def validate(self, configuration: bytes) -> None:
         """By a copy beside the file, so that what it includes by relative names is found."""

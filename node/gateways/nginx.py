@@ -13,12 +13,13 @@ from math import floor
 from pathlib import Path
 
 from node.config import GatewaySettings
+from node.gateways.accesslog import AccessLog
 from node.gateways.adapter import Adapter, Applied, ask_program, fetch
 from node.gateways.errors import GatewayError
 from node.gateways.files import Files
 from node.gateways.processes import children_of
 from node.gateways.supervisor import Supervisor
-from node.protocol import Limit, Limits
+from node.protocol import Limit, Limits, Served
 
 _RELOAD_SECONDS_MAX = 10.0
 _ZONE = re.compile(r"[A-Za-z0-9_.-]{1,64}")
@@ -31,8 +32,16 @@ class NginxGateway(Adapter):
         super().__init__(settings, supervisor, files)
         self._program = settings.program or "nginx"
         self._limits = Path(settings.limits)
+        self._log = AccessLog(Path(settings.access_log)) if settings.access_log else None
         if not self._limits.exists():
             self._may_start.clear()  # its configuration names zones that are not there yet
+
+    async def start(self) -> None:
+        try:
+            await super().start()
+        finally:
+            if self._log is not None:
+                self._log.close()
 
     async def apply_limits(self, limits: Limits) -> Applied:
         applied = await self._replace(self._limits, render(limits))
@@ -40,14 +49,22 @@ class NginxGateway(Adapter):
         return applied
 
     async def stats(self) -> dict[str, float]:
-        """Of `stub_status`: every request, also those that a limit stopped."""
+        """Of the access log, and of `stub_status`: every request, also those that a limit stopped."""
+        counters: dict[str, float] = {}
+        if self._log is not None:
+            await self._log.read()
+            counters = self._log.counters
         if not self._settings.stats:
-            return {}
+            return counters
         text = (await fetch(self._settings.stats)).decode(errors="replace")
         match = re.search(r"^\s*(\d+)\s+(\d+)\s+(\d+)\s*$", text, re.MULTILINE)
         if match is None:
             raise GatewayError(f"{self._settings.stats} is not nginx's stub_status")
-        return {"gateway_requests": float(match[3])}
+        return counters | {"gateway_requests": float(match[3])}
+
+    @property
+    def served(self) -> tuple[Served, ...]:
+        return () if self._log is None else self._log.traffic.rows
 
     async def _check(self, config: Path) -> None:
         await ask_program((self._program, "-t", "-q", "-c", str(config)))

@@ -17,7 +17,8 @@ from manager.client import follow
 from manager.records import NodeState
 from manager.terms import ManagerConfig
 from manager.web.app import create_app
-from node.protocol import ConfigState, Leave, Report
+from node.latency import bucket_of
+from node.protocol import ConfigState, Leave, Report, Served
 from tests.manager.running import Running
 
 Kcm: TypeAlias = Callable[..., Awaitable[tuple[int, str, str]]]
@@ -65,6 +66,24 @@ async def test_events_are_told_the_last_one_last(kcm: Kcm) -> None:
     events = json.loads(out)
     assert (code, len(events)) == (0, 3)
     assert (events[-1]["name"], events[-1]["state"]) == ("n1", "removed, seat held")
+
+
+async def test_stats_by_endpoint_tell_rates_and_latencies_the_busiest_first(
+    running: Running, kcm: Kcm
+) -> None:
+    for count in (0, 60):
+        rows = [Served("endpoint", name, count * part, count // 20, 1.0, (bucket_of(0.1), count * part))
+                for name, part in (("GET /a", 1), ("GET /b", 2))]  # fmt: skip
+        running.says(2, Report(number=1, served=tuple(rows)))
+    code, out, _ = await kcm("stats", "--by", "endpoint")
+    head, *lines = out.splitlines()
+    assert code == 0
+    assert head.split() == ["NAME", "REQUESTS/S", "ERRORS/S", "ERRORS", "P50", "P95", "P99"]
+    assert [line.split("  ")[0] for line in lines] == ["GET /b", "GET /a"]
+    assert "5.0%" in lines[1]
+    _, out, _ = await kcm("stats", "--by", "node", "-o", "json")
+    [row] = json.loads(out)
+    assert (row["name"], row["id"].startswith("krakend_"), row["p95"][-3:]) == ("n2", True, " ms")
 
 
 async def test_an_answer_as_yaml_is_the_same_answer(kcm: Kcm) -> None:

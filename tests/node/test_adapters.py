@@ -21,6 +21,7 @@ from aiohttp.test_utils import unused_port
 
 from node.config import GatewaySettings
 from node.gateways import adapter, open_gateway
+from node.gateways.accesslog import FORMAT
 from node.gateways.adapter import Gateway
 from node.gateways.errors import GatewayError
 from node.gateways.haproxy import ask_socket
@@ -80,7 +81,8 @@ NGINX = """
 error_log {folder}/error.log; pid {folder}/nginx.pid; worker_processes 1;
 events {{ worker_connections 64; }}
 http {{
-    access_log off;
+    log_format kcm '{log_format}';
+    access_log {folder}/access.log kcm;
     client_body_temp_path {folder}/t1; proxy_temp_path {folder}/t2; fastcgi_temp_path {folder}/t3;
     uwsgi_temp_path {folder}/t4; scgi_temp_path {folder}/t5;
     include limits.conf;
@@ -88,6 +90,9 @@ http {{
         listen 127.0.0.1:{port};
         location = /status {{ stub_status; }}
         location / {{ limit_req zone=public; limit_req_status 429; root {folder}/www; }}
+        location /files/ {{ alias {folder}/www/; }}
+        location /api/ {{ proxy_pass http://127.0.0.1:{port}/files/; }}
+        location /gone/ {{ proxy_pass http://127.0.0.1:1; }}
     }}
 }}
 """
@@ -98,9 +103,12 @@ def nginx(tmp_path: Path) -> tuple[Gateway, int]:
     (tmp_path / "www").mkdir()
     (tmp_path / "www" / "index.html").write_text("hello")
     tmp_path.chmod(0o755)
-    (tmp_path / "nginx.conf").write_text("user root;" + NGINX.format(folder=tmp_path, port=port))
+    (tmp_path / "nginx.conf").write_text(
+        "user root;" + NGINX.format(folder=tmp_path, port=port, log_format=FORMAT)
+    )
     url = f"http://127.0.0.1:{port}/status"
     keys = {"config": str(tmp_path / "nginx.conf"), "limits": str(tmp_path / "limits.conf")}
+    keys["access_log"] = str(tmp_path / "access.log")
     return opened(tmp_path, kind="nginx", health=url, stats=url, **keys), port
 
 
@@ -117,6 +125,28 @@ async def test_nginx_waits_for_its_first_limits_and_takes_later_ones_by_a_reload
         assert b"rate=2r/m" in (tmp_path / "limits.conf").read_bytes()
         assert (await gateway.stats())["gateway_requests"] > 4
         assert await gateway.health()
+
+
+@pytest.mark.needs("nginx", "root")
+async def test_nginx_tells_by_its_log_what_it_answered_at_which_endpoint_by_which_backend(
+    tmp_path: Path,
+) -> None:
+    gateway, port = nginx(tmp_path)
+    async with started(gateway):
+        await gateway.apply_limits(HUNDRED)
+        await eventually(lambda: gateway.state == "running")
+        await gateway.stats()
+        asked = [
+            await status(port, path) for path in ("/api/index.html", "/gone/17", "/gone/18", "/api/none")
+        ]
+        assert asked == [200, 502, 502, 404]
+        counters = await gateway.stats()
+        rows = {row.key: row for row in gateway.served}
+        assert counters["gateway_errors"] == rows["endpoint", "GET /gone/*"].errors == 2
+        assert rows["endpoint", "GET /api/index.html"].requests == 1
+        assert rows["backend", f"127.0.0.1:{port}"].errors == 0
+        assert rows["backend", "127.0.0.1:1"].errors == 2
+        assert "none" not in str(rows)
 
 
 @pytest.mark.needs("nginx", "root")

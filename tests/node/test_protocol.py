@@ -9,9 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from node.latency import BUCKETS
 from node.protocol import (
     FRAME_BYTES_MAX,
     ITEMS_MAX,
+    SERVED_NAME_MAX,
     TEXT_MAX,
     AnyMessage,
     Ask,
@@ -29,6 +31,7 @@ from node.protocol import (
     NodeMessage,
     ProtocolError,
     Report,
+    Served,
     Welcome,
     decode,
     encode,
@@ -37,6 +40,17 @@ from node.protocol import (
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
 numbers = st.floats(0, 1e17)
+served = st.builds(
+    Served,
+    st.sampled_from(["endpoint", "backend"]),
+    st.text(max_size=SERVED_NAME_MAX).filter(lambda text: text.isprintable()),
+    st.integers(0, 2**63 - 1),
+    st.integers(0, 2**63 - 1),
+    st.floats(0, 1e17),
+    st.dictionaries(st.integers(0, BUCKETS - 1), st.integers(0, 2**63 - 1), max_size=4).map(
+        lambda found: tuple(number for pair in sorted(found.items()) for number in pair)
+    ),
+)
 KINDS: list[type[AnyMessage]] = [*get_args(NodeMessage), *get_args(ManagerMessage)]
 VALUES: dict[Any, st.SearchStrategy[Any]] = {
     str: texts,
@@ -56,6 +70,7 @@ VALUES: dict[Any, st.SearchStrategy[Any]] = {
         texts, st.builds(Limit, numbers, st.floats(0.001, 1e17), st.booleans()), max_size=5
     ),
     Data: st.binary(max_size=64).map(Data),
+    tuple[Served, ...]: st.lists(served, max_size=3).map(tuple),
 }
 VALUES[ConfigState] = st.builds(
     ConfigState, **{f.name: VALUES[get_type_hints(ConfigState)[f.name]] for f in fields(ConfigState)}

@@ -34,6 +34,7 @@ from node.protocol import (
     Refused,
     Report,
     Reported,
+    Served,
     Welcome,
 )
 from node.session import HELLOS_MAX, Connecting, Greeting, Joined, Session, Waiting
@@ -187,6 +188,24 @@ def test_the_key_is_drawn_once_and_kept() -> None:
     made.closed(1006, "reset", 1.0)
     run_to(made, 60.0)
     assert made.connected(2.0)[0] == Save(replace(effects[0].state, incarnation=2))
+
+
+def test_reports_tell_of_traffic_that_changed_and_all_of_it_in_a_new_session() -> None:
+    def told(effects: list[Effect]) -> list[tuple[Served, ...]]:
+        sent = [effect.message for effect in effects if isinstance(effect, Send)]
+        return [message.served for message in sent if isinstance(message, Report)]
+
+    made, _ = greeted()
+    a, b = Served("endpoint", "a", 1, 0, 0.1), Served("backend", "b", 2, 1, 0.2)
+    made.served = (a, b)
+    assert told(made.received(welcome(made), 0.5)) == [(a, b)]
+    assert told(made.noticed(1.0)) == [()]
+    made.served = (a, more := replace(b, requests=3))
+    assert told(made.noticed(2.0)) == [(more,)]
+    made.closed(1006, "reset", 3.0)
+    run_to(made, 60.0)
+    made.connected(60.0)
+    assert told(made.received(welcome(made), 60.5)) == [(a, more)]
 
 
 def test_a_welcome_brings_id_ticket_and_limits_and_is_answered_by_a_report() -> None:

@@ -14,7 +14,8 @@ from manager.web.app import all_routes, create_app
 from manager.web.cluster import STATS_STEPS_MAX
 from manager.web.live import STREAMS_MAX
 from manager.web.openapi import document
-from node.protocol import Leave, Report
+from node.latency import bucket_of
+from node.protocol import Leave, Report, Served, ServedKind
 from tests.manager.running import Running
 
 Client = TestClient[web.Request, web.Application]
@@ -129,6 +130,57 @@ async def test_stats_are_bounded_and_the_rest_comes_by_the_cursor(running: Runni
     assert (list(second["nodes"]), second["next"]) == ([ids[1]], None)
     assert list((await get(client, f"stats?node={ids[1]}"))["nodes"]) == [ids[1]]
     assert (await get(client, "stats?node=nobody"))["nodes"] == {}
+
+
+def served(name: str, requests: int, kind: ServedKind = "endpoint", took: float = 0.1) -> Served:
+    return Served(kind, name, requests, requests // 10, requests * took, (bucket_of(took), requests))
+
+
+def answers(running: Running, number: int, *rows: Served) -> None:
+    """Node `number`'s gateway, which had answered nothing before, has answered this."""
+    running.says(number, Report(number=1))
+    running.says(number, Report(number=2, served=rows))
+
+
+async def test_what_gateways_answered_is_told_by_what_is_asked(running: Running, client: Client) -> None:
+    ids = [running.node(number) for number in (1, 2)]
+    for number in (1, 2):
+        answers(running, number, served("GET /a", 10 * number), served("b:80", 10 * number, "backend"))
+    for by, expected in (
+        ("all", {"all": 30}),
+        ("endpoint", {"GET /a": 30}),
+        ("backend", {"b:80": 30}),
+        ("node", {ids[0]: 10, ids[1]: 20}),
+        ("node_backend", {f"{ids[0]} b:80": 10, f"{ids[1]} b:80": 20}),
+    ):
+        answer = await get(client, f"stats?by={by}")
+        assert {name: rows[0]["requests"] for name, rows in answer["traffic"].items()} == expected
+    assert list((await get(client, f"stats?by=node_backend&node={ids[1]}"))["traffic"]) == [f"{ids[1]} b:80"]
+    [row] = (await get(client, "stats?by=endpoint"))["traffic"]["GET /a"]
+    assert row["errors"] == 3
+    assert row["p50"] == pytest.approx(0.1, rel=0.2)
+
+
+async def test_names_of_traffic_come_page_by_page(running: Running, client: Client) -> None:
+    running.node(1)
+    answers(running, 1, *(served(f"e{at}", 1) for at in range(5)))
+    found: list[str] = []
+    path = "stats?by=endpoint&limit=2"
+    while path:
+        page = await get(client, path)
+        assert len(page["traffic"]) <= 2
+        found += page["traffic"]
+        path = f"stats?by=endpoint&limit=2&cursor={page['next']}" if page["next"] else ""
+    assert found == [f"e{at}" for at in range(5)]
+
+
+async def test_traffic_of_another_time_is_not_told(running: Running, client: Client) -> None:
+    running.node(1)
+    answers(running, 1, served("e", 1))
+    answer = await get(client, "stats?by=endpoint&to=1000")
+    assert (answer["traffic"], answer["to"]) == ({}, 1000.0)
+    answer = await get(client, "stats?by=endpoint&step=60")
+    assert [row["at"] % 60 for row in answer["traffic"]["e"]] == [0.0]
 
 
 async def test_no_answer_about_stats_has_more_steps_than_promised(running: Running, client: Client) -> None:

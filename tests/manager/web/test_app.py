@@ -4,6 +4,7 @@ import asyncio
 import json
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
 from typing import Any, TypeAlias
 
 import pytest
@@ -13,8 +14,9 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from manager.terms import ManagerConfig
 from manager.web.app import BODY_BYTES_MAX, create_app
-from node.protocol import Limit, Report
-from tests.manager.running import Running
+from node.latency import bucket_of
+from node.protocol import Hello, Leave, Limit, Report, Served
+from tests.manager.running import IDENTITY, Running
 
 Client: TypeAlias = TestClient[web.Request, web.Application]
 Serve: TypeAlias = Callable[[Running], Awaitable[Client]]
@@ -228,6 +230,24 @@ async def test_stats_are_those_of_all_managers(running: Running, serve: Serve) -
     assert (stats["window"], stats["step"]) == (3600.0, 10.0)
     expected = [{"at": 1_800_000_010.0, "nonce": 7, "counters": {"requests": 5.0}}]
     assert stats["nodes"] == {id_: expected for id_ in sorted((here, there))}
+
+
+async def test_latencies_are_of_all_managers_buckets_together(running: Running, serve: Serve) -> None:
+    other = Running()
+    other.wait(10.0)
+    for manager_, number, took in ((running, 1, 0.01), (other, 2, 1.0)):
+        manager_.node(number)
+        for count in (0, 50):
+            row = Served("endpoint", "e", count, 0, count * took, (bucket_of(took), count))
+            manager_.says(number, Report(number=1, served=(row,)))
+    client, other_client = await serve(running), await serve(other)
+    knows(running, "m2", other_client.port)
+    stats = await (await client.get("/api/v1/stats?by=endpoint")).json()
+    assert stats["managers"] == {"asked": 2, "answered": 2}
+    [row] = stats["traffic"]["e"]
+    assert row["requests"] == 100
+    assert row["p50"] == pytest.approx(0.01, rel=0.2)
+    assert row["p95"] == pytest.approx(1.0, rel=0.2)
 
 
 async def test_local_stats_ask_nobody(running: Running, serve: Serve) -> None:
@@ -486,6 +506,38 @@ async def test_metrics_count_nodes_members_seats_and_what_was_refused(running: R
     assert samples["kcm_nodes_connected",] == 2
     assert samples["kcm_rejected_total", "malformed", "gossip"] == 1
     assert all(name.startswith("kcm_") for name, *_ in samples)
+
+
+async def test_metrics_of_traffic_end_with_the_node_that_is_forgotten(serve: Serve) -> None:
+    running = Running(ManagerConfig(forget_ephemeral_after=60.0))
+    running.wait(10.0)
+    key = b"k" * 32
+    id_ = IDENTITY.id_of(key)
+    running.says(1, Hello(key=key, incarnation=1, nonce=1, ephemeral=True))
+    for count in (0, 3):
+        row = Served("endpoint", "GET /a", count, 1, 0.3, (bucket_of(0.1), count))
+        running.says(1, Report(number=1, served=(row, replace(row, kind="backend", name="b"))))
+    client = await serve(running)
+
+    async def samples() -> dict[tuple[str, ...], float]:
+        text = await (await client.get("/metrics")).text()
+        return {
+            (sample.name, *sample.labels.values()): sample.value
+            for family in text_string_to_metric_families(text)
+            for sample in family.samples
+        }
+
+    found = await samples()
+    assert found["kcm_endpoint_requests_total", "GET /a"] == 3
+    assert found["kcm_endpoint_seconds_bucket", "GET /a", "0.064"] == 0
+    assert found["kcm_endpoint_seconds_bucket", "GET /a", "0.256"] == 3
+    assert found["kcm_backend_errors_total", "b"] == 0
+    assert found["kcm_node_requests_total", id_] == 3
+    running.says(1, Leave(reason="stopped"))
+    running.wait(200.0)
+    assert ("kcm_node_requests_total", id_) not in await samples()
+    running.wait(2 * 3600.0)
+    assert not [key for key in await samples() if key[0].startswith("kcm_endpoint")]
 
 
 async def test_without_a_cap_there_is_no_metric_of_it(serve: Serve) -> None:
