@@ -439,7 +439,7 @@ async def test_a_second_signal_ends_a_gateway_that_does_not_want_to(
     node.signal(signal.SIGTERM)
     await node.line("Leaving: stopped by its operator")
     node.signal(signal.SIGTERM)
-    assert await node.ends(3.0) == 0
+    assert await node.ends(10.0) == 0
     assert not is_running(pid)
 
 
