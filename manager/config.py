@@ -455,6 +455,10 @@ class ManagerFile(Settings):
     gossip: Annotated[GossipSettings, BeforeValidator(_as_gossip)] = GossipSettings()
     subscription: SubscriptionSettings = SubscriptionSettings()
     limits: Annotated[dict[str, LimitSettings], AfterValidator(_fitting)] = Field(default_factory=dict)
+    degrade_after: Annotated[
+        Duration,
+        Field(description="without any manager a node keeps its place for so long; 0: for ever"),
+    ] = 7 * 86400.0
     limits_mode: Annotated[
         Literal["available", "conserve"],
         Field(description="in a split: each side comes to the whole, or all sides together keep to it"),
@@ -544,6 +548,7 @@ def core_config(file: ManagerFile) -> ManagerConfig:
             for name, one in file.nodes.tokens.items()
         ),
         max_nodes=file.subscription.max_nodes,
+        degrade_after=file.degrade_after,
         policy=file.subscription.policy,
         founders=file.group.founders,
         ticket_life=file.subscription.ticket_life,

@@ -41,6 +41,8 @@ class ManagerConfig:
     max_nodes: int | None = None
     policy: Policy = "available"
     founders: tuple[str, ...] = ()
+    degrade_after: float = 7 * 86400.0
+    """Policy `available`: for so long a node keeps its place without any manager."""
     ticket_life: float = 7 * 86400.0
     ephemeral_life: float = 900.0
     issuers: tuple[Ed25519PublicKey, ...] = ()

@@ -9,6 +9,7 @@ import signal
 import time
 from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass, replace
+from math import isfinite
 from pathlib import Path
 from random import SystemRandom
 from typing import Any, assert_never
@@ -129,7 +130,9 @@ class Agent:
                 ]
                 if not self._stopping:
                     self._observe()
-                    self._perform(self._session.start(loop.time(), self._state.renewed_ago(time.time())))
+                    wall = time.time()
+                    renewed, silent = self._state.renewed_ago(wall), self._state.silent_for(wall)
+                    self._perform(self._session.start(loop.time(), renewed, silent))
                 try:
                     await gateway
                 finally:
@@ -156,6 +159,15 @@ class Agent:
         return isinstance(self._session.phase, Joined)
 
     @property
+    def registered(self) -> bool:
+        return self._session.registered
+
+    @property
+    def degrades_in(self) -> float | None:
+        seconds = self._session.degrades_in(self._now())
+        return seconds if isfinite(seconds) else None
+
+    @property
     def node(self) -> dict[str, object]:
         """This node, for `/v1/node`."""
         state, phase = self._session.state, self._session.phase
@@ -166,6 +178,8 @@ class Agent:
             "manager": phase.manager if isinstance(phase, Joined) else "",
             "incarnation": state.incarnation,
             "service": self._session.service.shown,
+            "registered": self.registered,
+            "degrades_in_seconds": self.degrades_in,
             "gateway": {
                 "kind": self._settings.gateway.kind,
                 "state": self._gateway.state,

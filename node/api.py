@@ -37,6 +37,14 @@ class Status(Protocol):
         """Whether a manager has us."""
 
     @property
+    def registered(self) -> bool:
+        """Whether this node counts itself as one of the cluster."""
+
+    @property
+    def degrades_in(self) -> float | None:
+        """Seconds until, without a manager, the free limits hold; None for never."""
+
+    @property
     def counters(self) -> dict[str, float]:
         """What is reported to the manager."""
 
@@ -142,6 +150,14 @@ class _StatusCollector(Collector):
     def collect(self) -> Iterator[Metric]:
         status = self._status
         yield GaugeMetricFamily("kcm_node_joined", "Whether a manager has this node", float(status.joined))
+        yield GaugeMetricFamily(
+            "kcm_node_registered",
+            "Whether this node counts itself as one of the cluster",
+            float(status.registered),
+        )
+        if (seconds := status.degrades_in) is not None:
+            text = "Until, without a manager, the free limits hold"
+            yield GaugeMetricFamily("kcm_node_degrades_in_seconds", text, seconds)
         yield GaugeMetricFamily(
             "kcm_node_ready", "Whether the gateway may get traffic", float(not status.not_ready)
         )

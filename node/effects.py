@@ -35,7 +35,9 @@ class NodeState:
     order: tuple[int, str] = (0, "")
     """The newest order that it has taken."""
     free_limits: Limits = field(default_factory=dict)
-    """What holds when the ticket's life is over, as a manager last said."""
+    """What holds when the ticket's life is over, or no manager was heard for too long, as one last said."""
+    degrade_after: float = 0.0
+    """For so many seconds it keeps its place without any manager; 0 for ever, or for its ticket's life."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -207,6 +207,8 @@ class Welcome:
     life: float = 0.0
     rejoin_window: float = 60.0
     """Whoever leaves cuts its ticket to so many seconds, where that has an end."""
+    degrade_after: float = 0.0
+    """After so many seconds without any manager the node falls to its free limits; 0 for never."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -66,6 +66,7 @@ from node.protocol import (
     is_node_id,
 )
 from node.service import Service
+from node.solitude import Solitude
 
 CLOSE_NORMAL = 1000
 RENEW_SECONDS_MAX = 3600.0
@@ -204,15 +205,20 @@ class Session:
         self._before: NodeState | None = None
         """What was saved before the present ticket, until that is known to be saved."""
         self._rejoin_window = 60.0
+        self._solitude = Solitude(0.0, self._asked, 0.0)
 
-    def start(self, now: float, renewed_ago: float = inf) -> list[Effect]:
-        """Begin; call once, before anything else. The leases were renewed `renewed_ago` seconds ago."""
+    def start(self, now: float, renewed_ago: float = inf, silent: float = 0.0) -> list[Effect]:
+        """Begin; call once, before anything else. The leases were renewed `renewed_ago` seconds ago.
+
+        No manager has been heard for `silent` seconds, whatever was restarted since.
+        """
         effects: list[Effect] = []
         self._heard = now
+        self._solitude = Solitude(now, self._clock(), silent)
         self._renewed = now - renewed_ago
         if self.state.limits or self.state.limits_version:
             effects += self._look_at_leases(now)
-        effects += self._judge_life(now)
+        effects += [*self._judge_life(now), *self._judge_solitude(now)]
         self._candidates.restart(self._rng)
         self.phase = Waiting(self._candidates.next(self._rng), now)
         return [*effects, *self.tick(now)]
@@ -234,6 +240,9 @@ class Session:
             case _:
                 assert_never(self.phase)
         deadlines += [self._lapse_at] if self._lapse_at < inf else []
+        if not isinstance(self.phase, Joined):
+            at = self._solitude.next_change(self.state.degrade_after)
+            deadlines += [at] if at < inf else []
         if self._wanted is not None:
             at = next_change(self.state.limits, self.state.leases, self._renewed, self._looked)
             deadlines += [at] if at < inf else []
@@ -242,7 +251,7 @@ class Session:
     def tick(self, now: float) -> list[Effect]:
         """Do what is due; early or twice does no harm."""
         self._before = None
-        effects = self._judge_life(now)
+        effects = [*self._judge_life(now), *self._judge_solitude(now)]
         if self._wanted is None or isinstance(self.phase, Done):
             return [*effects, *self._tick(now)]
         return [*effects, *self._look_at_leases(now), *self._tick(now)]
@@ -402,6 +411,7 @@ class Session:
         if not isinstance(self.phase, Greeting | Joined):
             return []
         self._heard = now
+        self._solitude.heard(now, self._clock())
         self._before = None
         match message:
             case Welcome():
@@ -516,7 +526,9 @@ class Session:
         elif message.ticket != self.state.ticket:
             self.state = replace(self.state, ticket=message.ticket, life=None)
             self._lapsed, self._lapse_at = False, inf
-        self.state = replace(self.state, id=message.id, free_limits=message.free_limits)
+        self.state = replace(
+            self.state, id=message.id, free_limits=message.free_limits, degrade_after=message.degrade_after
+        )
         asked = self.phase.said
         self.phase = Joined(self.phase.addresses, message.manager, now)
         self._heartbeat = min(max(message.heartbeat, 0.05), 3600.0)
@@ -598,6 +610,38 @@ class Session:
         text = "The ticket is over: the free limits hold until a manager gives another"
         effects: list[Effect] = [Log(logging.WARNING, text), *self._look_at_leases(now)]
         return [*effects, self._ask_for_ticket(now)] if isinstance(self.phase, Joined) else effects
+
+    # Without managers
+
+    @property
+    def registered(self) -> bool:
+        """Whether it counts itself as a node of the cluster: by a manager's word that still holds."""
+        return bool(self.state.id) and not self._lapsed and not self._solitude.over
+
+    def degrades_in(self, now: float) -> float:
+        """Seconds until, without a manager, the free limits hold; infinite for never, 0 where they do."""
+        clock = self._clock()
+        by_ticket = inf if self.state.life is None else self.state.life.left(clock)
+        return min(by_ticket, self._solitude.left(now, clock, self.state.degrade_after))
+
+    def _judge_solitude(self, now: float) -> list[Effect]:
+        """Say in good time that no manager is heard; after too long the free limits hold."""
+        if isinstance(self.phase, Joined) or not self.state.id:
+            return []
+        after, clock = self.state.degrade_after, self._clock()
+        if not self._solitude.look(now, clock, after):
+            return []
+        if not self._solitude.over:
+            hours = self._solitude.left(now, clock, after) / 3600
+            text = f"No manager is heard: in {hours:.3g} h this node gives up its place in the cluster"
+            remedy = "the free limits hold then. Bring one back at an address of `seed`"
+            return [Log(logging.WARNING, f"{text}, and {remedy}")]
+        self._free = self.state.free_limits
+        text = f"No manager for {after / 3600:.3g} h: until one is back the free limits hold"
+        return [
+            Log(logging.WARNING, f"{text}, and this node has no place in the cluster"),
+            *self._look_at_leases(now),
+        ]
 
     def _cut_life(self) -> list[Effect]:
         """Whoever leaves has its ticket end with the rejoin window, before anybody hears of it."""

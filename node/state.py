@@ -55,6 +55,7 @@ class _Stored(BaseModel):
     order_serial: Annotated[int, Field(ge=0, lt=2**63)] = 0
     order_writer: str = ""
     free_limits: dict[str, Limit] = {}
+    degrade_after: Annotated[float, Field(ge=0)] = 0.0
     gateway: ProcessId | None
 
 
@@ -125,6 +126,14 @@ class StateFile:
             return inf
         return ago if ago >= 0.0 and boot_id == _boot_id() else inf
 
+    def silent_for(self, wall: float) -> float:
+        """Seconds since a manager was last heard, over reboots too; 0 where that is not known."""
+        try:
+            _, text = self.path.with_name("renewed").read_text().split()
+            return max(0.0, wall - float(text))
+        except (OSError, ValueError):
+            return 0.0
+
     def close(self) -> None:
         """Let another agent have the state."""
         self._folder.close()
@@ -159,6 +168,7 @@ class StateFile:
             service=stored.service,
             order=(stored.order_serial, stored.order_writer),
             free_limits=stored.free_limits,
+            degrade_after=stored.degrade_after,
         )
 
     def _write(self, state: NodeState, gateway: ProcessId | None) -> None:
@@ -177,6 +187,7 @@ class StateFile:
             order_serial=state.order[0],
             order_writer=state.order[1],
             free_limits=state.free_limits,
+            degrade_after=state.degrade_after,
             gateway=gateway,
         )
         try:

@@ -38,6 +38,8 @@ class Disk:
     """All that was ever there, oldest first."""
     ids: set[str] = field(default_factory=set)
     """Every id that was ever on it."""
+    heard: float | None = None
+    """When a manager was last heard, by its host's wall clock."""
 
     def save(self, state: NodeState) -> None:
         self.state = state
@@ -165,7 +167,9 @@ class SimNode:
         )
         self.gateway.start()
         self._look_at_gateway()
-        self._perform(self.session.start(self.loop.now))
+        wall, heard = self.clock().wall, self.disk.heard
+        silent = 0.0 if heard is None else max(0.0, wall - heard)
+        self._perform(self.session.start(self.loop.now, silent=silent))
 
     def manage(self, kind: str, content: bytes) -> None:
         """Its gateway is of `kind` and runs with `content`, which the agent can replace."""
@@ -236,8 +240,8 @@ class SimNode:
                     self.loop.later(self.applies_after, partial(self._apply, effect))
                 case ApplyLimits():
                     self._apply(effect)
-                case Renewed():
-                    pass
+                case Renewed(seconds):
+                    self.disk.heard = self.clock().wall - seconds
                 case NodeLog(_, text):
                     self.lines.append((self._world.now, text))
         deadline = self.session.next_deadline()

@@ -10,6 +10,7 @@ import sys
 import time
 from asyncio.subprocess import PIPE, STDOUT, Process
 from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol, TypeVar
 
@@ -292,6 +293,43 @@ async def test_a_refused_node_says_the_sentence_keeps_its_gateway_and_comes_agai
     manager.answer = manager.welcome
     await node.line("Joined as")
     await eventually(lambda: json.loads((tmp_path / "limits.json").read_text())["source"] == "lease" or None)
+
+
+async def test_without_managers_for_too_long_a_node_has_the_free_limits_over_its_restarts_until_one_is_back(
+    tmp_path: Path, manager: Manager, start_node: StartNode
+) -> None:
+    limits, port = tmp_path / "limits.json", unused_port()
+
+    def source() -> str:
+        return str(json.loads(limits.read_text())["source"])
+
+    async def shown() -> dict[str, object]:
+        async with ClientSession() as client, client.get(f"http://127.0.0.1:{port}/v1/node") as response:
+            return dict(await response.json())
+
+    free = {"public": Limit(1.0)}
+    manager.answer = lambda hello: replace(manager.welcome(hello), free_limits=free, degrade_after=2.0)
+    service = f"seed: {manager.address}\nlimits_file: {limits}\napi: 127.0.0.1:{port}\n"
+    node = await start_node(service)
+    await node.line("Joined as")
+    await eventually(lambda: source() == "lease" or None)
+    assert (await shown())["registered"] is True
+    await manager.die()
+    await node.line("No manager is heard: in .* gives up its place")
+    await node.line("until one is back the free limits hold, and this node has no place in the cluster")
+    await eventually(lambda: source() == "free" or None)
+    assert json.loads(limits.read_text())["limits"] == {"public": {"max_rate": 1.0, "every": "1s"}}
+    now = await shown()
+    assert (now["id"], now["registered"], now["degrades_in_seconds"]) == (ID, False, 0.0)
+    node.signal(signal.SIGKILL)
+    await node.ends()
+    node = await start_node(service)
+    await node.line("until one is back the free limits hold")
+    assert source() == "free"
+    await manager.start()
+    await node.line("Joined as")
+    await eventually(lambda: source() == "lease" or None)
+    assert (await shown())["registered"] is True
 
 
 async def test_a_node_whose_manager_dies_is_on_another_within_two_seconds(

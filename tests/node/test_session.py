@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Iterable
 from dataclasses import replace
+from math import inf
 from random import Random
 
 import pytest
@@ -43,6 +44,7 @@ CLOCK = Clock("boot", 100.0, 1_800_000_000.0)
 ID = "krakend_3f20a44d-3d93-4bc9-829b-b76b22055142"
 A, B, C = "10.0.0.1:7000", "10.0.0.2:7000", "10.0.0.3:7000"
 PUBLIC = {"public": Limit(100.0, 1.0)}
+FREE = {"public": Limit(5.0, 1.0)}
 SENTENCE = "Your current subscription does not allow more nodes running. Please upgrade to add more nodes."
 
 
@@ -79,6 +81,14 @@ def joined(*seeds: str, managers: tuple[str, ...] = (), leases: Leases | None = 
     made, _ = greeted(*seeds)
     made.received(welcome(made, managers=managers, leases=leases or {}), 0.0)
     assert isinstance(made.phase, Joined)
+    return made
+
+
+def alone_for(degrade_after: float, **changes: object) -> Session:
+    """Joined at 0.0, and without a manager from then on."""
+    made, _ = greeted()
+    made.received(welcome(made, degrade_after=degrade_after, free_limits=FREE, **changes), 0.0)
+    made.closed(1006, "", 0.0)
     return made
 
 
@@ -625,3 +635,54 @@ def test_each_round_tries_everyone_once() -> None:
     assert candidates.round == 0
     assert {candidates.next(rng) for _ in range(3)} == {A, B, C}
     assert candidates.round == 1
+
+
+def test_without_any_manager_a_node_says_so_in_good_time_and_then_has_the_free_limits() -> None:
+    made = alone_for(7 * 86400.0)
+    seen = run_to(made, 8 * 86400.0)
+    said = [
+        (at / 86400, effect.text)
+        for at, effect in seen
+        if isinstance(effect, Log) and "No manager " in effect.text
+    ]
+    assert [round(at, 2) for at, _ in said if "heard" in _] == [3.5, 6.0, 6.96]
+    applied = [(at, effect) for at, effect in seen if isinstance(effect, ApplyLimits)]
+    assert applied[-1] == (7 * 86400.0, ApplyLimits(3, "free", FREE))
+    assert not made.registered
+    assert made.degrades_in(8 * 86400.0) == 0.0
+
+
+def test_how_long_a_node_was_alone_is_counted_over_its_restarts() -> None:
+    made = alone_for(1000.0)
+    again = session(state=made.state)
+    again.start(50.0, silent=990.0)
+    assert again.registered
+    assert again.degrades_in(50.0) == pytest.approx(10.0)
+    assert any(
+        isinstance(effect, ApplyLimits) and effect.source == "free" for _, effect in run_to(again, 60.0)
+    )
+
+
+def test_a_host_that_was_suspended_counts_that_as_time_without_a_manager() -> None:
+    made = alone_for(1000.0)
+    made._clock = lambda: replace(CLOCK, running=CLOCK.running + 1000.0)
+    assert any(isinstance(effect, ApplyLimits) and effect.source == "free" for effect in made.tick(1.0))
+
+
+def test_when_a_manager_is_back_a_node_that_gave_up_is_what_it_was() -> None:
+    made = alone_for(1000.0)
+    run_to(made, 1000.0)
+    assert made.source == "free"
+    made.phase = Connecting(A)
+    made.connected(1001.0)
+    effects = made.received(welcome(made, degrade_after=1000.0, free_limits=FREE), 1001.0)
+    assert ApplyLimits(3, "lease", PUBLIC) in effects
+    assert made.registered
+    assert made.state.id == ID
+
+
+def test_a_node_that_may_be_alone_for_ever_never_gives_up() -> None:
+    made = alone_for(0.0)
+    run_to(made, 86400.0)
+    assert made.registered
+    assert made.degrades_in(86400.0) == inf
