@@ -85,6 +85,8 @@ def _add_manner(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--waves", metavar="LIST", help="such as 1,25%%,100%% (the default)")
     parser.add_argument("--max-unavailable", type=int, metavar="N", help="nodes out at a time; default: 1")
     parser.add_argument("--pause", type=_seconds, metavar="DURATION", help="between waves; default: 10s")
+    text = "of answers: so many more may be errors at nodes with the new version than without; default: 5%%"
+    parser.add_argument("--error-margin", type=_part, metavar="PART", help=text)
     heal = parser.add_mutually_exclusive_group()
     heal.add_argument(
         "--heal", dest="heal", action="store_true", default=None, help="undo edits by hand, too"
@@ -100,6 +102,17 @@ def _seconds(text: str) -> float:
         return parse_duration(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def _part(text: str) -> float:
+    """`5%` or `0.05`."""
+    try:
+        part = float(text[:-1]) / 100 if text.endswith("%") else float(text)
+    except ValueError:
+        part = -1.0
+    if not 0 <= part <= 1:
+        raise argparse.ArgumentTypeError("must be a part such as 5%, or 0.05")
+    return part
 
 
 def _kind(options: argparse.Namespace) -> str:
@@ -128,7 +141,9 @@ def _read(path: Path) -> bytes:
 
 
 def _manner(options: argparse.Namespace) -> dict[str, Any]:
-    given = {name: getattr(options, name) for name in ("waves", "max_unavailable", "pause", "heal")}
+    given = {
+        name: getattr(options, name) for name in ("waves", "max_unavailable", "pause", "error_margin", "heal")
+    }
     return {name: value for name, value in given.items() if value is not None}
 
 

@@ -5,7 +5,7 @@ from typing import Any
 from manager.core import Manager
 from manager.plan import Plan
 from manager.records import Setting
-from manager.rollout import Standing, drifted
+from manager.rollout import Standing, drifted, new_and_rest
 from manager.views import rfc3339
 
 
@@ -57,10 +57,21 @@ def _summary(core: Manager, kind: str, setting: Setting, plan: Plan) -> dict[str
         "wave": step.wave + 1,
         "max_unavailable": plan.max_unavailable,
         "pause": plan.pause,
+        "error_margin": plan.error_margin,
+        "answered": _answered(core, kind, plan),
         "heal": plan.heal,
         "done": sum(node.config.running == plan.wanted.sha256 for node in standings),
         "total": len(standings),
         "drifted": [node.id for node in standings if drifted(node, plan)],
+    }
+
+
+def _answered(core: Manager, kind: str, plan: Plan) -> dict[str, Any]:
+    """By nodes that have the new version, and without it, since the rollout began; 0 where none goes on."""
+    new, rest = new_and_rest(plan, core.rollouts.answered(kind, plan))
+    return {
+        "new": {"requests": new.requests, "error_rate": round(new.rate, 6)},
+        "rest": {"requests": rest.requests, "error_rate": round(rest.rate, 6)},
     }
 
 

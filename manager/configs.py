@@ -8,6 +8,7 @@ from hashlib import sha256
 from manager.plan import (
     BY_CHARS_MAX,
     CONFIG,
+    ERROR_MARGIN,
     HISTORY_MAX,
     KINDS,
     PAUSE,
@@ -32,6 +33,7 @@ class Manner:
     waves: tuple[str, ...] | None = None
     max_unavailable: int | None = None
     pause: float | None = None
+    error_margin: float | None = None
     heal: bool | None = None
 
     def of(self, plan: Plan) -> Plan:
@@ -41,6 +43,7 @@ class Manner:
             waves=WAVES if self.waves is None else self.waves,
             max_unavailable=1 if self.max_unavailable is None else self.max_unavailable,
             pause=PAUSE if self.pause is None else self.pause,
+            error_margin=ERROR_MARGIN if self.error_margin is None else self.error_margin,
             heal=plan.heal if self.heal is None else self.heal,
         )
 

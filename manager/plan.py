@@ -22,6 +22,8 @@ WAVES_PATTERN = r"^(([1-9][0-9]{0,5}|[1-9][0-9]?%|100%),){0,19}100%$"
 """How many nodes have a new version at the end of each wave, in numbers or parts of all: `1,25%,100%`."""
 WAVES = ("1", "25%", "100%")
 PAUSE = 10.0
+ERROR_MARGIN = 0.05
+"""By so much the part of errors may be larger at nodes with the new version than at the others."""
 PAUSE_MAX = 7 * 86400.0
 UNAVAILABLE_MAX = 10_000
 BY_CHARS_MAX = 64
@@ -88,6 +90,7 @@ class Plan:
     max_unavailable: int = 1
     pause: float = PAUSE
     """Seconds for which a wave must have run well before the next begins."""
+    error_margin: float = ERROR_MARGIN
     heal: bool = False
     """Whether a node whose file was edited by hand is given the configuration again."""
     phase: Phase = Phase.RUNNING
@@ -132,6 +135,7 @@ class Plan:
                 waves=read_waves(value["waves"]),
                 max_unavailable=_whole(value["max_unavailable"], 1),
                 pause=float(value["pause"]),
+                error_margin=float(value.get("error_margin", ERROR_MARGIN)),
                 heal=bool(value["heal"]),
                 phase=Phase(value["phase"]),
                 why=str(value["why"]),

@@ -11,6 +11,7 @@
 | `turn/<id>` | `Turn`: the node may be out of service, in one session, by this manager's plan (rule T1) |
 | `order/<id>` | `Order` in `manager/orders.py`: what an operator wants of the node, until it has taken that |
 | `restart/<id>` | `Turn`: the node may be out of service, in one session, by an order to restart it |
+| `tally/<kind>` | `Tally` in `manager/tally.py`: what its nodes answered since the present rollout began |
 | `holds` | beginnings of the hashes of the configurations that this manager has |
 | `gone` | present where the manager has left for good |
 

@@ -4,14 +4,17 @@ Rules are named as in `STATE.md` § Configuration: a turn (T1) comes back by wha
 a clock (T2); who is out for other reasons is subtracted (T3).
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from manager.orders import is_in_service
 from manager.plan import Phase, Plan, wave_ends
 from manager.records import Turn
+from manager.tally import HASH_CHARS, Answered
 from node.protocol import ConfigState
 
+REQUESTS_MIN = 50
+"""Of fewer requests on either side nothing is said about errors."""
 WORSE_BY = 0.1
 """The part of changed nodes that are not well may exceed that of the others by so much."""
 
@@ -64,9 +67,11 @@ class Conductor:
         nodes: Sequence[Standing],
         held: Collection[str],
         now: float,
+        answered: Mapping[str, Answered] | None = None,
     ) -> Step:
         """`order` is the plan's (serial, writer); `nodes` are all that run and take configurations; `held`
-        are the ids with a turn that has not come back."""
+        are the ids with a turn that has not come back; `answered`: by beginnings of hashes, since the rollout
+        began."""
         if order != self._order:
             self._order, self._complete = order, {}
         target = plan.wanted
@@ -74,7 +79,8 @@ class Conductor:
         done = [node for node in ranked if node.config.running == target.sha256]
         if plan.phase.stands:
             return Step(wait=plan.why or plan.phase.value, done=len(done), nodes=len(ranked))
-        if plan.phase is Phase.RUNNING and (why := _failed(ranked, plan) or _worse(done, ranked)):
+        errs = _errs(plan, answered or {})
+        if plan.phase is Phase.RUNNING and (why := _failed(ranked, plan) or _worse(done, ranked) or errs):
             return Step(verdict=Phase.FAILED, why=why, done=len(done), nodes=len(ranked))
         todo = [node for node in ranked if _is_to_change(node, plan)]
         if not todo and not held:
@@ -162,6 +168,24 @@ def _worse(done: Sequence[Standing], all_: Sequence[Standing]) -> str:
     if not ill or not rest or len(ill) / len(done) <= 1 - well / len(rest) + WORSE_BY:
         return ""
     return f"{ill[0]} has it and is not well; {well} of {len(rest)} without it are"
+
+
+def new_and_rest(plan: Plan, answered: Mapping[str, Answered]) -> tuple[Answered, Answered]:
+    """What was answered under the version that all shall run, and under any other."""
+    target = plan.wanted.sha256[:HASH_CHARS]
+    rest = sum((one for hash_, one in answered.items() if hash_ != target), Answered())
+    return answered.get(target, Answered()), rest
+
+
+def _errs(plan: Plan, answered: Mapping[str, Answered]) -> str:
+    """Why the nodes changed so far answer worse than was answered without it, empty if they do not."""
+    new, rest = new_and_rest(plan, answered)
+    if min(new.requests, rest.requests) < REQUESTS_MIN or new.rate <= rest.rate + plan.error_margin:
+        return ""
+    return (
+        f"of {new.requests:.0f} requests {new.rate:.1%} were answered with an error by nodes that have it, "
+        f"{rest.rate:.1%} without it; error_margin is {plan.error_margin:.1%}"
+    )
 
 
 def _end_of(phase: Phase) -> Phase | None:

@@ -5,9 +5,10 @@ Each manager writes what its own nodes run (`runs/<id>`). A plan's conductor wri
 Orders are passed on likewise (`manager/orders.py`).
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from itertools import count
+from types import MappingProxyType
 
 from gossip.group import Group
 from manager.configs import Configs
@@ -29,11 +30,11 @@ from manager.records import (
 )
 from manager.registry import NodeView, Registry
 from manager.rollout import Conductor, Standing, Step, is_back
+from manager.tally import HASH_CHARS, Answered, Tallies
 from node import protocol
 from node.protocol import CHUNK_BYTES_MAX, Chunk, ConfigState, Data, Permit, Try, Wanted
 
-HASH_CHARS = 16
-"""Of a hash, to say which configurations are here."""
+NONE: Mapping[str, float] = MappingProxyType({})
 TIDY_EVERY = 5.0
 """What stands about nodes that are served elsewhere, or forgotten, goes no sooner."""
 
@@ -73,6 +74,7 @@ class Rollouts:
         self._turns: dict[str, dict[str, Turn]] = {}
         self._conductors: dict[str, Conductor] = {}
         self._steps: dict[str, Step] = {}
+        self._tallies = Tallies(group, outbox)
         self._trials: dict[int, _Trial] = {}
         self._numbers = count(1)
         self._tidy_at = 0.0
@@ -83,6 +85,13 @@ class Rollouts:
     def step(self, kind: str) -> Step:
         """How far the rollout for `kind` is, as of the last sweep."""
         return self._steps.get(kind, Step())
+
+    def answered(self, kind: str, plan: Plan) -> dict[str, Answered]:
+        """What gateways of `kind` answered since its rollout began, by the beginnings of hashes."""
+        return self._tallies.of(kind, plan.wanted.sha256, sorted(self._alive()))
+
+    def _alive(self) -> set[str]:
+        return {self._group.name, *(member.name for member in self._group.kin())}
 
     def standings(self, kind: str) -> list[Standing]:
         """The nodes of `kind` that run and take configurations, by id."""
@@ -150,17 +159,21 @@ class Rollouts:
         here = self._here.get(id_)
         if here is not None and here.conn == conn:
             del self._here[id_]
+            self._tallies.left(id_)
             for number, trial in list(self._trials.items()):
                 if trial.id == id_:
                     self.tried(id_, number, "the node went away")
 
-    def reported(self, id_: str, order: tuple[int, int], config: ConfigState) -> None:
-        """What a node here says of its configuration."""
+    def reported(
+        self, id_: str, order: tuple[int, int], config: ConfigState, counters: Mapping[str, float] = NONE
+    ) -> None:
+        """What a node here says of its configuration, and of what its gateway has answered so far."""
         here = self._here.get(id_)
         if here is None or here.order != order:
             return
         if not (config.managed or config.running or config.order_serial or config.service):
             return
+        self._tallies.reported(id_, order, here.kind, config.running, counters)
         runs = Runs(here.kind, *order, config)
         owner = self._group.name
         if self._runs.get(owner, {}).get(id_) != runs:
@@ -263,7 +276,7 @@ class Rollouts:
 
     def _teller(self, kind: str) -> str:
         """Who gives turns for restarts: the conductor for `kind`, else the first manager alive, by name."""
-        alive = {self._group.name, *(member.name for member in self._group.kin())}
+        alive = self._alive()
         found = self.configs.get(kind)
         return found[0].writer if found is not None and found[0].writer in alive else min(alive)
 
@@ -301,6 +314,7 @@ class Rollouts:
         page = self._group.ledger.pages.get(owner)
         for key in keys:
             value = None if page is None else page.get(key)
+            self._tallies.page_changed(owner, key, value)
             if (id_ := self.orders.page_changed(owner, key, value)) is not None:
                 self._tell(id_)
             try:
@@ -360,9 +374,12 @@ class Rollouts:
             if self._has_restarted(id_, turn):
                 self.orders.end_turn(id_)
         self._let_restart()
+        plans = self.configs.plans()
+        running = {kind: plan for kind, (_, plan) in plans.items() if plan.phase is Phase.RUNNING}
+        self._tallies.follow({kind: plan.wanted.sha256 for kind, plan in running.items()}, now)
         signature = self._signature()
         news, self._seen = signature != self._seen, signature
-        for kind, (setting, plan) in self.configs.plans().items():
+        for kind, (setting, plan) in plans.items():
             if news or plan.phase.moves:
                 self._conduct(kind, setting, plan, now)
         if now < self._tidy_at:
@@ -389,7 +406,8 @@ class Rollouts:
                 self._erase(TURN, id_, own)
         order = (setting.serial, setting.writer)
         conductor = self._conductors.setdefault(kind, Conductor())
-        step = conductor.step(plan, order, self.standings(kind), self.held(kind), now)
+        answered = self.answered(kind, plan)
+        step = conductor.step(plan, order, self.standings(kind), self.held(kind), now, answered)
         if step.permit and (lacking := self._without(plan.wanted.sha256)):
             # Or it could be lost with its conductor, and the nodes would be left as they are.
             step = replace(step, permit=(), wait=f"not yet fetched by {', '.join(lacking)}")

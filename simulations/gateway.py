@@ -5,8 +5,9 @@ from random import Random
 
 CHECK_SECONDS = 0.2
 DRAIN_SECONDS = 2.0
-INVALID, SICK = b"invalid", b"sick"
-"""A configuration that begins so is refused when it is checked, or does not become healthy."""
+INVALID, SICK, ERRING = b"invalid", b"sick", b"erring"
+"""A configuration that begins so is refused when checked, does not become healthy, or answers errors."""
+ERRING_PART = 0.3
 
 
 class SimGateway:
@@ -18,7 +19,21 @@ class SimGateway:
         """SHA-256 in hex of its configuration, empty where it has none that an agent could replace."""
         self.out = False
         """Whether it is out of service for a change or a restart."""
+        self.traffic = 0.0
+        """Requests that it is sent in a second."""
         self._staged: dict[str, bytes] = {}
+        self._erring = False
+        self._requests = self._errors = 0.0
+        self._served_at = 0.0
+
+    def counters(self, now: float) -> dict[str, float]:
+        """What it has answered by `now`, since its process began; nothing where it is sent nothing."""
+        grown = 0.0 if self.out else self.traffic * (now - self._served_at)
+        self._served_at = now
+        self._requests += grown
+        self._errors += grown * ERRING_PART * self._erring
+        counters = {"gateway_requests": self._requests, "gateway_errors": self._errors}
+        return counters if self.traffic else {}
 
     @property
     def managed(self) -> bool:
@@ -32,6 +47,7 @@ class SimGateway:
         """Whatever was under way has ended with its process."""
         self.out = False
         self._staged.clear()
+        self._requests = self._errors = 0.0
 
     def check(self, hash_: str, content: bytes, *, trial: bool) -> str:
         """What is wrong with `content`; kept for `end` where nothing is."""
@@ -49,7 +65,9 @@ class SimGateway:
     def end(self, hash_: str) -> str:
         """Back in service; gives what was wrong, then with the configuration from before."""
         self.out = False
-        if self._staged.get(hash_, b"").startswith(SICK):
+        content = self._staged.get(hash_, b"")
+        if content.startswith(SICK):
             return "it is not healthy"
+        self._erring = content.startswith(ERRING)
         self.on_disk = hash_
         return ""

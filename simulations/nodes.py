@@ -254,6 +254,7 @@ class SimNode:
         self.limits_changed()
 
     def _ring(self) -> None:
+        self.session.counters = self.gateway.counters(self._world.now)
         self._perform(self.session.tick(self.loop.now))
 
     def _later(self, seconds: float, work: Callable[[], None]) -> None:
@@ -269,6 +270,7 @@ class SimNode:
 
     def _change(self, sha256: str) -> Callable[[], None]:
         def done() -> None:
+            self.gateway.counters(self._world.now)
             error = self.gateway.end(sha256)
             self._look_at_gateway()
             self._perform(self.session.changed(sha256, error, self.loop.now))

@@ -21,7 +21,7 @@ from manager.web.uploads import content_of, read_bounded
 
 FETCH_SECONDS_MAX = 30.0
 _ACTIONS = ("pause", "resume", "promote", "abort")
-_MANNER = ("waves", "max_unavailable", "pause", "heal")
+_MANNER = ("waves", "max_unavailable", "pause", "error_margin", "heal")
 
 routes = web.RouteTableDef()
 
@@ -188,7 +188,7 @@ def _of_query(query: Mapping[str, str]) -> dict[str, object]:
     for name, text in query.items():
         if name == "heal" and text in ("0", "1"):
             given[name] = text == "1"
-        elif name in ("max_unavailable", "pause"):
+        elif name in ("max_unavailable", "pause", "error_margin"):
             with contextlib.suppress(ValueError):
                 given[name] = float(text)
     return given
@@ -200,15 +200,24 @@ def _manner(given: Mapping[str, object]) -> Manner:
         "waves": read_waves,
         "max_unavailable": lambda value: _number("max_unavailable", value, 1, UNAVAILABLE_MAX, whole=True),
         "pause": lambda value: float(_number("pause", value, 0, PAUSE_MAX)),
+        "error_margin": lambda value: float(_number("error_margin", value, 0, 1, of="a number")),
         "heal": _flag,
     }
     return Manner(**{name: read(given[name]) for name, read in readers.items() if name in given})
 
 
-def _number(name: str, value: object, low: float, high: float, *, whole: bool = False) -> float:
+def _number(
+    name: str,
+    value: object,
+    low: float,
+    high: float,
+    *,
+    whole: bool = False,
+    of: str = "a number of seconds",
+) -> float:
     good = isinstance(value, int | float) and not isinstance(value, bool) and low <= value <= high
     if not good or (whole and value != int(cast("float", value))):
-        what = "a whole number" if whole else "a number of seconds"
+        what = "a whole number" if whole else of
         raise ValueError(f"{name} must be {what} from {low:g} to {high:g}")
     return int(cast("float", value)) if whole else cast("float", value)
 

@@ -661,6 +661,8 @@ def _targets() -> Schema:
     return _list(_object(targets=_list(_TEXT), labels=_map(_TEXT)))
 
 
+_ANSWERS = _object(requests=_NUMBER, error_rate=_NUMBER)
+_PART: Schema = {"type": "number", "minimum": 0, "maximum": 1}
 _PLAN = _object(
     kind={"enum": list(KINDS)},
     version=_WHOLE,
@@ -675,6 +677,8 @@ _PLAN = _object(
     wave=_WHOLE,
     max_unavailable=_WHOLE,
     pause=_NUMBER,
+    error_margin=_NUMBER,
+    answered=_object(new=_ANSWERS, rest=_ANSWERS),
     heal=_YES_NO,
     done=_WHOLE,
     total=_WHOLE,
@@ -720,6 +724,7 @@ def _config_paths() -> dict[str, dict[str, Schema]]:
                 waves=_WAVES,
                 max_unavailable=_whole(1, UNAVAILABLE_MAX),
                 pause=_PAUSE,
+                error_margin=_PART,
                 heal=_LOCAL,
                 force=_LOCAL,
                 dry_run=_LOCAL,
@@ -733,6 +738,7 @@ def _config_paths() -> dict[str, dict[str, Schema]]:
         waves=_WAVES,
         max_unavailable=_whole(1, UNAVAILABLE_MAX),
         pause=_PAUSE,
+        error_margin=_PART,
         heal=_YES_NO,
     )
     check = get(

@@ -1,7 +1,7 @@
 """A configuration comes to all nodes, though its conductor dies, a node dies in its turn, and a split stands.
 
 At no moment are more nodes taken out than `max_unavailable`. One that no gateway would run reaches
-nobody, and one that runs badly is rolled back.
+nobody, and one that runs badly, or answers more errors than the others do, is rolled back.
 """
 
 from collections.abc import Callable
@@ -9,7 +9,7 @@ from hashlib import sha256
 
 from manager.configs import Manner
 from manager.plan import Phase
-from simulations.gateway import INVALID, SICK
+from simulations.gateway import ERRING, INVALID, SICK
 from simulations.processes import SimManager
 from simulations.report import Report, Size
 from simulations.story import Story
@@ -20,6 +20,7 @@ AT_A_TIME = 2
 LOOK_EVERY = 0.25
 """Less than any gateway is out."""
 MANNER = Manner(waves=("1", "50%", "100%"), max_unavailable=AT_A_TIME, pause=5.0)
+CAREFUL = Manner(waves=("1", "50%", "100%"), max_unavailable=AT_A_TIME, pause=20.0)
 PATIENCE = 400.0
 
 
@@ -63,12 +64,15 @@ def run(managers: int, nodes: int, seed: int, minutes: float) -> Report:
             story, lambda: _phase(right[0]) is Phase.DONE and _with(story, b"third") == nodes, "all have it"
         )
 
-        left[0].push_config(KIND, INVALID, MANNER)
-        _until(story, lambda: _phase(other) is Phase.ROLLED_BACK, "what is invalid is rolled back")
-        story.expect(_with(story, b"third") == nodes, "an invalid configuration has touched a node")
-        left[0].push_config(KIND, SICK, MANNER)
-        _until(story, lambda: _phase(other) is Phase.ROLLED_BACK, "what runs badly is rolled back")
-        story.expect(_with(story, b"third") == nodes, "a bad configuration is left on a node")
+        for node in story.cluster.nodes:
+            node.gateway.traffic = 20.0
+        for bad, manner, most in ((INVALID, MANNER, 0), (SICK, MANNER, 0), (ERRING, CAREFUL, 1)):
+            left[0].push_config(KIND, bad, manner)
+            _until(story, lambda: _phase(other) is Phase.RUNNING, "the other manager has heard of it")
+            seen = _until_rolled_back(story, other, bad)
+            story.expect(seen <= most, f"{seen} nodes at once run what is {bad.decode()}")
+            story.expect(_with(story, b"third") == nodes, f"what is {bad.decode()} is left on a node")
+            story.say("rolled back", _why(other))
         story.see("afterwards")
     return story.report
 
@@ -85,6 +89,23 @@ def _with(story: Story, content: bytes) -> int:
 def _phase(manager: SimManager) -> Phase | None:
     found = manager.core.configs.get(KIND)
     return None if found is None else found[1].phase
+
+
+def _why(manager: SimManager) -> str:
+    found = manager.core.configs.get(KIND)
+    return "" if found is None else found[1].why
+
+
+def _until_rolled_back(story: Story, manager: SimManager, content: bytes) -> int:
+    """How many nodes had `content` at once, at the most."""
+    seen = [0]
+
+    def is_over() -> bool:
+        seen.append(_with(story, content))
+        return _phase(manager) is Phase.ROLLED_BACK
+
+    _until(story, is_over, f"what is {content.decode()} is rolled back")
+    return max(seen)
 
 
 def _look(story: Story) -> None:

@@ -82,6 +82,16 @@ def test_changed_nodes_that_are_worse_than_the_rest_fail_the_rollout() -> None:
     assert step(all_ill, plan).verdict is None, "it is not the configuration's doing"
 
 
+def test_whom_an_operator_keeps_out_is_no_sign_against_what_it_runs_and_is_not_waited_for() -> None:
+    cordoned = replace(HAS_IT, ready=False, service="cordoned")
+    plan = replace(PLAN, waves=("1", "100%"), pause=0.0, max_unavailable=2)
+    assert step([node(1, cordoned), node(2), node(3)], plan).permit == ("n2",)
+    assert step([node(1, cordoned), node(2), node(3)], replace(plan, max_unavailable=1)).permit == ()
+    assert is_back(Turn(5, "m1", (1, 7)), node(1, cordoned), PLAN)
+    restarting = replace(cordoned, service="restarting")
+    assert not is_back(Turn(5, "m1", (1, 7)), node(1, restarting), PLAN)
+
+
 def test_rolling_back_touches_only_nodes_that_run_a_version_of_ours() -> None:
     plan = replace(PLAN, target=1, base=2, phase=Phase.ROLLING_BACK, max_unavailable=9)
     their_own = replace(STAGED, running="c" * 64, on_disk="c" * 64, staged=1)
