@@ -29,6 +29,7 @@ Action: TypeAlias = Callable[[argparse.Namespace], tuple[dict[str, Any], Callabl
 """Gives what the manager answered, and how that is shown to people."""
 _PATH = "/api/v1/subscription"
 _HISTORY = ("serial", "max_nodes", "overage", "issued", "not_before", "expires", "revoked")
+_DAYS = ("date", "peak", "p99", "minutes", "cap")
 
 
 def add_verbs(verb: Callable[[str, str, Action], argparse.ArgumentParser]) -> None:
@@ -40,7 +41,7 @@ def add_verbs(verb: Callable[[str, str, Action], argparse.ArgumentParser]) -> No
     install.add_argument("file", type=Path, metavar="FILE", help="what `sign` wrote")
     check = verb("check", "what the subscription will be next, and when", _check)
     check.add_argument("--now", action="store_true", help="have the issuer's URL asked at once")
-    verb("history", "the signed documents that are still known", _history)
+    verb("history", "seats by day, and the signed documents that are still known", _history)
     keygen = verb("keygen", "make an issuer's key; prints the public one", _keygen)
     keygen.add_argument("--out", type=Path, required=True, metavar="FILE", help="where the private key goes")
     _add_sign(verb("sign", "make a signed document", _sign))
@@ -115,7 +116,13 @@ def _check(options: argparse.Namespace) -> tuple[dict[str, Any], Callable[[], st
 
 def _history(options: argparse.Namespace) -> tuple[dict[str, Any], Callable[[], str]]:
     answer = request(options.manager, "GET", f"{_PATH}/history")
-    return answer, lambda: table(answer["documents"], _HISTORY, colour=False)
+    return answer, lambda: _past(answer)
+
+
+def _past(answer: dict[str, Any]) -> str:
+    """Seats by day; above them the documents, where there are any."""
+    documents = [table(answer["documents"], _HISTORY, colour=False)] if answer["documents"] else []
+    return "\n\n".join([*documents, table(answer["days"], _DAYS, colour=False)])
 
 
 def _keygen(options: argparse.Namespace) -> tuple[dict[str, Any], Callable[[], str]]:

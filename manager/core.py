@@ -33,6 +33,7 @@ from gossip.key_messages import Verb
 from gossip.ledger import VALUE_BYTES_MAX, Page
 from gossip.messages import Address, Message, State, StreamMessage
 from manager.configs import Configs, Manner
+from manager.days import Days
 from manager.desk import Desk
 from manager.documents import DocumentError
 from manager.effects import AskIssuer, FetchContent, Level, ManagerEffect, Persist, Stop
@@ -90,6 +91,7 @@ class Manager:
         self.config = config
         self.events = EventLog(group.name, group.wall(now))
         self.history = History(config.stats_window, config.stats_step)
+        self.days = Days({} if saved is None else saved.facts)
         self._started = now
         self._outbox = Outbox()
         self._terms = Terms(group.ledger, group.group_name, config)
@@ -122,7 +124,7 @@ class Manager:
         if saved is not None:
             self._recall(saved, now)
             facts = self._terms.facts() | {RESTORED: "0"}
-            self._keeper = Keeper(group, self.stats, self.configs, saved, facts, now)
+            self._keeper = Keeper(group, self.stats, self.days, self.configs, saved, facts, now)
         self._recall_rights(before, now)
         if self.home is not None and saved is not None and saved.facts.get(RESTORED) == "1":
             self.home.bar(now)
@@ -485,7 +487,9 @@ class Manager:
             self.rollouts.sweep(now)
         self._fetch_content(now)
         self._look_at_subscription(now)
-        self.history.sample(self.group.wall(now), self.registry, self.cap)
+        wall = self.group.wall(now)
+        self.history.sample(wall, self.registry, self.cap)
+        self.days.sample(wall, self.registry.used, self.cap)
 
     def _mark_surplus(self, now: float) -> None:
         for id_ in self._page.mark_surplus(self.cap, now):

@@ -8,6 +8,7 @@ from gossip.group import Group
 from gossip.ledger import NOTHING, Digest, Mark, Piece
 from gossip.messages import Address, State
 from manager.configs import Configs
+from manager.days import Days
 from manager.saved import INCARNATION, MEMBERS, Changes, Saved
 from manager.stats import StatsWindow
 
@@ -24,6 +25,7 @@ class Keeper:
         self,
         group: Group,
         stats: StatsWindow,
+        days: Days,
         configs: Configs,
         saved: Saved,
         facts: dict[str, str],
@@ -31,6 +33,7 @@ class Keeper:
     ) -> None:
         self._group = group
         self._stats = stats
+        self._days = days
         self._configs = configs
         self._contents = set(saved.contents)
         self._facts = dict(saved.facts)
@@ -60,7 +63,7 @@ class Keeper:
             self._lazy_at = now + LAZY_EVERY
             owners = list(ledger.pages)
             former = self._changed_former()
-            facts[MEMBERS] = "\n".join(map(str, self._members()))
+            facts |= {MEMBERS: "\n".join(map(str, self._members())), **self._days.take_facts()}
         facts = {name: fact for name, fact in facts.items() if self._facts.get(name) != fact}
         self._facts |= facts
         found = [ledger.piece(owner, self._marks.get(owner, NOTHING)) for owner in owners]

@@ -190,7 +190,7 @@ def _source(setting: Setting | None) -> str:
 
 
 def subscription_history_view(core: Manager) -> dict[str, Any]:
-    """The signed documents that are still known, the newest first."""
+    """Seats by day, and the signed documents that are still known; the newest first."""
     return {
         "documents": [
             {
@@ -203,7 +203,11 @@ def subscription_history_view(core: Manager) -> dict[str, Any]:
                 "revoked": document.revoked,
             }
             for document in core.subscription.history
-        ]
+        ],
+        "days": [
+            {"date": day.date, "peak": day.peak, "p99": day.p99, "minutes": day.minutes, "cap": day.cap}
+            for day in core.days.newest()
+        ],
     }
 
 

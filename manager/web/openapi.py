@@ -250,7 +250,9 @@ def document() -> Schema:
             ),
         },
         "/api/v1/subscription/history": {
-            "get": get("subscription_history", "signed documents", _json("newest first", _documents()))
+            "get": get(
+                "subscription_history", "documents, and seats by day", _json("newest first", _documents())
+            )
         },
         "/api/v1/subscription/usage": {
             "get": get("usage", "seats and states over the window", _json("columns", _usage()))
@@ -557,7 +559,8 @@ def _documents() -> Schema:
         expires=_or_null(_TIME),
         revoked=_YES_NO,
     )
-    return _object(documents=_list(document))
+    day = _object(date=_TEXT, peak=_WHOLE, p99=_WHOLE, minutes=_WHOLE, cap=_or_null(_WHOLE))
+    return _object(documents=_list(document), days=_list(day))
 
 
 def _keys() -> Schema:

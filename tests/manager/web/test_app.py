@@ -77,7 +77,7 @@ async def problem(answer: ClientResponse, status: int) -> str:
         ("group", {"managers", "views"}),
         ("audit", {"managers", "changes"}),
         ("events", {"events", "next"}),
-        ("subscription/history", {"documents"}),
+        ("subscription/history", {"documents", "days"}),
         ("subscription/usage", {"step", "at", "used", "cap", "over_limit", "states"}),
     ],
 )

@@ -35,7 +35,14 @@ export function open() {
     { label: "Revoked", cell: (one) => (one.revoked ? "yes" : "no") },
   ]);
   const signed = section("Signed documents", documents.element);
-  const element = h("div", {}, h("h2", {}, title), facts, seats.element, steps, refused, signed);
+  const daily = table("Seats by day", [
+    { label: "Day (UTC)", cell: (one) => one.date },
+    { label: "Peak", cell: (one) => String(one.peak) },
+    { label: "99 % of the time at most", cell: (one) => String(one.p99) },
+    { label: "May run", cell: (one) => (one.cap === null ? "any number" : String(one.cap)) },
+  ]);
+  const days = section("Seats by day, as this manager saw them", daily.element);
+  const element = h("div", {}, h("h2", {}, title), facts, seats.element, steps, refused, signed, days);
   show(signed, false);
   const ends = [
     every(5, () => ask("subscription/usage"), (usage) => {
@@ -45,6 +52,7 @@ export function open() {
       if (answer === null) return;
       show(signed, answer.documents.length > 0);
       documents.fill(answer.documents, (one) => one.serial);
+      daily.fill(answer.days, (one) => one.date);
     }),
   ];
 
