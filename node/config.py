@@ -91,11 +91,12 @@ class GatewaySettings(Settings):
         str, AfterValidator(_as_url), Field(description="URL that answers 2xx while the gateway is well")
     ] = ""
     stats: Annotated[
-        str, AfterValidator(_as_url), Field(description="URL of nginx's stub_status or KrakenD's /__stats")
+        str,
+        AfterValidator(_as_url),
+        Field(description="URL of nginx's stub_status, KrakenD's /__stats, or metrics of Prometheus' format"),
     ] = ""
     access_log: Annotated[
-        str,
-        Field(description="nginx's, in the format that the README gives: figures by endpoint and backend"),
+        str, Field(description="nginx's log file, or the socket for HAProxy's, in the README's format")
     ] = ""
     stop_timeout: Annotated[
         Duration, Field(description="wait after the stop signal for connections to drain, then SIGKILL")
@@ -133,7 +134,7 @@ class GatewaySettings(Settings):
         return self
 
 
-_TELL_BY_LOG = ("nginx",)
+_TELL_BY_LOG = ("nginx", "haproxy")
 _NEEDS = {
     "krakend": ("config",),
     "nginx": ("config", "limits"),

@@ -18,18 +18,17 @@ _SECONDS_MAX = 1e6
 class AccessLog:
     """Counts what is added to the file at `path` from now on."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, traffic: Traffic) -> None:
         self._path = path
         self._tail = Tail(path)
-        self.traffic = Traffic()
-        self.requests = 0
-        self.errors = 0
+        self.traffic = traffic
 
     @property
     def counters(self) -> dict[str, float]:
+        requests, errors = self.traffic.total("endpoint")
         return {
-            "gateway_requests": float(self.requests),
-            "gateway_errors": float(self.errors),
+            "gateway_requests": float(requests),
+            "gateway_errors": float(errors),
             "gateway_log_skipped_bytes": float(self._tail.skipped_bytes),
         }
 
@@ -57,8 +56,6 @@ class AccessLog:
         if seconds is None:
             return False
         failed = code >= 500
-        self.requests += 1
-        self.errors += failed
         # Whoever asks for what does not exist names no endpoints of ours.
         new = code < 400 or failed
         self.traffic.count("endpoint", endpoint_of(endpoint), failed=failed, seconds=seconds, new=new)

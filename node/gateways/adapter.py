@@ -14,8 +14,10 @@ from node.gateways import health
 from node.gateways.errors import GatewayError
 from node.gateways.files import Files
 from node.gateways.processes import Use
+from node.gateways.prometheus import counts_in
 from node.gateways.supervisor import Supervisor
 from node.protocol import Limits, Served
+from node.traffic import Traffic
 
 _LOG = logging.getLogger(__name__)
 
@@ -25,6 +27,7 @@ Applied: TypeAlias = Literal["live", "reloaded", "restarted"]
 GOOD_SECONDS = 10.0
 """Files with which the gateway ran well for so long after they were changed are good."""
 PROGRAM_SECONDS_MAX = 30.0
+_BODY_BYTES_MAX = 4 * 1024 * 1024
 PROOF_SECONDS = 1.0
 """With a new configuration a gateway must be healthy for so long …"""
 PROOF_SECONDS_MAX = 30.0
@@ -107,6 +110,7 @@ class Adapter:
         self._may_start.set()
         self._stopping = asyncio.Event()
         self._changed = 0.0
+        self._traffic = Traffic()
 
     @property
     def state(self) -> str:
@@ -156,11 +160,23 @@ class Adapter:
             return await health.is_healthy(client, self._settings.health)
 
     async def stats(self) -> dict[str, float]:
-        return {}
+        if not self._settings.stats:
+            return {}
+        return await self._take_metrics(await fetch(self._settings.stats))
+
+    async def _take_metrics(self, body: bytes) -> dict[str, float]:
+        """Of the gateway's metrics in Prometheus' text format."""
+        try:
+            # Thousands of lines take a while: the connection to the manager does not wait for them.
+            self._traffic.take(await asyncio.to_thread(counts_in, body.decode(errors="replace")))
+        except GatewayError as error:
+            raise GatewayError(f"{self._settings.stats}: {error}") from None
+        requests, errors = self._traffic.total("endpoint")
+        return {"gateway_requests": float(requests), "gateway_errors": float(errors)}
 
     @property
     def served(self) -> tuple[Served, ...]:
-        return ()
+        return self._traffic.rows
 
     async def validate(self, configuration: bytes) -> None:
         """By a copy beside the file, so that what it includes by relative names is found."""
@@ -303,7 +319,12 @@ async def fetch(url: str) -> bytes:
     try:
         async with aiohttp.ClientSession(timeout=timeout) as client, client.get(url) as response:
             if response.status == 200:
-                return await response.content.read(1024 * 1024)
+                body = bytearray()
+                async for chunk in response.content.iter_any():
+                    body += chunk
+                    if len(body) > _BODY_BYTES_MAX:
+                        raise GatewayError(f"{url} answers with more than {_BODY_BYTES_MAX} bytes")
+                return bytes(body)
             raise GatewayError(f"{url} answers {response.status}")
     except (aiohttp.ClientError, TimeoutError, OSError) as error:
         raise GatewayError(f"{url} does not answer: {error}") from None

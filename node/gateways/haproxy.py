@@ -5,6 +5,7 @@ master socket of 2.6 answers nothing; `failed:` in `show proc` tells, and the ol
 """
 
 import asyncio
+import csv
 import re
 from math import floor
 from pathlib import Path
@@ -13,13 +14,18 @@ from node.config import GatewaySettings
 from node.gateways.adapter import Adapter, Applied, ask_program
 from node.gateways.errors import GatewayError
 from node.gateways.files import Files
+from node.gateways.logsocket import LogSocket
 from node.gateways.supervisor import Supervisor
-from node.protocol import Limit, Limits
+from node.protocol import Limit, Limits, ServedKind
+from node.traffic import Counts, endpoint_of
 
 _ANSWER_SECONDS_MAX = 5.0
 _LISTEN_SECONDS_MAX = 10.0
 _RELOAD_SECONDS_MAX = 30.0
 _ANSWER_BYTES_MAX = 1024 * 1024
+FORMAT = "%ST %Ta %Tr %b/%s %HM %HPO"
+"""Of the `log-format` that is read at `access_log`; the last two name the endpoint."""
+_ANSWERS = ("1xx", "2xx", "3xx", "4xx", "5xx", "other")
 _NAME = re.compile(r"[A-Za-z0-9_./:-]{1,100}")
 
 
@@ -35,8 +41,18 @@ class HaproxyGateway(Adapter):
         self._limits = Path(settings.limits)
         self._socket = Path(settings.socket)
         self._master_socket = master_socket
+        self._log = LogSocket(Path(settings.access_log), self._take) if settings.access_log else None
         if not self._limits.exists():
             self._may_start.clear()  # its configuration names a map that is not there yet
+
+    async def start(self) -> None:
+        if self._log is not None:
+            self._log.open()
+        try:
+            await super().start()
+        finally:
+            if self._log is not None:
+                self._log.close()
 
     async def apply_limits(self, limits: Limits) -> Applied:
         numbers = {name: requests(limit) for name, limit in limits.items()}
@@ -67,12 +83,32 @@ class HaproxyGateway(Adapter):
             await asyncio.sleep(0.05)
 
     async def stats(self) -> dict[str, float]:
-        """Of `show info`: every request, also those that a limit stopped; counted anew after a reload."""
+        """Of `show info`: every request, also those that a limit stopped; counted anew after a reload.
+
+        Without a log, its own counts by frontend and by server, which have no times.
+        """
         if not self._socket.exists():
             return {}
         info = await ask_socket(self._settings.socket, "show info")
+        if self._log is None:
+            self._traffic.take(counts_in(await ask_socket(self._settings.socket, "show stat")))
+        errors = self._traffic.total("endpoint")[1]
         found = re.search(r"^CumReq: (\d+)$", info, re.MULTILINE)
-        return {"gateway_requests": float(found[1])} if found else {}
+        return {"gateway_requests": float(found[1]), "gateway_errors": float(errors)} if found else {}
+
+    def _take(self, line: bytes) -> None:
+        """One line of its log, in `FORMAT`; any other is passed over."""
+        parts = line.decode(errors="replace").split(" ", 4)
+        try:
+            status, active, response, server, asked = parts
+            code, took, waited = int(status), int(active), int(response)
+        except ValueError:
+            return
+        failed = code >= 500
+        new = failed or 0 < code < 400  # who asks for what does not exist names no endpoints of ours
+        self._traffic.count("endpoint", endpoint_of(asked), failed=failed, seconds=_seconds(took), new=new)
+        if not server.endswith(("/<NOSRV>", "/<STATS>")):
+            self._traffic.count("backend", server, failed=failed, seconds=_seconds(waited))
 
     async def _check(self, config: Path) -> None:
         await ask_program((self._program, "-c", "-f", str(config)))
@@ -123,6 +159,32 @@ class HaproxyGateway(Adapter):
             return -1, 0  # between two processes nobody listens
         match = re.search(r"master\s+(\d+) \[failed: (\d+)\]", shown)
         return (int(match[1]), int(match[2])) if match else (-1, 0)
+
+
+def counts_in(shown: str) -> dict[tuple[ServedKind, str], Counts]:
+    """What `show stat` counts by frontend, as an endpoint, and by server, as a backend."""
+    found: dict[tuple[ServedKind, str], Counts] = {}
+    try:
+        rows = list(csv.DictReader(shown.removeprefix("# ").splitlines()))
+    except csv.Error as error:
+        raise GatewayError(f"HAProxy's `show stat` is not CSV: {error}") from None
+    for row in rows:
+        try:
+            if row["svname"] == "FRONTEND" and row["req_tot"]:
+                found["endpoint", row["pxname"]] = Counts(int(row["req_tot"]), int(row["hrsp_5xx"]))
+            elif row["svname"] not in ("FRONTEND", "BACKEND") and row["hrsp_5xx"]:
+                failed = int(row["hrsp_5xx"]) + int(row["econ"] or 0) + int(row["eresp"] or 0)
+                answered = sum(int(row[f"hrsp_{kind}"] or 0) for kind in _ANSWERS)
+                unanswered = failed - int(row["hrsp_5xx"])
+                found["backend", f"{row['pxname']}/{row['svname']}"] = Counts(answered + unanswered, failed)
+        except (KeyError, TypeError, ValueError):
+            continue
+    return found
+
+
+def _seconds(milliseconds: int) -> float | None:
+    """HAProxy writes -1 for what did not come to be."""
+    return milliseconds / 1000 if 0 <= milliseconds < 10**9 else None
 
 
 def requests(limit: Limit) -> int:

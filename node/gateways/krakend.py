@@ -79,11 +79,14 @@ class KrakendGateway(Adapter):
             self._restarted = asyncio.get_running_loop().time()
 
     async def stats(self) -> dict[str, float]:
-        """Of `/__stats`, which KrakenD gathers once a minute: requests by what the router answered."""
+        """Of its metrics; or of `/__stats`, gathered once a minute: requests by what the router answered."""
         if not self._settings.stats:
             return {}
+        body = await fetch(self._settings.stats)
+        if not body.lstrip().startswith(b"{"):
+            return await self._take_metrics(body)
         try:
-            counters = json.loads(await fetch(self._settings.stats))["Counters"]
+            counters = json.loads(body)["Counters"]
             # krakend.router.response./path.status.200.count
             answered = {
                 name.rsplit(".", 2)[1]: 0.0

@@ -19,7 +19,7 @@ from node.gateways.errors import GatewayError
 from node.gateways.files import Files
 from node.gateways.processes import children_of
 from node.gateways.supervisor import Supervisor
-from node.protocol import Limit, Limits, Served
+from node.protocol import Limit, Limits
 
 _RELOAD_SECONDS_MAX = 10.0
 _ZONE = re.compile(r"[A-Za-z0-9_.-]{1,64}")
@@ -32,7 +32,7 @@ class NginxGateway(Adapter):
         super().__init__(settings, supervisor, files)
         self._program = settings.program or "nginx"
         self._limits = Path(settings.limits)
-        self._log = AccessLog(Path(settings.access_log)) if settings.access_log else None
+        self._log = AccessLog(Path(settings.access_log), self._traffic) if settings.access_log else None
         if not self._limits.exists():
             self._may_start.clear()  # its configuration names zones that are not there yet
 
@@ -61,10 +61,6 @@ class NginxGateway(Adapter):
         if match is None:
             raise GatewayError(f"{self._settings.stats} is not nginx's stub_status")
         return counters | {"gateway_requests": float(match[3])}
-
-    @property
-    def served(self) -> tuple[Served, ...]:
-        return () if self._log is None else self._log.traffic.rows
 
     async def _check(self, config: Path) -> None:
         await ask_program((self._program, "-t", "-q", "-c", str(config)))

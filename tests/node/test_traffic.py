@@ -199,7 +199,7 @@ def line(
 
 
 async def counted(file: Path, lines: Iterable[bytes]) -> AccessLog:
-    log = AccessLog(file)
+    log = AccessLog(file, Traffic())
     try:
         await log.read()
         add(file, b"".join(lines))
@@ -240,12 +240,12 @@ async def test_who_asks_for_what_is_not_there_makes_no_endpoints(file: Path) -> 
 async def test_a_log_of_another_format_is_said_and_a_stray_line_is_passed_over(file: Path, took: str) -> None:
     with pytest.raises(GatewayError, match="is not in `log_format kcm"):
         await counted(file, [line(took=took), b'127.0.0.1 - - "GET / HTTP/1.1" 200\n'])
-    assert (await counted(file, [line(took=took), line()])).requests == 1
+    assert (await counted(file, [line(took=took), line()])).traffic.total("endpoint") == (1, 0)
 
 
 @given(st.lists(st.binary(max_size=60), max_size=10))
 def test_no_line_whatever_is_in_it_is_an_error(lines: list[bytes]) -> None:
-    log = AccessLog(Path("/nowhere"))
+    log = AccessLog(Path("/nowhere"), Traffic())
     for content in (*lines, *(b"200\t1\t" + line for line in lines)):
         log._take(content)
     assert len(log.traffic.rows) <= SERVED_MAX
