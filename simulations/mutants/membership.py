@@ -255,10 +255,10 @@ def answer_to_an_exchange_ignored(patch: Patch) -> None:
     """Whole tables are read in one direction only (ringpop-go#134)."""
     right = Swim.stream_answered
 
-    def answered(self: Swim, token: int, answer: Any, now: float) -> list[Any]:
+    def answered(self: Swim, token: int, answer: Any, *rest: Any) -> list[Any]:
         if isinstance(answer, PushPull):
             answer = replace(answer, members=())
-        return right(self, token, answer, now)
+        return right(self, token, answer, *rest)
 
     patch(Swim, "stream_answered", answered)
 

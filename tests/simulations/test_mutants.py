@@ -30,10 +30,33 @@ SLOW = frozenset(
 )
 """Take more seeds than `make test` has time for; `make mutants` has it."""
 
+NAMED_AT = {
+    "conflict_of_others_is_fatal": 6,
+    "dead_name_keeps_its_address": 6,
+    "equal_accusation_is_old": 6,
+    "file_beats_the_operator": 8,
+    "first_news_first": 5,
+    "former_page_dropped": 14,
+    "fresh_manager_admits": 7,
+    "intents_told_for_ever": 6,
+    "joins_once": 7,
+    "old_news_is_told_on": 3,
+    "power_cycled_is_a_clone": 18,
+    "refuted_by_one": 13,
+    "sessions_counted_not_hellos": 6,
+    "settings_not_copied": 8,
+    "stale_alive_revives": 6,
+    "table_about_ourselves_ignored": 10,
+    "versions_without_generation": 6,
+}
+"""The seed that named each when that was last looked up, where it was not the first: it is tried first."""
+
 
 @pytest.mark.parametrize("mutant", [name for name in MUTANTS if name not in SLOW | OF_STRICT])
 def test_a_known_bug_is_named_by_a_checker(mutant: str) -> None:
-    found = hunt(1, SEEDS)(mutant)
+    found = hunt(NAMED_AT.get(mutant, 1), 1)(mutant)
+    if not found["checker"]:
+        found = hunt(1, SEEDS)(mutant)
     assert found["checker"], f"no checker names it within {SEEDS} seeds"
     assert found["green"], f"seed {found['seed']} breaks a promise without it too"
 
