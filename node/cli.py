@@ -88,7 +88,9 @@ def _check(settings: NodeSettings, file: Path) -> None:
         raise SettingsError(f"{where}: {NO_SEED}")
     gateway = settings.gateway
     key, program = ("run", gateway.run[0]) if gateway.run else ("program", gateway.program or gateway.kind)
-    if gateway.kind != "none" and shutil.which(program) is None:
+    # Over its socket alone: it may run in another container.
+    only_socket = (gateway.kind, gateway.supervise) == ("haproxy", "none")
+    if gateway.kind != "none" and not only_socket and shutil.which(program) is None:
         raise SettingsError(f"`gateway.{key}`: {program} is not a program here: install it, or put its path")
     _check_limits_file(settings)
 

@@ -7,7 +7,7 @@ import pytest
 
 from node import cli
 from node.config import NodeSettings
-from node.settings import HostPort, load
+from node.settings import HostPort, SettingsError, load
 
 
 @pytest.fixture
@@ -112,3 +112,15 @@ def test_an_unknown_option_is_wrong_usage(capsys: pytest.CaptureFixture[str]) ->
         cli.main(["--sede", "a"])
     assert ended.value.code == 2
     assert "unrecognized arguments: --sede" in capsys.readouterr().err
+
+
+def test_an_agent_that_only_speaks_to_haproxys_socket_needs_no_haproxy(
+    service: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("node.cli.shutil.which", lambda program: None)
+    files = "config: /c, limits: /l, socket: /s"
+    service.write_text(f"seed: a\ngateway: {{kind: haproxy, supervise: none, {files}}}\n")
+    cli._check(load(NodeSettings, prefix="KRAKEND_NODE_", file=service, environ={}).settings, service)
+    service.write_text(f"seed: a\ngateway: {{kind: haproxy, {files}}}\n")
+    with pytest.raises(SettingsError, match="haproxy is not a program here"):
+        cli._check(load(NodeSettings, prefix="KRAKEND_NODE_", file=service, environ={}).settings, service)
