@@ -42,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         case "fuzz":
             return _fuzz(parser, given)
         case "replay":
-            return _replay(parser, given.token, given.policy, disks=given.disks)
+            return _replay(parser, given.token, given.policy, disks=given.disks, fire=given.fire)
         case "mutants":
             return _mutants(parser, given)
         case "grid":
@@ -91,6 +91,9 @@ def _parser() -> argparse.ArgumentParser:
     again.add_argument("token", help="SEED, or SEED:MUTANT with a bug put in")
     _add_disks(again)
     again.add_argument("--policy", choices=_POLICIES, default="available", help="(default available)")
+    again.add_argument(
+        "--fire", type=_count, metavar="SECONDS", help="things break only so long: another story"
+    )
     bugs = commands.add_parser("mutants", help="put known bugs into the core: which checker names each?")
     bugs.add_argument("--seeds", type=_count, default=1000, help="give up after so many each (default 1000)")
     bugs.add_argument("--first-seed", type=_seed, default=1, metavar="S", help="(default 1)")
@@ -229,13 +232,15 @@ def _fuzz(parser: argparse.ArgumentParser, given: argparse.Namespace) -> int:
     return 1 if broken else 0
 
 
-def _replay(parser: argparse.ArgumentParser, token: str, policy: Policy, *, disks: bool) -> int:
+def _replay(
+    parser: argparse.ArgumentParser, token: str, policy: Policy, *, disks: bool, fire: float | None
+) -> int:
     seed, _, mutant = token.partition(":")
     if not seed.isdecimal() or (mutant and mutant not in MUTANTS):
         parser.error(f"a token is SEED or SEED:MUTANT, as `fuzz` and `mutants` print it, not {token!r}")
     if mutant in OF_STRICT:
         policy = "strict"
-    outcome = fuzz.run(int(seed), mutant, disks=disks, policy=policy)
+    outcome = fuzz.run(int(seed), mutant, disks=disks, policy=policy, fire=fire)
     print(outcome.text())
     return 1 if outcome.broken else 0
 

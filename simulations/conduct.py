@@ -260,7 +260,9 @@ class Conduct:
 
     def _a_leave_comes_to_an_end(self, manager: SimManager) -> None:
         """Who is told to stop ends by itself, also when nobody answers."""
-        if self._world.now - self._well_since.get(manager.host, 0.0) >= WELL_AFTER:
+        # What it says last waits for its disk, which may be full or slow.
+        well = self._world.now - self._well_since.get(manager.host, 0.0) >= WELL_AFTER
+        if well and not manager.waits_for_disk:
             self._fail(f"{manager.name} was told to stop, and has not left")
 
     def _who_gives_way_has_a_namesake(self, manager: SimManager) -> None:

@@ -78,6 +78,7 @@ class ManagerDisk:
         disk = ManagerDisk(self._world, name)
         disk.saved = _copy(self.saved)
         disk.is_old = True
+        disk.set_back = self.set_back
         return disk
 
     def _commit(self, batch: Sequence[Changes]) -> None:

@@ -4,7 +4,7 @@ import re
 import traceback
 from collections.abc import Iterable
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from manager.terms import Policy
 from simulations.checkers import Finding, misplaced, oversized, too_many_packets, unhealed_by
@@ -61,12 +61,22 @@ def patience(plan: Plan) -> float:
     return (60.0 + waits) * slowest
 
 
-def run(seed: int, mutant: str = "", *, disks: bool = False, policy: Policy = "available") -> Outcome:
+def run(
+    seed: int,
+    mutant: str = "",
+    *,
+    disks: bool = False,
+    policy: Policy = "available",
+    fire: float | None = None,
+) -> Outcome:
     """Play `seed`, with the bug `mutant` put in, managers with `disks` or without.
 
-    Under policy `strict` they always have disks. Whatever the cores raise is a finding too.
+    Under policy `strict` they always have disks. `fire`: things break for so many seconds only, which is
+    another story. Whatever the cores raise is a finding too.
     """
     plan = strict_plan(seed) if policy == "strict" else Plan.draw(seed, disks=disks)
+    if fire is not None:
+        plan = replace(plan, fire=fire, calm=min(plan.calm, fire / 3))
     with applied(MUTANTS[mutant]) if mutant else nullcontext():
         return _play(StrictFire(plan) if policy == "strict" else Fire(plan), plan)
 

@@ -267,6 +267,7 @@ class Watch:
         seen = self._of(manager).nodes
         # Until a manager that started under a clock set back has heard of its earlier page, that prevails.
         aback = {other.name for other in self._managers if other.set_back}
+        old = {other.name for other in self._managers if other.disk is not None and other.disk.set_back}
         for view in shown:
             before = seen.get(view.id)
             if view is before or view.record.state in (
@@ -276,7 +277,8 @@ class Watch:
             ):
                 continue
             if before is not None and view.record.order < before.record.order:
-                excused = before.manager in aback or self._is_set_back(view.id)
+                # One whose disk went back shows what others have forgotten since.
+                excused = before.manager in aback or view.manager in old or self._is_set_back(view.id)
                 if not excused and not self._is_stale(manager, view.manager):
                     self._fail(
                         f"{manager.name} shows {view.record.name} {view.state} at {view.record.incarnation}, "

@@ -5,17 +5,39 @@ import pytest
 from simulations import fuzz
 from simulations.strict import NOT_SURVIVED, strict_plan
 
-SEEDS = 16
+SEEDS = 100
+FIRE = 10.0
+"""Seconds for which things break: many short stories find more than a few long ones."""
 
 
 @pytest.mark.parametrize("seed", range(1, SEEDS + 1))
 def test_no_split_crash_or_clock_gives_more_tickets_than_the_cap_and_no_right_is_lost(seed: int) -> None:
+    outcome = fuzz.run(seed, policy="strict", fire=FIRE)
+    again = f"again: python -m simulations replay {seed} --policy strict --fire {FIRE:.0f}"
+    assert outcome.broken == [], f"{outcome.text()}\n{again}"
+
+
+@pytest.mark.parametrize(
+    "seed",
+    [
+        # Of these the checkers were wrong. A leave waits for a full disk.
+        103,
+        # A founder gave a seat, and heard of a lower total in the same turn.
+        86,
+        # The second process of a name began from a store that knew that it had gone back.
+        116,
+        # A store that went back brings back a node that all had forgotten.
+        49,
+    ],
+)
+def test_whole_stories_that_found_something_stay(seed: int) -> None:
     outcome = fuzz.run(seed, policy="strict")
     assert outcome.broken == [], outcome.text()
 
 
 def test_one_seed_under_strict_gives_one_trace() -> None:
-    assert fuzz.run(2, policy="strict").trace == fuzz.run(2, policy="strict").trace
+    traces = {fuzz.run(2, policy="strict", fire=FIRE).trace for _ in range(2)}
+    assert len(traces) == 1
 
 
 def test_what_no_counting_survives_is_left_out() -> None:
