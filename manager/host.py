@@ -62,6 +62,7 @@ from manager.web.app import create_app
 from manager.web.configs import fetch_content
 from manager.web.server import HttpServer
 from node.lookup import look_up
+from node.notify import ALIVE, READY, STOPPING, notify, watchdog_seconds
 from node.protocol import Limit, NodeMessage
 
 log = logging.getLogger("manager")
@@ -287,6 +288,7 @@ class ManagerHost:
 
     def leave(self, *, for_good: bool) -> None:
         """Move the nodes, leave the group, end the process."""
+        notify(STOPPING)
         self._loop.call_later(STOP_SECONDS_MAX, self._ended.set)
         self._perform(self.core.go(self.now(), for_good=for_good))
 
@@ -296,6 +298,8 @@ class ManagerHost:
         """Listen, join, serve until told to stop. Raises `ListenError` before anything was sent."""
         async with contextlib.AsyncExitStack() as stack:
             await self._open(stack)
+            notify(READY)
+            self._feed_watchdog()
             for number in (signal.SIGTERM, signal.SIGINT):
                 self._loop.add_signal_handler(number, self._signalled)
             self._watch_clock()
@@ -366,6 +370,12 @@ class ManagerHost:
             self._ended.set()
         else:
             self.leave(for_good=False)
+
+    def _feed_watchdog(self) -> None:
+        """Tell systemd, where it wants to know, that the loop turns."""
+        if (seconds := watchdog_seconds()) is not None:
+            notify(ALIVE)
+            self._loop.call_later(seconds, self._feed_watchdog)
 
     def _watch_clock(self) -> None:
         offset = time.time() - self.now()

@@ -42,6 +42,7 @@ from node.gateways.errors import GatewayError
 from node.gateways.processes import use_of
 from node.link import CONNECT_SECONDS_MAX, Link, tls_to_managers
 from node.lookup import look_up
+from node.notify import READY, STOPPING, notify
 from node.protocol import Limits, ProtocolError, decode, encode
 from node.service import WHY
 from node.session import Joined, Session
@@ -121,6 +122,7 @@ class Agent:
         async with self._serve_api():
             await end_leftover(self._state.gateway, self._settings.gateway.stop_timeout)
             self._save_first_state()
+            notify(READY)
             connector = aiohttp.TCPConnector(use_dns_cache=False, force_close=True)
             async with aiohttp.ClientSession(connector=connector) as self._client:
                 gateway = asyncio.create_task(self._gateway.start())
@@ -440,6 +442,7 @@ class Agent:
 
     def _stop(self) -> None:
         self._stopping = True
+        notify(STOPPING)
         self._leave("stopped by its operator")
         self._gateway.stop()
 

@@ -55,6 +55,7 @@ SHELLS = (
     "node.logs",
     "node.lookup",
     "node.loop",
+    "node.notify",
     "node.settings",
     "node.state",
     "simulations.__main__",

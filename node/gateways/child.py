@@ -243,12 +243,16 @@ async def end_leftover(process: ProcessId | None, patience: float) -> None:
         raise StateError(f"the gateway of an earlier agent, pid {process.pid}, does not end: end it by hand")
 
 
+_OURS = {"KRAKEND_SEED", "NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC"}
+"""What systemd wants to know, it wants to know of us."""
+
+
 def gateway_environment(environ: Mapping[str, str]) -> dict[str, str]:
     """`environ` without what is ours."""
     return {
         name: value
         for name, value in environ.items()
-        if name != "KRAKEND_SEED" and not name.startswith(("KRAKEND_NODE_", "KCM_"))
+        if name not in _OURS and not name.startswith(("KRAKEND_NODE_", "KCM_"))
     }
 
 
