@@ -28,6 +28,7 @@ from node.effects import (
     Send,
     Source,
 )
+from node.endings import CLOSE_NORMAL, in_words
 from node.leases import in_force, larger, next_change, shortest
 from node.life import Clock, Life
 from node.protocol import (
@@ -68,7 +69,6 @@ from node.protocol import (
 from node.service import Service
 from node.solitude import Solitude
 
-CLOSE_NORMAL = 1000
 RENEW_SECONDS_MAX = 3600.0
 """A ticket that has an end is shown to the manager so often, at least …"""
 RENEW_PART = 1 / 60
@@ -385,10 +385,10 @@ class Session:
                 return []
         if code == CLOSE_SUPERSEDED:
             delay = self._rng.uniform(0.5, 1.5) * SUPERSEDED_SECONDS
-            return self._wait(f"{self._where()}: another session of this node has taken over", delay, now)
+            return self._wait(f"{self._where()}: {in_words(code, '')}", delay, now)
         if code == CLOSE_GOING:
-            return self._fail_over("it stops", now, logging.INFO)
-        return self._fail_over(f"connection ended ({reason or code})", now)
+            return self._fail_over(in_words(code, ""), now, logging.INFO)
+        return self._fail_over(in_words(code, reason), now)
 
     def broken(self, reason: str, now: float) -> list[Effect]:
         """The manager sent what is no message."""

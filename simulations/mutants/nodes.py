@@ -9,7 +9,8 @@ from manager.page import NodePage
 from manager.registry import Registry
 from manager.sessions import Sessions
 from manager.settings import Settings
-from node.session import CLOSE_NORMAL, Session
+from node.endings import CLOSE_NORMAL
+from node.session import Session
 from simulations.mutants.patch import Patch
 
 
