@@ -7,7 +7,7 @@ from typing import Any
 from manager.client import request
 from manager.tables import table
 
-_FOUNDERS = ("name", "state", "reachable", "rights", "seats", "left", "owes", "why")
+_FOUNDERS = ("name", "state", "reachable", "rights", "seats", "left", "owes", "last_lapse", "why")
 
 
 def add_verbs(verbs: Any, verb: Callable[..., Any], shown: Callable[..., str]) -> None:

@@ -29,6 +29,7 @@ Action: TypeAlias = Callable[[argparse.Namespace], tuple[dict[str, Any], Callabl
 """Gives what the manager answered, and how that is shown to people."""
 _PATH = "/api/v1/subscription"
 _HISTORY = ("serial", "max_nodes", "overage", "issued", "not_before", "expires", "revoked")
+_LAPSES = ("founder", "seats", "away_since", "first_lapse", "last_lapse")
 _DAYS = ("date", "peak", "p99", "minutes", "cap")
 
 
@@ -89,9 +90,12 @@ def _show(options: argparse.Namespace) -> tuple[dict[str, Any], Callable[[], str
 
 def _shown(answer: dict[str, Any]) -> str:
     """What holds as pairs, and under them what lies ahead as a table."""
-    ahead = answer["next"]
-    text = pairs({key: value for key, value in answer.items() if key != "next"})
-    return f"{text}\n\n{table(ahead, ('at', 'stage', 'why'), colour=False)}" if ahead else text
+    parts = [pairs({key: value for key, value in answer.items() if key not in ("next", "lapses")})]
+    if answer["next"]:
+        parts.append(table(answer["next"], ("at", "stage", "why"), colour=False))
+    if answer["lapses"]:
+        parts.append(table(answer["lapses"], _LAPSES, colour=False))
+    return "\n\n".join(parts)
 
 
 def _set(options: argparse.Namespace) -> tuple[dict[str, Any], Callable[[], str]]:

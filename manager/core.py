@@ -480,7 +480,7 @@ class Manager:
         if self.desk is None:
             self._mark_surplus(now)
         else:
-            self.desk.sweep()
+            self.desk.sweep(now)
         if self.home is not None:
             self.home.sweep(now)
         if not self.going and not self.fresh:

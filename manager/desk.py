@@ -15,7 +15,7 @@ from manager.founders import Founders
 from manager.home import Home
 from manager.identity import Ticket
 from manager.refusals import OUT_OF_REACH, refusal
-from manager.rights import whom_to_ask
+from manager.rights import STRETCH, whom_to_ask
 from manager.seats import ASK, ENDED, NO, Ask, Asked, Ended, No, Seat, ended_key, of_ended_key, pack, unpack
 from manager.terms import ManagerConfig
 
@@ -62,6 +62,19 @@ class _Wanted:
     tried: set[str] = field(default_factory=set)
 
 
+@dataclass(frozen=True, slots=True)
+class Lapse:
+    """A founder is out of reach, and its tickets end one after the other; times are the core's."""
+
+    since: float
+    """Or since this manager's start, if that is later."""
+    seats: int
+    first: float
+    """Before that none is over: its home renewed it while it was in reach …"""
+    last: float
+    """… and after that all are, but for what it may still renew where we cannot see it."""
+
+
 class Desk:
     """`home` is there where this manager is a founder itself."""
 
@@ -77,6 +90,8 @@ class Desk:
         self._wanted: dict[int, _Wanted] = {}
         self._ended: dict[str, int] = {}
         """Our notes that a ticket is no more, and the version of our page that has each."""
+        self._away: dict[str, float] = {}
+        """Founders that are out of reach, and since when."""
 
     def recall(self, before: Iterable[tuple[str, bytes]]) -> None:
         """What we had said about tickets that are no more stands on our page again."""
@@ -215,6 +230,15 @@ class Desk:
         )
         return Answer(question, ticket, seat.life, seat.over_since > 0)
 
+    def lapse(self, founder: str) -> Lapse | None:
+        """When the tickets of a founder out of reach are over; None for one in reach, or without seats."""
+        since = self._away.get(founder)
+        lives = [seat.life for seat in self._founders.seats(founder)]
+        if since is None or not lives:
+            return None
+        first = since + RENEWED_BELOW * min(lives)
+        return Lapse(since, len(lives), first, since + max(lives) * STRETCH)
+
     def loses(self, founder: str) -> str:
         """What it means that a founder is out of reach, for the operator; empty where it is none (S6)."""
         if founder not in self._founders.names or founder in self._founders.known.expelled:
@@ -293,8 +317,10 @@ class Desk:
         if before is None or before.asked < ended.asked or before.origin != ended.origin:
             self._ended[key] = self._ledger.put(key, pack(ended), ends_something=True)
 
-    def sweep(self) -> None:
-        """Clear the notes that have served: the home's page shows that it has acted (S4, S5)."""
+    def sweep(self, now: float) -> None:
+        """Notice who is out of reach, and clear the notes that have served: the home has acted (S4, S5)."""
+        gone = set(self._founders.names) - self.reachable() - self._founders.known.expelled.keys()
+        self._away = {name: self._away.get(name, now) for name in sorted(gone)}
         for key, version in list(self._ended.items()):
             home, id_ = of_ended_key(key)
             ended = unpack(Ended, self._ledger.own.get(key))

@@ -94,6 +94,13 @@ class Founders:
         page = self._ledger.pages.get(home)
         return None if page is None else unpack(Seat, page.get(SEAT + id_))
 
+    def seats(self, home: str) -> list[Seat]:
+        """All that stand on `home`'s page."""
+        page = self._ledger.pages.get(home)
+        entries = [] if page is None else page.items()
+        found = (unpack(Seat, value) for key, value in entries if key.startswith(SEAT))
+        return [seat for seat in found if seat is not None]
+
     def count(self, home: str) -> int:
         """How many seats stand on `home`'s page."""
         page = self._ledger.pages.get(home)

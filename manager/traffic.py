@@ -91,12 +91,15 @@ class TrafficWindow:
         self.step = max(step, window / STEPS)
         self._cells: dict[By, OrderedDict[str, Cell]] = {by: OrderedDict() for by in BYS}
         self._expired = -inf
+        self.began = inf
+        """When the first report came: before, nothing was counted here."""
 
     def add(self, node: str, told: Told | None, rows: Iterable[Served], at: float) -> Told:
         """`node` reported `rows`; gives what to come with next time.
 
         `told` is None for the first report of a session: what was answered before is in no step.
         """
+        self.began = min(self.began, at)
         start = at - at % self.step
         known: Told = {} if told is None else told
         for row in rows:

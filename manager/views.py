@@ -10,6 +10,7 @@ from typing import Any
 from gossip.members import Member
 from gossip.messages import Address
 from manager.core import TAG_HTTP_PORT, TAG_NODE_PORT, Manager
+from manager.desk import Lapse
 from manager.events import Event
 from manager.orders import Mark, Order
 from manager.records import NodeState, Setting
@@ -132,6 +133,7 @@ def subscription_view(core: Manager, now: float) -> dict[str, Any]:
         "next": [
             {"at": rfc3339(step.at), "stage": step.stage.value, "why": step.why} for step in stands.steps
         ],
+        "lapses": _lapses(core),
     }
 
 
@@ -174,9 +176,30 @@ def founders_view(core: Manager) -> dict[str, Any]:
                 "owes": said is not None and said.owes,
                 "heir_of": [] if said is None else [*said.freed, *said.heir_of],
                 "why": "" if expelled else keeps(name, founders, reachable),
+                **_lapse(core, desk.lapse(name)),
             }
         )
     return {"policy": core.config.policy, "heir": founders.heir or None, "founders": rows}
+
+
+def _lapse(core: Manager, lapse: Lapse | None) -> dict[str, str | None]:
+    """Since when a founder is out of reach, and between when and when its tickets are over."""
+    if lapse is None:
+        return {"away_since": None, "first_lapse": None, "last_lapse": None}
+    times = {"away_since": lapse.since, "first_lapse": lapse.first, "last_lapse": lapse.last}
+    return {key: rfc3339(core.group.wall(at)) for key, at in times.items()}
+
+
+def _lapses(core: Manager) -> list[dict[str, Any]]:
+    """The founders that are out of reach, and when the tickets of their nodes are over."""
+    if core.founders is None or core.desk is None:
+        return []
+    found = [(name, core.desk.lapse(name)) for name in core.founders.names]
+    return [
+        {"founder": name, "seats": lapse.seats, **_lapse(core, lapse)}
+        for name, lapse in found
+        if lapse is not None
+    ]
 
 
 def _founder_state(said: Said | None) -> str:

@@ -90,7 +90,7 @@ async def _traffic(request: web.Request, by: By) -> web.Response:
             "by": by,
             "window": window.window,
             "step": window.step if step is None else step,
-            "from": since - since % window.step,
+            "from": min(until, now, max(window.began, since - since % window.step)),
             "to": min(until, now),
             "traffic": shown(page),
             "next": list(page)[-1] if page and more else None,

@@ -68,6 +68,7 @@ _NODE = _object(
     labels=_map(_TEXT),
     limits=_LIMITS,
 )
+_LAPSE = {key: _or_null(_TIME) for key in ("away_since", "first_lapse", "last_lapse")}
 _SUBSCRIPTION = _object(
     max_nodes=_or_null(_WHOLE),
     used=_WHOLE,
@@ -83,6 +84,7 @@ _SUBSCRIPTION = _object(
     stage={"enum": [stage.value for stage in Stage]},
     why=_TEXT,
     next=_list(_object(at=_TIME, stage={"enum": [stage.value for stage in Stage]}, why=_TEXT)),
+    lapses=_list(_object(founder=_TEXT, seats=_WHOLE, **_LAPSE)),
 )
 _ANSWERED = _object(asked=_WHOLE, answered=_WHOLE)
 _STEP = _object(at=_NUMBER, nonce=_WHOLE, counters=_map(_NUMBER))
@@ -651,6 +653,7 @@ def _founders() -> Schema:
         owes=_YES_NO,
         heir_of=_list(_TEXT),
         why=_TEXT,
+        **_LAPSE,
     )
     return _object(policy=_TEXT, heir=_or_null(_TEXT), founders=_list(founder))
 

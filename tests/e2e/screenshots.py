@@ -17,7 +17,7 @@ from tests.e2e.cluster import HTTP_PORT, Cluster, wait_for
 from tests.e2e.simulated import simulated_nodes
 
 SIZES = {"wide": {"width": 1280, "height": 800}, "narrow": {"width": 390, "height": 844}}
-VIEWS = ("overview", "nodes", "node", "subscription", "group")
+VIEWS = ("overview", "nodes", "node", "backends", "subscription", "group")
 CONFIG = """\
 subscription: {max_nodes: 27}
 limits: {public: {max_rate: 900, every: 1s}, search: {max_rate: 120, every: 1m}}

@@ -9,7 +9,8 @@ from math import cos
 
 from aiohttp import ClientError, ClientSession, ClientWebSocketResponse
 
-from node.protocol import FRAME_BYTES_MAX, PATH, SUBPROTOCOL, Hello, Report, encode
+from node.latency import bucket_of
+from node.protocol import FRAME_BYTES_MAX, PATH, SUBPROTOCOL, Hello, Report, Served, ServedKind, encode
 
 _REPORT_EVERY = 1.0
 
@@ -75,4 +76,29 @@ def _report(number: int, at: int) -> Report:
             "agent_cpu_seconds": number * 0.004,
             "agent_rss_bytes": 36e6,
         },
+        served=_served(number, at),
     )
+
+
+def _served(number: int, at: int) -> tuple[Served, ...]:
+    """Three endpoints and three backends: one fails for everybody, another for every eighth node."""
+    rows = []
+    for share, (name, took) in enumerate(
+        (("GET /items/*", 0.02), ("GET /search", 0.2), ("POST /orders", 0.6))
+    ):
+        rows.append(_row("endpoint", name, number * (20 - 6 * share), number // 2 * share, took))
+    for share, name in enumerate(("10.0.8.11:8080", "10.0.8.12:8080", "10.0.8.13:8080")):
+        failed = number * 3 if share == 1 else number * 5 if share == 2 and at % 8 == 3 else 0
+        rows.append(_row("backend", name, number * 14, failed, 0.03 * (1 + share)))
+    return tuple(rows)
+
+
+def _row(kind: ServedKind, name: str, requests: int, errors: int, took: float) -> Served:
+    slow, slower = requests // 10, requests // 50
+    buckets = {
+        bucket_of(took): requests - slow - slower,
+        bucket_of(2 * took): slow,
+        bucket_of(4 * took): slower,
+    }
+    pairs = tuple(number for pair in sorted(buckets.items()) for number in pair)
+    return Served(kind, name, requests, errors, took * requests, pairs)

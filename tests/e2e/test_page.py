@@ -16,7 +16,7 @@ from tests.e2e.simulated import simulated_nodes
 pytestmark = pytest.mark.needs("chromium")
 
 QUICK = "nodes: {heartbeat: 1s, grace: 600s, rejoin_window: 600s, retry_after: 600s}\nstats: {step: 1s}\n"
-VIEWS = ("overview", "nodes", "subscription", "group", "limits", "configuration", "events")
+VIEWS = ("overview", "nodes", "backends", "subscription", "group", "limits", "configuration", "events")
 SOON = 20_000.0
 """Milliseconds; the page itself needs one or two seconds."""
 
@@ -99,9 +99,8 @@ def test_a_page_without_nodes_says_how_one_joins(cluster: Cluster) -> None:
 
 
 def test_every_view_is_labelled_fits_a_phone_and_is_reached_by_keyboard(cluster: Cluster) -> None:
-    cluster.start_managers(
-        2, config=f"subscription: {{max_nodes: 5}}\nlimits: {{a: {{max_rate: 9}}}}\n{QUICK}"
-    )
+    strict = "group: {founders: [m1, m2]}\nsubscription: {max_nodes: 5, policy: strict}\n"
+    cluster.start_managers(2, config=f"{strict}limits: {{a: {{max_rate: 9}}}}\n{QUICK}")
     names = [f"n{at}" for at in range(1, 7)]
     seeds = [f"{cluster.address(name)}:7000" for name in cluster.managers]
     options = {"viewport": {"width": 360, "height": 740}, "color_scheme": "dark"}
@@ -120,13 +119,33 @@ def test_every_view_is_labelled_fits_a_phone_and_is_reached_by_keyboard(cluster:
             assert page.evaluate(UNLABELLED) == [], view
             assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0, view
         expect(page.locator(".plot canvas").first).to_be_visible(timeout=SOON)
+        expect(page.locator("main")).to_contain_text("10.0.8.12:8080", timeout=SOON)
+
+        page.goto(url(cluster, "backends"))
+        verdict = "10.0.8.12:8080 fails for 5 of 5 nodes: look at the backend."
+        expect(page.locator("main [role=status]")).to_contain_text(verdict, timeout=SOON)
+        expect(page.locator("main [role=status]")).to_contain_text("10.0.8.13:8080 fails for node n4 alone")
+        expect(page.locator(".matrix .dead")).to_have_count(6)
+        page.goto(url(cluster))
+        expect(page.locator("#p95")).to_contain_text("ms", timeout=SOON)
+        expect(page.locator("#failed")).to_contain_text("%")
+
+        page.goto(url(cluster, "group"))
+        founders = page.get_by_role("region", name="Founders").locator("tbody tr")
+        expect(founders).to_have_count(2, timeout=SOON)
+        expect(founders.first).to_contain_text("founded")
+        cluster.managers["m2"].send(signal.SIGSTOP)
+        expect(founders.last).to_contain_text("out of reach", timeout=SOON)
+        expect(founders.last).to_contain_text("from", timeout=SOON)
+        cluster.managers["m2"].send(signal.SIGCONT)
+        expect(founders.last).not_to_contain_text("out of reach", timeout=SOON)
 
         page.goto(url(cluster))
         page.reload()
         expect(page.locator("#active")).to_be_visible(timeout=SOON)
         page.keyboard.press("Tab")
         expect(page.locator(".skip")).to_be_focused()
-        for _ in ("Overview", "Nodes", "Subscription"):
+        for _ in ("Overview", "Nodes", "Backends", "Subscription"):
             page.keyboard.press("Tab")
         expect(page.get_by_role("link", name="Subscription", exact=True)).to_be_focused()
         page.keyboard.press("Enter")

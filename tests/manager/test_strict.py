@@ -5,12 +5,14 @@ from hashlib import sha256
 
 import pytest
 
+from gossip.ledger import Entry, Piece
 from manager.configs import Manner
 from manager.core import RightsError
+from manager.documents import parse_time
 from manager.identity import Identity, Ticket
 from manager.refusals import FULL
 from manager.rights import STRETCH
-from manager.seats import FIRST_LIFE, Ask, Seat, pack, unpack
+from manager.seats import FIRST_LIFE, SEAT, Ask, Seat, pack, unpack
 from manager.terms import ManagerConfig
 from manager.views import founders_view, subscription_view
 from node.protocol import (
@@ -27,7 +29,7 @@ from node.protocol import (
     Wanted,
     Welcome,
 )
-from tests.manager.running import Running
+from tests.manager.running import WALL, Running
 
 IDENTITY = Identity("blue", "")
 LIFE = 1000.0
@@ -297,6 +299,35 @@ def test_without_the_policy_there_are_no_founders() -> None:
     with pytest.raises(RightsError, match="policy"):
         Running().core.expel("m2", 0.0)
     assert founders_view(Running().core)["founders"] == []
+
+
+# A founder that is out of reach
+
+
+def test_a_founder_out_of_reach_is_told_with_the_times_at_which_its_tickets_are_over() -> None:
+    manager = running(replace(ALONE, founders=("m1", "m2")))
+    for version, life in ((1, 50.0), (2, LIFE)):
+        seat = Seat(1, 0, life, life, 7)
+        entry = Entry(f"{SEAT}n{version}", version, pack(seat))
+        manager.core.group.ledger.apply(Piece("m2", 1, version - 1, version, 0, (entry,), reset=version == 1))
+    manager.meets("m2", "10.0.0.2")
+    manager.wait(0.5)
+    assert subscription_view(manager.core, manager.now())["lapses"] == []
+    manager.loses("m2")
+    manager.wait(1.0)
+    gone = manager.now()
+    manager.wait(30.0)
+    [lapse] = subscription_view(manager.core, manager.now())["lapses"]
+    assert (lapse["founder"], lapse["seats"]) == ("m2", 2)
+    at = {key: parse_time(lapse[key]) - WALL for key in ("away_since", "first_lapse", "last_lapse")}
+    assert gone - 1.0 <= at["away_since"] <= gone
+    assert at["first_lapse"] == pytest.approx(at["away_since"] + 0.75 * 50.0, abs=0.01)
+    assert at["last_lapse"] == pytest.approx(at["away_since"] + LIFE * STRETCH, abs=0.01)
+    [_, row] = founders_view(manager.core)["founders"]
+    assert row["last_lapse"] == lapse["last_lapse"]
+    manager.core.expel("m2", manager.now())
+    manager.wait(1.0)
+    assert subscription_view(manager.core, manager.now())["lapses"] == []
 
 
 # What stands on pages

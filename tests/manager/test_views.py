@@ -4,6 +4,7 @@ import json
 from math import inf, nan
 
 from manager import views
+from manager.documents import parse_time
 from manager.refusals import FULL
 from manager.terms import ManagerConfig
 from node.protocol import Limit
@@ -77,7 +78,9 @@ def test_members_are_ourselves_managers_of_our_group_and_foreign_ones_by_name() 
     running.meets("m2", "fd00::2")
     running.meets("green", "10.0.0.7", {"kcm": "1", "kcm_group": "green"})
     running.loses("m3")
-    assert views.members_view(running.core)["members"] == [
+    members = views.members_view(running.core)["members"]
+    assert {parse_time(member.pop("since")) for member in members} == {WALL}
+    assert members == [
         {"name": "agent", "state": "alive", "address": "10.0.0.8:7946", "kind": "foreign"},
         {"name": "m1", "state": "alive", "address": "10.0.0.1:7946", "kind": "manager"},
         {"name": "m2", "state": "alive", "address": "[fd00::2]:7946", "kind": "manager"},
@@ -104,6 +107,7 @@ def test_without_a_subscription_nothing_is_capped() -> None:
         "stage": "none",
         "why": "no signed document",
         "next": [],
+        "lapses": [],
     }
 
 

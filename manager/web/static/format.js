@@ -30,6 +30,12 @@ export function bytes(count) {
 
 export const milliseconds = (seconds) => (seconds < 0.001 ? "< 1 ms" : `${number(seconds * 1000)} ms`);
 
+/** How long an answer took; a dash where nobody measured. */
+export const latency = (seconds) =>
+  (seconds === null ? "–" : seconds < 0.001 ? "< 1 ms" : seconds < 1 ? `${rounded(seconds * 1000)} ms` : `${rounded(seconds)} s`);
+
+const rounded = (value) => value.toLocaleString("en", { maximumSignificantDigits: 3 });
+
 /** A time of day; with its date, where that is not today's. */
 export function clock(time) {
   const at = new Date(time);

@@ -3,6 +3,7 @@
 import { follow, listen, live, logIn } from "./api.js";
 import { fill, h, put, show } from "./dom.js";
 import { clock, span } from "./format.js";
+import * as backends from "./views/backends.js";
 import * as configuration from "./views/configuration.js";
 import * as events from "./views/events.js";
 import * as group from "./views/group.js";
@@ -13,7 +14,7 @@ import * as overview from "./views/overview.js";
 import * as subscription from "./views/subscription.js";
 
 /** Each view has a `title` and `open(parameters)`, which gives `{element, update(), close?()}`. */
-const VIEWS = { overview, nodes, subscription, group, limits, configuration, events };
+const VIEWS = { overview, nodes, backends, subscription, group, limits, configuration, events };
 const element = (id) => document.getElementById(id);
 let shown = null;
 

@@ -181,6 +181,7 @@ async def test_traffic_of_another_time_is_not_told(running: Running, client: Cli
     assert (answer["traffic"], answer["to"]) == ({}, 1000.0)
     answer = await get(client, "stats?by=endpoint&step=60")
     assert [row["at"] % 60 for row in answer["traffic"]["e"]] == [0.0]
+    assert answer["from"] == running.core.traffic.began, "the manager counts only since then"
 
 
 async def test_no_answer_about_stats_has_more_steps_than_promised(running: Running, client: Client) -> None:

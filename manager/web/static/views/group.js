@@ -3,7 +3,7 @@
 import { ask, live } from "../api.js";
 import { every } from "../charts.js";
 import { fill, h, put, section, show, svg, table } from "../dom.js";
-import { counted, milliseconds } from "../format.js";
+import { clock, counted, milliseconds } from "../format.js";
 
 export const title = "Group";
 const SIZE = 320;
@@ -33,6 +33,7 @@ export function open() {
     { label: "Rights", cell: ({ rights }) => String(rights) },
     { label: "Seats held", cell: ({ seats }) => String(seats) },
     { label: "Left", cell: ({ left }) => String(left) },
+    { label: "Tickets over", cell: ({ first_lapse, last_lapse }) => (last_lapse ? { text: `by ${clock(last_lapse)}`, small: `from ${clock(first_lapse)} on` } : "–") },
     { label: "Why", cell: ({ why }) => why || "–" },
   ]);
   const founding = section("Founders, and what each may spend", founders.element);

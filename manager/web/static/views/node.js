@@ -3,8 +3,9 @@
 import { ask, live, merged } from "../api.js";
 import { chart, every } from "../charts.js";
 import { fill, fillFacts, h, put, section, show, table } from "../dom.js";
-import { bytes, clock, number, rate } from "../format.js";
+import { bytes, clock, latency, number, rate } from "../format.js";
 import { ago, nameOf, seatOf, stateOf } from "../node_facts.js";
+import { failed, lately, percent } from "../traffic.js";
 
 export function open(id) {
   const heading = h("h2", {});
@@ -15,6 +16,16 @@ export function open(id) {
     { label: "This node's share", cell: ([, limit]) => rate(limit) },
   ]);
   const limitsSection = section("Limits", limits.element);
+  const backends = table("Backends of this node", [
+    { label: "Backend", cell: ({ name }) => name },
+    { label: "Requests per second", cell: ({ requests, seconds }) => number(requests / seconds) },
+    { label: "Failed", cell: (one) => percent(failed(one)) },
+    { label: "p50", cell: ({ p50 }) => latency(p50) },
+    { label: "p95", cell: ({ p95 }) => latency(p95) },
+    { label: "p99", cell: ({ p99 }) => latency(p99) },
+  ]);
+  const answers = section("What it answered in the last minutes", h("dl", { class: "facts" }), backends.element);
+  show(answers, false);
   const timeline = h("ol", { class: "timeline" });
   const past = section("Timeline", h("p", { class: "quiet" }, "As this manager saw it since its start, the latest first."), timeline);
   const missing = h("p", { class: "banner warning" }, "This manager lists no such node. It was forgotten, or has never been here. ",
@@ -25,10 +36,28 @@ export function open(id) {
     memory: chart("Memory of the gateway", [{ label: "gateway", colour: "accent" }, { label: "agent", colour: "good" }], { format: bytes, describe: latest(bytes) }),
   };
   const plots = h("div", { class: "plots" }, ...Object.values(charts).map((one) => one.element));
-  const element = h("div", {}, h("p", {}, h("a", { href: "#/nodes" }, "← All nodes")), heading, missing, state, facts, limitsSection, past,
+  const element = h("div", {}, h("p", {}, h("a", { href: "#/nodes" }, "← All nodes")), heading, missing, state, facts, limitsSection, answers, past,
     section("What it reported", plots));
   const end = every(10, () => ask(`stats?node=${encodeURIComponent(id)}`), (answer) => {
     if (answer !== null) fillCharts(charts, answer.nodes[id] ?? []);
+  });
+  const endTraffic = every(10, () => Promise.all([lately("node", id), lately("node_backend", id)]), (found) => {
+    if (found === null) return;
+    const [whole, pairs] = found;
+    const one = whole.figures.get(id);
+    show(answers, one !== undefined || pairs.figures.size > 0);
+    show(answers.querySelector("dl"), one !== undefined);
+    if (one !== undefined) {
+      fillFacts(answers.querySelector("dl"), [
+        ["Requests per second", number(one.requests / whole.seconds)],
+        ["Failed", percent(failed(one))],
+        ["p50", latency(one.p50)],
+        ["p95", latency(one.p95)],
+        ["p99", latency(one.p99)],
+      ]);
+    }
+    show(backends.element, pairs.figures.size > 0);
+    backends.fill([...pairs.figures].map(([name, row]) => ({ ...row, seconds: pairs.seconds, name: name.slice(name.indexOf(" ") + 1) })), ({ name }) => name);
   });
   let events = [];
   const endEvents = every(60, () => ask(`events?limit=200&subject=${encodeURIComponent(id)}`), (answer) => {
@@ -67,6 +96,7 @@ export function open(id) {
     close() {
       end();
       endEvents();
+      endTraffic();
       for (const one of Object.values(charts)) one.close();
     },
   };

@@ -3,8 +3,9 @@
 import { ask, live, merged } from "../api.js";
 import { chart, every } from "../charts.js";
 import { fill, h, put, section, show } from "../dom.js";
-import { counted, day, number } from "../format.js";
+import { clock, counted, day, latency, number } from "../format.js";
 import { ago, gatewayInTrouble, nameOf, STATES } from "../node_facts.js";
+import { failed, lately, percent } from "../traffic.js";
 
 export const title = "Overview";
 const RECENT = 8;
@@ -24,6 +25,7 @@ export function open() {
   ], { format: number, describe: describeTraffic });
   const events = section("What happened last", recent, h("p", {}, h("a", { href: "#/events" }, "All events")));
   let traffics = null;
+  let whole = null;
   let past = [];
   ask(`events?limit=${RECENT}`).then((answer) => { past = answer.events; update(); }, () => {});
   const end = every(10, () => ask("stats/totals"), (answer) => {
@@ -31,6 +33,10 @@ export function open() {
     traffics = rates(answer);
     show(traffic.element, traffics !== null);
     if (traffics !== null) traffic.set(traffics);
+    update();
+  });
+  const endWhole = every(10, () => lately("all"), (answer) => {
+    if (answer !== null) whole = answer.figures.get("all") ?? null;
     update();
   });
   const element = h("div", {}, h("h2", { class: "unseen" }, title),
@@ -43,7 +49,7 @@ export function open() {
     show(well, found.length === 0);
     show(troubles, found.length > 0);
     fill(troubles, found, { key: ([text]) => text, make: ([text, href]) => h("li", {}, h("a", { href }, text)) });
-    fill(tiles, tilesOf(live, traffics), {
+    fill(tiles, tilesOf(live, traffics, whole), {
       key: ({ label }) => label,
       make: ({ label, href, id }) => h("li", {},
         h("a", { href }, h("span", { class: "label" }, label), h("span", { class: "value", id }), h("span", { class: "quiet" }))),
@@ -64,7 +70,7 @@ export function open() {
     });
   }
 
-  return { element, update, close() { end(); traffic.close(); } };
+  return { element, update, close() { end(); endWhole(); traffic.close(); } };
 }
 
 /** One event as a sentence. */
@@ -91,7 +97,7 @@ function describeTraffic([at, requests]) {
   return `Now ${number(requests.at(-1))} per second, at most ${number(Math.max(...requests))} in the time shown.`;
 }
 
-function tilesOf({ summary, nodes }, traffics) {
+function tilesOf({ summary, nodes }, traffics, whole) {
   const { info, subscription } = summary;
   const states = countStates(nodes);
   const listed = nodes.size - states.refused - states.removed;
@@ -109,6 +115,13 @@ function tilesOf({ summary, nodes }, traffics) {
     const errors = traffics[2].at(-1);
     tiles.push({ label: "Requests per second", id: "requests", href: "#/limits", value: number(traffics[1].at(-1)),
       small: errors === null ? "" : `${number(errors)} errors per second` });
+  }
+  if (whole !== null) {
+    tiles.push(
+      { label: "95 % answered within", id: "p95", href: "#/backends", value: latency(whole.p95),
+        small: whole.p50 === null ? "no gateway tells of times" : `half within ${latency(whole.p50)}, 99 % within ${latency(whole.p99)}` },
+      { label: "Requests that failed", id: "failed", href: "#/backends", value: percent(failed(whole)), small: "in the last minutes" },
+    );
   }
   return tiles;
 }
@@ -150,6 +163,10 @@ export function troublesOf({ summary, nodes }) {
   }
   if (!["none", "valid"].includes(subscription.stage)) {
     troubles.push([`The subscription is ${subscription.stage}: ${subscription.why}.`, "#/subscription"]);
+  }
+  for (const { founder, seats, last_lapse } of subscription.lapses) {
+    const what = counted(seats, "node runs on by its tickets", "nodes run on by its tickets");
+    troubles.push([`Founder ${founder} is out of reach: ${what}, which are over by ${clock(last_lapse)}.`, "#/group"]);
   }
   if (subscription.refused) {
     const waiting = counted(subscription.refused, "node waits", "nodes wait");
