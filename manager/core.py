@@ -32,6 +32,7 @@ from gossip.group import Group
 from gossip.key_messages import Verb
 from gossip.ledger import VALUE_BYTES_MAX, Page
 from gossip.messages import Address, Message, State, StreamMessage
+from manager.audit import Audit
 from manager.configs import Configs, Manner
 from manager.days import Days
 from manager.desk import Desk
@@ -92,6 +93,7 @@ class Manager:
         self.events = EventLog(group.name, group.wall(now))
         self.history = History(config.stats_window, config.stats_step)
         self.days = Days({} if saved is None else saved.facts)
+        self.audit = Audit({} if saved is None else saved.facts)
         self._started = now
         self._outbox = Outbox()
         self._terms = Terms(group.ledger, group.group_name, config)
@@ -124,7 +126,7 @@ class Manager:
         if saved is not None:
             self._recall(saved, now)
             facts = self._terms.facts() | {RESTORED: "0"}
-            self._keeper = Keeper(group, self.stats, self.days, self.configs, saved, facts, now)
+            self._keeper = Keeper(group, self.stats, self.days, self.audit, self.configs, saved, facts, now)
         self._recall_rights(before, now)
         if self.home is not None and saved is not None and saved.facts.get(RESTORED) == "1":
             self.home.bar(now)
@@ -247,6 +249,11 @@ class Manager:
             self._outbox.log(Level.WARNING, line)
         if self.home is not None:
             self.home.page_changed(self.name, (EXPELLED + name,), now)
+        return self._turn(now)
+
+    def note_change(self, who: str, change: str, status: int, now: float) -> list[ManagerEffect]:
+        """Somebody changed something over HTTP: that is on disk before the answer."""
+        self.audit.note(who, change, status, self.group.wall(now))
         return self._turn(now)
 
     def forget_node(self, id_: str, now: float) -> list[ManagerEffect]:

@@ -196,6 +196,10 @@ class ManagerHost:
         """Returns when it is kept. Raises `RightsError`."""
         await self._keep(self.core.expel(name, self.now()))
 
+    async def note_change(self, who: str, change: str, status: int) -> None:
+        """Returns when it is kept."""
+        await self._keep(self.core.note_change(who, change, status, self.now()))
+
     async def forget_node(self, id_: str) -> None:
         """Returns when it is kept. Raises `RightsError`, `KeyError`."""
         await self._keep(self.core.forget_node(id_, self.now()))

@@ -7,6 +7,7 @@ the turn that changed them, since what follows tells others; the rest is due at 
 from gossip.group import Group
 from gossip.ledger import NOTHING, Digest, Mark, Piece
 from gossip.messages import Address, State
+from manager.audit import Audit
 from manager.configs import Configs
 from manager.days import Days
 from manager.saved import INCARNATION, MEMBERS, Changes, Saved
@@ -26,6 +27,7 @@ class Keeper:
         group: Group,
         stats: StatsWindow,
         days: Days,
+        audit: Audit,
         configs: Configs,
         saved: Saved,
         facts: dict[str, str],
@@ -34,6 +36,7 @@ class Keeper:
         self._group = group
         self._stats = stats
         self._days = days
+        self._audit = audit
         self._configs = configs
         self._contents = set(saved.contents)
         self._facts = dict(saved.facts)
@@ -59,6 +62,7 @@ class Keeper:
         former = {}
         incarnation = self._group.swim.members.me.incarnation
         facts, self._news = self._news | {INCARNATION: str(incarnation)}, {}
+        facts |= self._audit.take_facts()
         if everything or self._lazy_at <= now:
             self._lazy_at = now + LAZY_EVERY
             owners = list(ledger.pages)

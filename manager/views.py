@@ -155,6 +155,20 @@ def _refusal(core: Manager, now: float) -> str:
     return FULL if full else ""
 
 
+def audit_view(core: Manager, limit: int) -> list[dict[str, Any]]:
+    """The last changes over HTTP at this manager, the newest first."""
+    return [
+        {
+            "at": rfc3339(one.at),
+            "manager": core.name,
+            "who": one.who,
+            "change": one.change,
+            "status": one.status,
+        }
+        for one in core.audit.newest()[:limit]
+    ]
+
+
 def founders_view(core: Manager) -> dict[str, Any]:
     """The founders of the group, and what each may spend; none under policy available."""
     founders, desk = core.founders, core.desk

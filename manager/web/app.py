@@ -1,14 +1,12 @@
 """Page, JSON API and metrics as one aiohttp application. Handlers only translate."""
 
 import logging
-from collections import deque
 from hashlib import blake2b
 from pathlib import Path
 
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
-from manager import views
 from manager.doors import Refusal, is_at, may_change
 from manager.web import cluster, configs, discovery, keys, live, membership, reads, session, trials, writes
 from manager.web.metrics import exposition
@@ -16,7 +14,7 @@ from manager.web.operations import Operations
 from manager.web.problems import Handler, of_http_error, problem
 from manager.web.scopes import is_among_managers, wanted_scope
 from manager.web.session import COOKIE
-from manager.web.shared import AUDIT, AUDIT_MAX, CALLER, CHANGE, OPERATIONS, STARTED, STREAMS
+from manager.web.shared import CALLER, CHANGE, OPERATIONS, STARTED, STREAMS
 
 log = logging.getLogger(__name__)
 
@@ -45,7 +43,6 @@ def create_app(operations: Operations) -> web.Application:
     app = web.Application(client_max_size=BODY_BYTES_MAX, middlewares=[_explain, _guard, _tag, _write_down])
     app[OPERATIONS] = operations
     app[STARTED] = operations.now()
-    app[AUDIT] = deque(maxlen=AUDIT_MAX)
     app[STREAMS] = set()
     app.add_routes(all_routes())
     app.on_shutdown.append(live.end_streams)
@@ -148,11 +145,8 @@ async def _write_down(request: web.Request, handler: Handler) -> web.StreamRespo
     if CHANGE in request:
         operations = request.app[OPERATIONS]
         who, change = request[CALLER].who, request[CHANGE]
-        at = views.rfc3339(operations.core.group.wall(operations.now()))
-        request.app[AUDIT].append(
-            {"at": at, "manager": operations.core.name, "who": who, "change": change, "status": answer.status}
-        )
         log.info("audit: %s, by %s", change, who)
+        await operations.note_change(who, change, answer.status)
     return answer
 
 

@@ -8,7 +8,7 @@ from manager import views
 from manager.traffic import BYS, By
 from manager.web.ask import ask_others
 from manager.web.query import flag, known, number, one_of, whole
-from manager.web.shared import AUDIT, OPERATIONS
+from manager.web.shared import OPERATIONS
 from manager.web.stats import Series, Totals, added, columns, merged, series_in, totals_in
 from manager.web.traffic import added as traffic_added
 from manager.web.traffic import shown, traffic_in
@@ -153,7 +153,7 @@ async def audit(request: web.Request) -> web.Response:
     """Changes that were asked for over HTTP, newest first; with `?local=1` at this manager."""
     known(request, "local", "limit")
     operations, limit = request.app[OPERATIONS], whole(request, "limit", 100, 1, 1_000)
-    own = [*request.app[AUDIT]]
+    own = views.audit_view(operations.core, limit)
     managers = {"asked": 1, "answered": 1}
     if not flag(request, "local"):
         managers, answers = await ask_others(operations, "/api/v1/audit", {"limit": str(limit)}, _changes_in)

@@ -55,6 +55,9 @@ class Operations(Protocol):
     def count(self, where: str, reason: str) -> None:
         """One more of `counts`."""
 
+    async def note_change(self, who: str, change: str, status: int) -> None:
+        """Remember who changed what; returns when that is kept."""
+
     async def set_max_nodes(self, max_nodes: int) -> None:
         """The operator sets the cap; returns when that is kept. Raises `DocumentError`."""
 

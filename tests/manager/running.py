@@ -114,6 +114,9 @@ class Running:
     def count(self, where: str, reason: str) -> None:
         self.counts[where, reason] += 1
 
+    async def note_change(self, who: str, change: str, status: int) -> None:
+        self._perform(self.core.note_change(who, change, status, self._now))
+
     async def set_max_nodes(self, max_nodes: int) -> None:
         self._perform(self.core.set_max_nodes(max_nodes, self._now))
 

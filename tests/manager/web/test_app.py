@@ -70,7 +70,7 @@ async def problem(answer: ClientResponse, status: int) -> str:
         (
             "subscription",
             {"max_nodes", "used", "free", "over_limit", "refused", "source", "serial", "policy"}
-            | {"overage", "expires", "stage", "why", "next", "refusal"},
+            | {"overage", "expires", "stage", "why", "next", "refusal", "lapses"},
         ),
         ("limits", {"limits", "share", "nodes", "mode", "source", "serial"}),
         ("stats", {"managers", "window", "step", "nodes", "next"}),

@@ -99,7 +99,7 @@ export function judge(pairs) {
   const bad = (pair) => failed(pair) > BAD;
   const verdicts = [];
   const most = (group) => group.length > 1 && group.filter(bad).length > group.length / 2;
-  const by = (of) => Map.groupBy ? Map.groupBy(told, of) : grouped(told, of);
+  const by = (of, items = told) => grouped(items, of);
   const badBackends = new Set([...by(({ backend }) => backend)].filter(([, group]) => most(group)).map(([name]) => name));
   const badNodes = new Set([...by(({ node }) => node)]
     .filter(([, group]) => most(group.filter(({ backend }) => !badBackends.has(backend)))).map(([name]) => name));
@@ -108,8 +108,11 @@ export function judge(pairs) {
     verdicts.push({ state: "dead", text: `${name} fails for ${group.filter(bad).length} of ${counted(group.length, "node", "nodes")}: look at the backend.` });
   }
   for (const id of badNodes) verdicts.push({ state: "dead", text: `Most backends fail for node ${labelOf(id)}, and not for others: look at that node.` });
-  for (const { node, backend } of told.filter((pair) => bad(pair) && !badBackends.has(pair.backend) && !badNodes.has(pair.node))) {
-    verdicts.push({ state: "suspect", text: `${backend} fails for node ${labelOf(node)} alone: look at the way between them.` });
+  const left = told.filter((pair) => bad(pair) && !badBackends.has(pair.backend) && !badNodes.has(pair.node));
+  for (const [name, group] of by(({ backend }) => backend, left)) {
+    const names = group.slice(0, 3).map(({ node }) => labelOf(node)).join(", ");
+    const more = group.length > 3 ? ` and ${group.length - 3} more` : "";
+    verdicts.push({ state: "suspect", text: `${name} fails for ${names}${more} and not for others: look at the way between them.` });
   }
   if (verdicts.length === 0) verdicts.push({ state: "alive", text: "No backend fails noticeably for any node." });
   return verdicts.slice(0, 10);
