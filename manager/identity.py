@@ -41,6 +41,8 @@ class Ticket:
     replaces_origin: int = 0
     first: bool = False
     """Whether it lives shortly, until the node says that it is on its disk."""
+    over_since: float = 0.0
+    """Under policy `available`: when the node's margin began, as of `incarnation`; 0 where none runs."""
 
     @property
     def asked(self) -> tuple[int, int]:
@@ -64,7 +66,9 @@ class Identity:
 
     def seal(self, ticket: Ticket) -> str:
         """The ticket in text form."""
-        body: bytes = msgpack.packb(list(astuple(ticket)))
+        parts = list(astuple(ticket))
+        # Managers of before know no margin in a ticket: they are shown none where there is none.
+        body: bytes = msgpack.packb(parts if ticket.over_since else parts[:-1])
         return urlsafe_b64encode(body + self._signature(body)).decode()
 
     def open(self, text: str) -> Ticket:
@@ -103,9 +107,21 @@ def _read(parts: object) -> Ticket:
             str(replaces),
             int(replaces_origin),
             bool(first),
+            *margin,
         ]:
+            over_since = margin[0] if margin and isinstance(margin[0], float) else 0.0
             ticket = Ticket(
-                group, id_, stamp, home, origin, incarnation, ask, replaces, replaces_origin, first
+                group,
+                id_,
+                stamp,
+                home,
+                origin,
+                incarnation,
+                ask,
+                replaces,
+                replaces_origin,
+                first,
+                over_since,
             )
         case _:
             raise ValueError

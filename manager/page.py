@@ -9,6 +9,7 @@ from gossip.effects import FormerPage
 from gossip.group import Group
 from gossip.ledger import PageFull
 from manager.effects import Level
+from manager.identity import Ticket
 from manager.outbox import Outbox
 from manager.records import NODE, NodeRecord, NodeState
 from manager.registry import Registry
@@ -177,9 +178,16 @@ class NodePage:
             self._aging[id_] = record.since, at
         return now - at
 
-    def over_since(self, known: NodeRecord | None, *, over: bool, now: float) -> float:
-        """Since when a node counts as over the limit: a margin that is known goes on (rule A3)."""
+    def over_since(
+        self, known: NodeRecord | None, *, over: bool, now: float, ticket: Ticket | None = None
+    ) -> float:
+        """Since when a node counts as over the limit: a margin that is known goes on (rule A3).
+
+        `ticket` is the node's word, which counts where no page that we have knows of a later session.
+        """
         before = 0.0 if known is None else known.over_since
+        if ticket is not None and (known is None or known.incarnation <= ticket.incarnation):
+            before = ticket.over_since or before
         return before or (self._group.wall(now) if over else 0.0)
 
     def margin_over(self, record: NodeRecord, now: float) -> bool:

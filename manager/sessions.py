@@ -75,7 +75,8 @@ class _Session:
     asks: int = 0
     """How many questions it has asked in this session beside its hello."""
     limits_version: int = 0
-    limits_sent: tuple[Limits, Leases, bool] | None = None
+    limits_sent: tuple[Limits, Leases, bool, float] | None = None
+    """Share, leases, whether over the limit, and since when its margin runs."""
     token: JoinToken | None = None
     """What it showed."""
     challenge: tuple[int, int] | None = None
@@ -295,6 +296,8 @@ class Sessions:
         if record.state is NodeState.UNREACHABLE:
             self._outbox.log(Level.INFO, f"{session.id} speaks again")
             self._page.change(session.id, record, NodeState.ACTIVE, "speaks again", now)
+        if session.limits_sent is not None and session.limits_sent[3] != record.over_since:
+            self.send_limits(session.id, record, now)
 
     def _ended(self, session: _Session, why: str, now: float) -> None:
         """The node's end was seen; it counts for this session's incarnation only (rule I1)."""
@@ -406,7 +409,8 @@ class Sessions:
         why = f"said hello to {self._group.name}"
         record = self._record(session, NodeState.ACTIVE, stamp, why, now)
         known = self._registry.view(session.id)
-        since = self._page.over_since(None if known is None else known.record, over=over, now=now)
+        before, shown = None if known is None else known.record, None if self._desk else session.ticket
+        since = self._page.over_since(before, over=over, now=now, ticket=shown)
         record = replace(record, seat=not over if seat is None else seat, over_limit=over, over_since=since)
         self.shares.joined(session.id, session.hello.limits_version, session.hello.in_force, now)
         if not self._page.write(session.id, record, now, newcomer=self._page.record(session.id) is None):
@@ -419,10 +423,10 @@ class Sessions:
             self.shares.work_out(now)
         share = self._limits_of(record, session.id, now)
         if share is not None:
-            self._note_sent(session, share, over)
+            self._note_sent(session, share, record)
         welcome = Welcome(
             id=session.id,
-            ticket=ticket or self._identity.seal(Ticket(self._identity.group, session.id, stamp)),
+            ticket=ticket or self._ticket(session.id, record),
             life=life,
             rejoin_window=self._terms.config.rejoin_window,
             incarnation=session.hello.incarnation,
@@ -441,6 +445,13 @@ class Sessions:
         kind = kind_of(session.hello.gateway)
         self._rollouts.joined(session.id, session.conn, session.order, kind, session.hello.config)
         self._outbox.log(Level.INFO, f"Sending the limits to the krakend: {session.id}")
+
+    def _ticket(self, id_: str, record: NodeRecord) -> str:
+        """By policy `available`: what the node shows wherever no page knows it."""
+        ticket = Ticket(self._identity.group, id_, record.stamp)
+        if record.over_since:
+            ticket = replace(ticket, incarnation=record.incarnation, over_since=record.over_since)
+        return self._identity.seal(ticket)
 
     def _record(self, session: _Session, state: NodeState, stamp: int, why: str, now: float) -> NodeRecord:
         """What is to stand about the node of `session`, without a seat."""
@@ -672,9 +683,9 @@ class Sessions:
             return free
         return self.shares.share_of(id_, now)
 
-    def _note_sent(self, session: _Session, share: Limits, over: bool) -> None:
+    def _note_sent(self, session: _Session, share: Limits, record: NodeRecord) -> None:
         session.limits_version += 1
-        session.limits_sent = (share, self.shares.leases, over)
+        session.limits_sent = (share, self.shares.leases, record.over_limit, record.over_since)
         self.shares.told(session.id, session.limits_version, share, self.shares.leases)
 
     def _let_anew(self, session: _Session, now: float) -> None:
@@ -729,13 +740,20 @@ class Sessions:
 
     def send_limits(self, id_: str, record: NodeRecord, now: float) -> None:
         """Tell the node what it may pass by its `record`, unless it has been told."""
-        session, over = self._by_id.get(id_), record.over_limit
+        session, over, since = self._by_id.get(id_), record.over_limit, record.over_since
         if session is None or not session.admitted:
             return
         share, leases = self._limits_of(record, id_, now), self.shares.leases
-        if share is None or session.limits_sent == (share, leases, over):
+        if share is None or session.limits_sent == (share, leases, over, since):
             return
-        self._note_sent(session, share, over)
-        push = LimitsPush(version=session.limits_version, limits=share, leases=leases, over_limit=over)
+        told = 0.0 if session.limits_sent is None else session.limits_sent[3]
+        self._note_sent(session, share, record)
+        push = LimitsPush(
+            version=session.limits_version,
+            limits=share,
+            leases=leases,
+            over_limit=over,
+            ticket="" if self._desk is not None or since == told else self._ticket(id_, record),
+        )
         self._outbox.say(session.conn, push)
         self._outbox.log(Level.DEBUG, f"Sending the limits to the krakend: {id_}")

@@ -327,6 +327,8 @@ class LimitsPush:
     limits: Limits
     leases: Leases = field(default_factory=dict)
     over_limit: bool = False
+    ticket: str = ""
+    """In the place of the one that there is, unless that has an end; empty: nothing has changed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -444,6 +444,8 @@ class Session:
             case LimitsPush(version=version, limits=limits, leases=leases, over_limit=over_limit):
                 if version <= self.state.limits_version:
                     return []
+                if message.ticket and self.state.life is None:
+                    self.state = replace(self.state, ticket=message.ticket)
                 return [*self._take(version, limits, leases, over_limit, now), Save(self.state)]
             case Managers(managers=managers):
                 self._candidates.learn(managers)

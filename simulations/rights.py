@@ -120,7 +120,9 @@ class RightsWatch:
         if account.barred and not said.barred and not said.owes:
             account.back.clear()
         account.barred = said.barred
-        account.highest = max(account.highest, said.total) if said.owes else said.total
+        # A store that went back does not know what it owes, until that is found and over (R5).
+        owes = said.owes or bool(account.back)
+        account.highest = max(account.highest, said.total) if owes else said.total
         account.total, account.peak = said.total, max(account.peak, said.total)
         account.seats, account.freed = seats, frozenset(said.freed)
         if not said.owes:

@@ -267,7 +267,7 @@ class Watch:
         seen = self._of(manager).nodes
         # Until a manager that started under a clock set back has heard of its earlier page, that prevails.
         aback = {other.name for other in self._managers if other.set_back}
-        old = {other.name for other in self._managers if other.disk is not None and other.disk.set_back}
+        strict = manager.core.founders is not None
         for view in shown:
             before = seen.get(view.id)
             if view is before or view.record.state in (
@@ -277,8 +277,10 @@ class Watch:
             ):
                 continue
             if before is not None and view.record.order < before.record.order:
-                # One whose disk went back shows what others have forgotten since.
-                excused = before.manager in aback or view.manager in old or self._is_set_back(view.id)
+                # With disks, what one has forgotten since may come back from another's lazy copy, or its
+                # store that went back: judged under the other policy.
+                forgotten = strict and self._was_deleted(before.manager, NODE + view.id)
+                excused = before.manager in aback or forgotten or self._is_set_back(view.id)
                 if not excused and not self._is_stale(manager, view.manager):
                     self._fail(
                         f"{manager.name} shows {view.record.name} {view.state} at {view.record.incarnation}, "

@@ -207,6 +207,56 @@ def test_a_known_node_that_finds_no_seat_runs_on_over_the_limit() -> None:
     assert bench.core.registry.used == 1
 
 
+def test_the_margin_goes_on_at_a_manager_that_knows_no_page_of_the_node() -> None:
+    """Rule A3: the ticket has it, from the moment in which the node was marked."""
+    first, second = Bench(ManagerConfig(max_nodes=2)), Bench(ManagerConfig(max_nodes=1))
+    first.say(1, hello(1))
+    first.say(2, hello(2))
+    pushed = [e.message for e in first.core.set_max_nodes(1, 0.0) if isinstance(e, ToNode) and e.conn == 2]
+    push = only(pushed, LimitsPush)
+    assert isinstance(push, LimitsPush)
+    since = first.node(2).record.over_since
+    second.wait(1000.0)
+    second.say(1, hello(3))
+    welcome = only(second.say(2, hello(2, incarnation=2, ticket=push.ticket)), Welcome)
+    assert isinstance(welcome, Welcome)
+    assert welcome.over_limit
+    assert second.node(2).record.over_since == since > 0
+    assert IDENTITY.open(welcome.ticket).over_since == since
+
+
+def test_a_ticket_of_a_later_session_beats_a_page_that_knows_of_no_margin() -> None:
+    first, second = Bench(ManagerConfig(max_nodes=2)), Bench(ManagerConfig(max_nodes=1))
+    second.say(2, hello(2))
+    second.hang_up(2)
+    second.wait(61.0)
+    second.say(1, hello(3))
+    first.say(1, hello(1))
+    first.say(2, hello(2, incarnation=2))
+    first.core.set_max_nodes(1, 0.0)
+    again = only(first.say(2, hello(2, incarnation=3)), Welcome)
+    assert isinstance(again, Welcome)
+    second.say(2, hello(2, incarnation=4, ticket=again.ticket))
+    assert second.node(2).record.over_since == first.node(2).record.over_since > 0
+
+
+def test_a_margin_that_is_over_is_taken_out_of_the_ticket() -> None:
+    bench = Bench(ManagerConfig(max_nodes=2))
+    bench.say(1, hello(1))
+    bench.say(2, hello(2))
+    bench.core.set_max_nodes(1, bench.now)
+    bench.core.set_max_nodes(2, bench.now)
+    for number in range(1, 800):
+        bench.wait(5.0)
+        bench.say(1, Report(number=number))
+        pushed = [one for one in bench.say(2, Report(number=number)) if isinstance(one, LimitsPush)]
+        if pushed:
+            break
+    assert bench.now > 3600.0
+    [push] = pushed
+    assert IDENTITY.open(push.ticket).over_since == 0.0
+
+
 def test_a_node_that_leaves_is_removed_with_its_reason() -> None:
     bench = Bench()
     bench.say(1, hello(1), Leave(reason="stopped by SIGTERM"))

@@ -417,6 +417,15 @@ def test_a_push_of_limits_is_applied_and_saved_and_confirmed_once_the_gateway_ha
     assert made.received(LimitsPush(version=3, limits=PUBLIC), 2.1) == []
 
 
+def test_a_ticket_that_comes_with_limits_is_kept_with_them() -> None:
+    made = joined()
+    effects = made.received(LimitsPush(version=4, limits=PUBLIC, ticket="with a margin"), 2.0)
+    assert made.state.ticket == "with a margin"
+    assert Save(made.state) in effects
+    made.received(LimitsPush(version=5, limits=PUBLIC), 2.0)
+    assert made.state.ticket == "with a margin"
+
+
 def test_running_above_the_subscription_is_said_once_and_so_is_its_end() -> None:
     made = joined()
     said = [
