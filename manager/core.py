@@ -103,16 +103,15 @@ class Manager:
         self._page = NodePage(group, self.registry, config, self._outbox)
         contents = {} if saved is None else saved.contents
         self.configs = Configs(self._terms.settings, contents, group.wall)
-        self.rollouts = Rollouts(group, self.registry, self.configs, self._outbox)
+        self.founders = Founders(group.ledger, config.founders) if config.policy == "strict" else None
+        """Who may give rights to run nodes, under policy `strict`. To be read."""
+        self.rollouts = Rollouts(group, self.registry, self.configs, self._outbox, self.founders)
         self.rollouts.recall(before)
         self.rollouts.contents_changed()
-        self.founders: Founders | None = None
-        """Who may give rights to run nodes, under policy `strict`. To be read."""
         self.home: Home | None = None
         """Where this manager is a founder itself. To be read."""
         self.desk: Desk | None = None
-        if config.policy == "strict":
-            self.founders = Founders(group.ledger, config.founders)
+        if self.founders is not None:
             if self.name in config.founders:
                 self.home = Home(group, self.founders, config, self._outbox)
             self.desk = Desk(group, self.founders, self.home, config, now)

@@ -4,10 +4,9 @@ The newest order for a node counts, by (serial, writer); the node itself keeps w
 begins by a turn, which one manager gives for all nodes of a kind, out of what a rollout may have out as well.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol, TypeVar
 
 from gossip.group import Group
 from gossip.ledger import PageFull
@@ -17,7 +16,6 @@ from manager.records import Turn
 from node.protocol import ConfigState
 
 ORDER = "order/"
-RESTART = "restart/"
 BY_CHARS_MAX = 64
 
 Mark = tuple[int, str]
@@ -61,22 +59,14 @@ class Order:
                 raise ValueError("not an order")
 
 
-class _Packed(Protocol):
-    def pack(self) -> bytes: ...
-
-
-Value = TypeVar("Value", bound=_Packed)
-
-
 class Orders:
-    """All orders on the pages, and the turns for restarts, by the ids of their nodes."""
+    """All orders on the pages, by the ids of their nodes."""
 
     def __init__(self, group: Group, outbox: Outbox) -> None:
         self._group = group
         self._outbox = outbox
         self._orders: dict[str, dict[str, Order]] = {}
         """By owner of the page, then by id."""
-        self._turns: dict[str, dict[str, Turn]] = {}
 
     # What there is to see
 
@@ -92,16 +82,6 @@ class Orders:
     def ids(self) -> list[str]:
         """The nodes that have one, in order."""
         return sorted({id_ for orders in self._orders.values() for id_ in orders})
-
-    def turns(self) -> Iterator[tuple[str, Turn]]:
-        """Whoever may be out for a restart, by any manager's word."""
-        for turns in self._turns.values():
-            yield from turns.items()
-
-    def may_restart(self, id_: str, mark: Mark, session: tuple[int, int]) -> bool:
-        """Whether a node has a turn for the restart of that mark, in that session."""
-        wanted = Turn(*mark, session)
-        return any(turns.get(id_) == wanted for turns in self._turns.values())
 
     # What changes
 
@@ -120,29 +100,23 @@ class Orders:
         self._orders.setdefault(self._group.name, {})[id_] = order
         return order
 
-    def let_restart(self, id_: str, mark: Mark, session: tuple[int, int]) -> None:
-        """Give a node its turn: it may be out from now on, in that session."""
-        turn = Turn(*mark, session)
-        self._group.ledger.put(RESTART + id_, turn.pack(), ends_something=True)
-        self._turns.setdefault(self._group.name, {})[id_] = turn
-
     def page_changed(self, owner: str, key: str, value: bytes | None) -> str | None:
         """Read what `owner`'s page says under `key`; gives the id that it is about, if that is one."""
+        if not key.startswith(ORDER):
+            return None
+        orders, id_ = self._orders.setdefault(owner, {}), key[len(ORDER) :]
+        orders.pop(id_, None)
         try:
-            if key.startswith(ORDER):
-                order = None if value is None else Order.unpack(value)
-                return _put(self._orders.setdefault(owner, {}), key[len(ORDER) :], order)
-            if key.startswith(RESTART):
-                turn = None if value is None else Turn.unpack(value)
-                return _put(self._turns.setdefault(owner, {}), key[len(RESTART) :], turn)
+            if value is not None:
+                orders[id_] = Order.unpack(value)
         except ValueError:
             self._outbox.count("ledger", "bad_record")
-        return None
+        return id_
 
     def recall(self, entries: Iterable[tuple[str, bytes]]) -> None:
         """What stood on our page before our start holds until it has served, as what was written since."""
         for key, value in entries:
-            news = key.startswith((ORDER, RESTART)) and self._group.ledger.own.get(key) is None
+            news = key.startswith(ORDER) and self._group.ledger.own.get(key) is None
             if news and self.page_changed(self._group.name, key, value) is not None:
                 self._group.ledger.put(key, value, ends_something=True)
 
@@ -157,15 +131,6 @@ class Orders:
             self._group.ledger.delete(ORDER + id_)
             del self._orders[self._group.name][id_]
 
-    def own_turns(self) -> list[tuple[str, Turn]]:
-        """Those that we gave."""
-        return list(self._turns.get(self._group.name, {}).items())
-
-    def end_turn(self, id_: str) -> None:
-        """The one that we gave has come back."""
-        self._group.ledger.delete(RESTART + id_)
-        self._turns[self._group.name].pop(id_, None)
-
 
 def is_in_service(config: ConfigState) -> bool:
     """Whether a node is out for nothing that takes a turn: it is ready, or an operator keeps it out."""
@@ -177,11 +142,3 @@ def has_restarted(turn: Turn, order: tuple[int, int], config: ConfigState) -> bo
     if not is_in_service(config) or order < turn.order:
         return False
     return order > turn.order or (config.order_serial, config.order_writer) >= (turn.serial, turn.writer)
-
-
-def _put(into: dict[str, Value], id_: str, value: Value | None) -> str:
-    if value is None:
-        into.pop(id_, None)
-    else:
-        into[id_] = value
-    return id_

@@ -8,8 +8,9 @@
 | `setting/<name>` | `Setting`: this manager's YAML value, or its copy of the winner (rule L7) |
 | `held/<limit>` | `Claim` in `manager/budgets.py`: what its nodes may have in force of a limit together |
 | `runs/<id>` | `Runs`: the configuration of a node's gateway, as the node says it to this manager |
-| `turn/<id>` | `Turn`: the node may be out of service, in one session, by this manager's plan (rule T1) |
+| `turn/<id>` | `Turn`: the node may be out of service, in one session, by a plan (rule T1) |
 | `order/<id>` | `Order` in `manager/orders.py`: what an operator wants of the node, until it has taken that |
+| `want/<id>` | `Want` in `manager/turns.py`: a turn that is wanted of a founder |
 | `restart/<id>` | `Turn`: the node may be out of service, in one session, by an order to restart it |
 | `tally/<kind>` | `Tally` in `manager/tally.py`: what its nodes answered since the present rollout began |
 | `holds` | beginnings of the hashes of the configurations that this manager has |
@@ -34,7 +35,12 @@ SETTING = "setting/"
 GONE = "gone"
 RUNS = "runs/"
 TURN = "turn/"
+RESTART = "restart/"
 HOLDS = "holds"
+
+
+CONNECTION_ENDED = "connection ended"
+"""Why a node is removed that did not say `leave`: it may be about to come back by another connection."""
 
 
 def kind_of(gateway: str) -> str:

@@ -123,7 +123,7 @@ class Conductor:
         return len(plan.waves) - 1, ""
 
 
-def is_back(turn: Turn, node: Standing | None, plan: Plan) -> bool:
+def is_back(turn: Turn, node: Standing | None, plan: Plan | None) -> bool:
     """Whether the turn's node is seen to be in service, and can no longer go out by this turn (rule T2)."""
     if node is None or not is_in_service(node.config) or node.order < turn.order:
         return False
@@ -131,6 +131,8 @@ def is_back(turn: Turn, node: Standing | None, plan: Plan) -> bool:
         return True  # a permit holds in one session only, and in a newer one it says that it is in service
     if (node.config.plan_serial, node.config.plan_writer) > (turn.serial, turn.writer):
         return True
+    if plan is None:
+        return False
     return node.config.running == plan.wanted.sha256 or node.config.failed == plan.target
 
 

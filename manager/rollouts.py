@@ -7,17 +7,19 @@ Orders are passed on likewise (`manager/orders.py`).
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from itertools import count
 from types import MappingProxyType
 
 from gossip.group import Group
 from manager.configs import Configs
-from manager.effects import Level, TrialDone
+from manager.effects import Level
+from manager.founders import Founders
 from manager.orders import Action, Mark, Order, OrderError, Orders, has_restarted
 from manager.outbox import Outbox
 from manager.plan import Phase, Plan, PlanError
 from manager.records import (
+    CONNECTION_ENDED,
     HOLDS,
+    RESTART,
     RUNS,
     TURN,
     NodeState,
@@ -31,8 +33,10 @@ from manager.records import (
 from manager.registry import NodeView, Registry
 from manager.rollout import Conductor, Standing, Step, is_back
 from manager.tally import HASH_CHARS, Answered, Tallies
+from manager.tryouts import Tryouts
+from manager.turns import WHATS, Turns
 from node import protocol
-from node.protocol import CHUNK_BYTES_MAX, Chunk, ConfigState, Data, Permit, Try, Wanted
+from node.protocol import CHUNK_BYTES_MAX, Chunk, ConfigState, Data, Permit, Wanted
 
 NONE: Mapping[str, float] = MappingProxyType({})
 TIDY_EVERY = 5.0
@@ -51,17 +55,18 @@ class _Here:
     ordered: Mark = (0, "")
 
 
-@dataclass(frozen=True, slots=True)
-class _Trial:
-    id: str
-    sha256: str
-    content: bytes
-
-
 class Rollouts:
     """`configs` has the plans; whoever changes one calls `plan_changed`."""
 
-    def __init__(self, group: Group, registry: Registry, configs: Configs, outbox: Outbox) -> None:
+    def __init__(
+        self,
+        group: Group,
+        registry: Registry,
+        configs: Configs,
+        outbox: Outbox,
+        founders: Founders | None = None,
+    ) -> None:
+        """`founders`: who give the turns, where there are any."""
         self.configs = configs
         self.orders = Orders(group, outbox)
         """What operators want of single nodes. To be read."""
@@ -71,12 +76,12 @@ class Rollouts:
         self._here: dict[str, _Here] = {}
         self._runs: dict[str, dict[str, Runs]] = {}
         """By owner of the page, then by id."""
-        self._turns: dict[str, dict[str, Turn]] = {}
+        self._turns = Turns(group, outbox, founders, self._holds)
         self._conductors: dict[str, Conductor] = {}
         self._steps: dict[str, Step] = {}
         self._tallies = Tallies(group, outbox)
-        self._trials: dict[int, _Trial] = {}
-        self._numbers = count(1)
+        self.tryouts = Tryouts(outbox)
+        """What gateways here are only asked about."""
         self._tidy_at = 0.0
         self._seen: tuple[object, ...] = ()
 
@@ -103,17 +108,17 @@ class Rollouts:
 
     def held(self, kind: str) -> dict[str, Turn]:
         """The turns of any manager's that have not come back, by the ids of nodes of `kind`."""
-        found = self.configs.get(kind)
-        held = {}
-        if found is not None:
-            for turns in self._turns.values():
-                for id_, turn in turns.items():
-                    if self._kind_of(id_) == kind and not self._is_back(id_, turn, found[1]):
-                        held[id_] = turn
-        for id_, turn in self.orders.turns():
-            if self._kind_of(id_) == kind and not self._has_restarted(id_, turn):
-                held[id_] = turn
-        return held
+        return self._turns.held(kind)
+
+    def _holds(self, what: str, id_: str, turn: Turn) -> str:
+        """As `Turns` asks it."""
+        kind = self._kind_of(id_)
+        if what == RESTART:
+            back = self._has_restarted(id_, turn)
+        else:
+            found = self.configs.get(kind)
+            back = self._is_back(id_, turn, None if found is None else found[1])
+        return "" if back else kind
 
     def says(self, id_: str) -> ConfigState | None:
         """What a node said last in its present session; None where nothing is known of that."""
@@ -136,15 +141,17 @@ class Rollouts:
         mark, order = found
         if view.state is not NodeState.ACTIVE:
             return f"it is {view.state.value}: it takes the order when it is connected again"
-        if order.action is not Action.RESTART or self.orders.may_restart(id_, mark, view.record.order):
+        if order.action is not Action.RESTART or self._may_restart(id_, mark, view.record.order):
             return f"its agent, which manager {view.manager} tells"
         kind = kind_of(view.record.gateway)
         out = sorted({*self.held(kind), *self._out(kind)} - {id_})
         names = f"out of service are {', '.join(out[:3])}; " if out else ""
-        return (
-            f"a turn, which manager {self._teller(kind)} gives: "
-            f"{names}max_unavailable is {self._max_unavailable(kind)}"
-        )
+        most = self._max_unavailable(kind)
+        why = self._turns.refusal(kind, most) or f"max_unavailable is {most}"
+        return f"a turn, which manager {self._teller(kind)} gives: {names}{why}"
+
+    def _may_restart(self, id_: str, mark: Mark, session: tuple[int, int]) -> bool:
+        return self._turns.has(RESTART, id_, Turn(*mark, session), None)
 
     # Nodes here
 
@@ -160,9 +167,7 @@ class Rollouts:
         if here is not None and here.conn == conn:
             del self._here[id_]
             self._tallies.left(id_)
-            for number, trial in list(self._trials.items()):
-                if trial.id == id_:
-                    self.tried(id_, number, "the node went away")
+            self.tryouts.left(id_)
 
     def reported(
         self, id_: str, order: tuple[int, int], config: ConfigState, counters: Mapping[str, float] = NONE
@@ -184,7 +189,7 @@ class Rollouts:
         """A node asks for a part of a configuration."""
         content = self.configs.content(hash_)
         if content is None:
-            content = next((trial.content for trial in self._trials.values() if trial.sha256 == hash_), b"")
+            content = self.tryouts.content(hash_)
         data = Data(content[offset : offset + CHUNK_BYTES_MAX])
         self._outbox.say(conn, Chunk(sha256=hash_, offset=offset, data=data))
 
@@ -213,17 +218,7 @@ class Rollouts:
         if found is None:
             raise PlanError(f"no node of kind {kind} that takes configurations is connected to it")
         id_, here = found
-        number = next(self._numbers)
-        self._trials[number] = _Trial(id_, hash_, content)
-        self._outbox.say(here.conn, Try(number=number, sha256=hash_, size=len(content)))
-        return number
-
-    def tried(self, id_: str, number: int, error: str) -> None:
-        """A node's answer."""
-        trial = self._trials.get(number)
-        if trial is not None and trial.id == id_:
-            del self._trials[number]
-            self._outbox.add(TrialDone(number, id_, error))
+        return self.tryouts.begin(id_, here.conn, hash_, content)
 
     # What operators want of single nodes
 
@@ -247,7 +242,7 @@ class Rollouts:
         self._tell(id_)
         return order
 
-    def _let_restart(self) -> None:
+    def _let_restart(self, now: float) -> None:
         """Give turns to those that are to be restarted, where that is ours, the longest waiting first."""
         waiting: dict[str, list[tuple[float, str, Mark]]] = {}
         for id_ in self.orders.ids():
@@ -257,7 +252,7 @@ class Rollouts:
                 if view.state is NodeState.ACTIVE and self._teller(kind) == self._group.name:
                     waiting.setdefault(kind, []).append((found[1].at, id_, found[0]))
         for kind, nodes in sorted(waiting.items()):
-            held, out = set(self.held(kind)), self._out(kind)
+            held, out = {*self.held(kind), *self._turns.wanted(kind)}, self._out(kind)
             room = self._max_unavailable(kind) - len(held) - len(out - held)
             for _, id_, mark in sorted(nodes):
                 # Whoever is out already is not taken out by us.
@@ -266,9 +261,32 @@ class Rollouts:
                 room -= id_ not in out
                 view = self._registry.view(id_)
                 assert view is not None
-                self.orders.let_restart(id_, mark, view.record.order)
-                self._outbox.log(Level.INFO, f"{id_} may go out of service, to be restarted")
-                self._tell(id_)
+                self._want(RESTART, id_, Turn(*mark, view.record.order), kind, now)
+
+    def _want(self, what: str, id_: str, turn: Turn, kind: str, now: float) -> None:
+        if self._turns.want(what, id_, turn, kind, self._max_unavailable(kind), now):
+            self._given(what, id_)
+
+    def _given(self, what: str, id_: str) -> None:
+        why = "to be restarted" if what == RESTART else "to take its configuration"
+        self._outbox.log(Level.INFO, f"{id_} may go out of service, {why}")
+        self._tell(id_)
+
+    def _answer_wants(self) -> None:
+        """As a founder, give turns to those who are asked for, as long as there are some of ours."""
+        for id_, want in self._turns.asked():
+            view, kind, turn = self._registry.view(id_), self._kind_of(id_), want.turn
+            if view is None or not kind or view.record.order != turn.order:
+                continue
+            if want.what == RESTART:
+                ordered = self.ordered(id_)
+                stands = ordered is not None and ordered[0] == (turn.serial, turn.writer)
+            else:
+                found = self.configs.get(kind)
+                stands = found is not None and _mark(found[0]) == (turn.serial, turn.writer)
+            if stands and self._turns.can_give(id_, kind, self._max_unavailable(kind)):
+                self._turns.give(want.what, id_, turn)
+                self._given(want.what, id_)
 
     def _max_unavailable(self, kind: str) -> int:
         found = self.configs.get(kind)
@@ -292,7 +310,7 @@ class Rollouts:
 
     def _has_restarted(self, id_: str, turn: Turn) -> bool:
         view = self._registry.view(id_)
-        if view is None or view.state is NodeState.REMOVED:
+        if view is None or _has_left(view):
             return True
         said = self.says(id_)
         return said is not None and has_restarted(turn, view.record.order, said)
@@ -302,7 +320,7 @@ class Rollouts:
         if found is None or here.ordered == found[0]:
             return
         (serial, writer), order = found
-        if order.action is not Action.RESTART or self.orders.may_restart(id_, found[0], here.order):
+        if order.action is not Action.RESTART or self._may_restart(id_, found[0], here.order):
             here.ordered = found[0]
             message = protocol.Order(serial=serial, writer=writer, action=order.action.value)
             self._outbox.say(here.conn, message)
@@ -315,31 +333,27 @@ class Rollouts:
         for key in keys:
             value = None if page is None else page.get(key)
             self._tallies.page_changed(owner, key, value)
-            if (id_ := self.orders.page_changed(owner, key, value)) is not None:
-                self._tell(id_)
-            try:
-                if key.startswith(RUNS):
-                    runs = None if value is None else Runs.unpack(value)
-                    _put(self._runs.setdefault(owner, {}), key[len(RUNS) :], runs)
-                elif key.startswith(TURN):
-                    turn = None if value is None else Turn.unpack(value)
-                    _put(self._turns.setdefault(owner, {}), key[len(TURN) :], turn)
-                    self._tell(key[len(TURN) :])
-            except ValueError:
-                self._outbox.count("ledger", "bad_record")
+            for reader in (self.orders, self._turns):
+                if (id_ := reader.page_changed(owner, key, value)) is not None:
+                    self._tell(id_)
+            if key.startswith(RUNS):
+                self._read_runs(owner, key[len(RUNS) :], value)
+
+    def _read_runs(self, owner: str, id_: str, value: bytes | None) -> None:
+        runs = self._runs.setdefault(owner, {})
+        try:
+            if value is not None:
+                runs[id_] = Runs.unpack(value)
+        except ValueError:
+            self._outbox.count("ledger", "bad_record")
+        if value is None:
+            runs.pop(id_, None)
 
     def recall(self, entries: Iterable[tuple[str, bytes]]) -> None:
         """Turns from before our start hold until they are seen to be back, like those written since."""
         entries = list(entries)
         self.orders.recall(entries)
-        own = self._turns.setdefault(self._group.name, {})
-        for key, value in entries:
-            if key.startswith(TURN) and key[len(TURN) :] not in own:
-                try:
-                    own[key[len(TURN) :]] = Turn.unpack(value)
-                except ValueError:
-                    continue
-                self._group.ledger.put(key, value, ends_something=True)
+        self._turns.recall(entries)
 
     def plan_changed(self) -> None:
         """Tell the nodes here of the plans that hold now."""
@@ -370,10 +384,14 @@ class Rollouts:
 
     def sweep(self, now: float) -> None:
         """Conduct the plans that are ours, and forget what has served."""
-        for id_, turn in self.orders.own_turns():
-            if self._has_restarted(id_, turn):
-                self.orders.end_turn(id_)
-        self._let_restart()
+        for what in WHATS:
+            for id_, turn in self._turns.own(what).items():
+                if not self._holds(what, id_, turn):
+                    self._turns.end(what, id_)
+        for what, id_ in self._turns.look(now):
+            self._given(what, id_)
+        self._answer_wants()
+        self._let_restart(now)
         plans = self.configs.plans()
         running = {kind: plan for kind, (_, plan) in plans.items() if plan.phase is Phase.RUNNING}
         self._tallies.follow({kind: plan.wanted.sha256 for kind, plan in running.items()}, now)
@@ -392,7 +410,8 @@ class Rollouts:
         for id_, runs in list(self._runs.get(self._group.name, {}).items()):
             view = self._registry.view(id_)
             if view is None or view.manager != self._group.name or view.record.order > _order(runs):
-                self._erase(RUNS, id_, self._runs[self._group.name])
+                self._group.ledger.delete(RUNS + id_)
+                self._runs[self._group.name].pop(id_, None)
 
     def _signature(self) -> tuple[object, ...]:
         """Changes with all that a plan at rest depends on: pages, and what time makes of them."""
@@ -400,14 +419,13 @@ class Rollouts:
         return self._registry.changes, [member.name for member in self._group.kin()], pages
 
     def _conduct(self, kind: str, setting: Setting, plan: Plan, now: float) -> None:
-        own = self._turns.get(self._group.name, {})
-        for id_, turn in list(own.items()):
-            if self._kind_of(id_) in (kind, "") and self._is_back(id_, turn, plan):
-                self._erase(TURN, id_, own)
         order = (setting.serial, setting.writer)
         conductor = self._conductors.setdefault(kind, Conductor())
         answered = self.answered(kind, plan)
-        step = conductor.step(plan, order, self.standings(kind), self.held(kind), now, answered)
+        held = {**self.held(kind), **self._turns.wanted(kind)}
+        step = conductor.step(plan, order, self.standings(kind), held, now, answered)
+        if step.permit and (why := self._turns.refusal(kind, plan.max_unavailable)):
+            step = replace(step, permit=(), wait=why)
         if step.permit and (lacking := self._without(plan.wanted.sha256)):
             # Or it could be lost with its conductor, and the nodes would be left as they are.
             step = replace(step, permit=(), wait=f"not yet fetched by {', '.join(lacking)}")
@@ -424,13 +442,7 @@ class Rollouts:
         for id_ in step.permit:
             view = self._registry.view(id_)
             assert view is not None
-            self._permit(id_, Turn(*order, view.record.order), plan)
-
-    def _permit(self, id_: str, turn: Turn, plan: Plan) -> None:
-        self._group.ledger.put(TURN + id_, turn.pack(), ends_something=True)
-        self._turns.setdefault(self._group.name, {})[id_] = turn
-        self._outbox.log(Level.INFO, f"{id_} may go out of service, to take configuration {plan.target}")
-        self._tell(id_)
+            self._want(TURN, id_, Turn(*order, view.record.order), kind, now)
 
     def _tell(self, id_: str) -> None:
         """Say to a node here what it shall run, and whether it may go out for it, unless it knows."""
@@ -456,8 +468,8 @@ class Rollouts:
                     size=wanted.size,
                 ),
             )
-        turn = self._turns.get(setting.writer, {}).get(id_)
-        if turn is not None and turn == Turn(*order, here.order) and here.permitted != turn:
+        turn = Turn(*order, here.order)
+        if here.permitted != turn and self._turns.has(TURN, id_, turn, setting.writer):
             here.permitted = turn
             self._outbox.say(here.conn, Permit(serial=setting.serial, writer=setting.writer))
 
@@ -473,27 +485,25 @@ class Rollouts:
             return None
         return Standing(view.id, view.record.order, active, runs.config)
 
-    def _is_back(self, id_: str, turn: Turn, plan: Plan) -> bool:
+    def _is_back(self, id_: str, turn: Turn, plan: Plan | None) -> bool:
         view = self._registry.view(id_)
-        if view is None or view.state is NodeState.REMOVED:
-            return True  # its end was seen, or an operator has forgotten it
+        if view is None or _has_left(view):
+            return True
         return is_back(turn, self._standing(view, self._kind_of(id_)), plan)
 
     def _kind_of(self, id_: str) -> str:
         view = self._registry.view(id_)
         return "" if view is None else kind_of(view.record.gateway)
 
-    def _erase(self, prefix: str, id_: str, of: "dict[str, Runs] | dict[str, Turn]") -> None:
-        self._group.ledger.delete(prefix + id_)
-        of.pop(id_, None)
 
-
-def _put(into: dict[str, "Runs"] | dict[str, "Turn"], id_: str, value: "Runs | Turn | None") -> None:
-    if value is None:
-        into.pop(id_, None)
-    else:
-        into[id_] = value  # type: ignore[assignment]
+def _has_left(view: NodeView) -> bool:
+    """Whether it said so, or an operator did: a connection may end while its node is out, and goes on."""
+    return view.state is NodeState.REMOVED and view.why != CONNECTION_ENDED
 
 
 def _order(runs: Runs) -> tuple[int, int]:
     return runs.incarnation, runs.nonce
+
+
+def _mark(setting: Setting) -> tuple[int, str]:
+    return setting.serial, setting.writer

@@ -13,7 +13,7 @@ from manager.effects import Level
 from manager.identity import KEY_BYTES, Identity, Ticket, TicketError
 from manager.outbox import Outbox
 from manager.page import NodePage
-from manager.records import CLONE, CloneNote, NodeRecord, NodeState, kind_of
+from manager.records import CLONE, CONNECTION_ENDED, CloneNote, NodeRecord, NodeState, kind_of
 from manager.refusals import FULL
 from manager.registry import Registry
 from manager.rollouts import Rollouts
@@ -171,7 +171,7 @@ class Sessions:
                 if session.admitted:
                     self._rollouts.fetch(conn, hash_, offset)
             case Tried(number=number, error=error):
-                self._rollouts.tried(session.id, number, error)
+                self._rollouts.tryouts.tried(session.id, number, error)
             case Renew():
                 self._renew(session, message, now)
             case Leave(reason=reason):
@@ -189,7 +189,7 @@ class Sessions:
             self._detach(session)
             self._withdraw(session, now)
         else:
-            self._ended(session, "connection ended", now)
+            self._ended(session, CONNECTION_ENDED, now)
 
     def _hello(self, session: _Session, hello: Hello, now: float) -> None:
         if session.conn in self._newcomers or self.admission.claim_of(session.conn) is not None:

@@ -1,5 +1,6 @@
 """A simulated node's gateway: a file, and a restart during which it serves nothing."""
 
+from collections.abc import Callable
 from hashlib import sha256
 from random import Random
 
@@ -19,6 +20,8 @@ class SimGateway:
         """SHA-256 in hex of its configuration, empty where it has none that an agent could replace."""
         self.out = False
         """Whether it is out of service for a change or a restart."""
+        self.went: Callable[[], None] = lambda: None
+        """Called when it goes out of service."""
         self.traffic = 0.0
         """Requests that it is sent in a second."""
         self._staged: dict[str, bytes] = {}
@@ -60,6 +63,7 @@ class SimGateway:
     def go(self, random: Random) -> float:
         """Go out of service, for a change or a restart; gives the seconds until that is over."""
         self.out = True
+        self.went()
         return random.uniform(1.0, 20.0)
 
     def end(self, hash_: str) -> str:

@@ -90,6 +90,8 @@ class Plan:
     """The owner of a page collects when it has more."""
     disks: bool
     """Whether managers keep their state, or start anew each time."""
+    at_a_time: int = 0
+    """How many nodes rollouts may have out at once; 0: there are none."""
 
     @classmethod
     def draw(cls, seed: int, *, disks: bool = False) -> "Plan":

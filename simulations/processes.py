@@ -28,6 +28,8 @@ from manager.effects import (
     ToNode,
     TrialDone,
 )
+from manager.orders import OrderError
+from manager.plan import PlanError
 from manager.records import Setting
 from manager.terms import SUBSCRIPTION, ManagerConfig
 from node.protocol import CLOSE_GOING, ProtocolError, decode, encode
@@ -199,7 +201,7 @@ class SimManager:
         def act() -> None:
             try:
                 effects = action(self.core, self.loop.now)
-            except (RightsError, KeyError):
+            except (RightsError, PlanError, OrderError, KeyError):
                 return
             self._perform(effects)
 

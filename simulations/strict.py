@@ -13,6 +13,7 @@ from simulations.faults import Fire
 from simulations.nodes import SimNode
 from simulations.plan import Plan
 from simulations.processes import STOP_SECONDS_MAX, SimManager
+from simulations.rollout_faults import ROLLOUT_KINDS, RolloutFaults
 
 NOT_SURVIVED = frozenset({"old_disk", "copy_disk"})
 BACK_KINDS = ("old_store", "twin_manager")
@@ -29,6 +30,8 @@ RIGHTS_KINDS = (
 """More, under policy `strict`."""
 BACK_SHARE = 0.25
 """Of the seeds."""
+ROLLOUTS_SHARE = 0.5
+"""Of the others."""
 _SAID_AGAIN = 2.0
 
 
@@ -39,8 +42,13 @@ def strict_plan(seed: int) -> Plan:
     share = random.choice((0.1, 0.25, 0.5, 1.0))
     kinds = tuple(kind for kind in plan.kinds if kind not in (*NOT_SURVIVED, *BACK_KINDS))
     kinds += tuple(kind for kind in RIGHTS_KINDS if random.random() < share)
+    at_a_time = 0
     if Random(f"{seed}/stores that go back").random() < BACK_SHARE:
         kinds += BACK_KINDS
+    elif (rollouts := Random(f"{seed}/rollouts")).random() < ROLLOUTS_SHARE:
+        # Not beside stores that go back: what they gave a second time is reported, and cannot be prevented.
+        kinds += ROLLOUT_KINDS
+        at_a_time = rollouts.choice((1, 1, 2, 3))
     names = [f"m{at}" for at in range(1, plan.managers + 1)]
     founders = names[: random.choice((len(names), len(names), len(names), max(1, len(names) - 1)))]
     if random.random() < 0.15:
@@ -63,21 +71,24 @@ def strict_plan(seed: int) -> Plan:
         kinds=kinds or (random.choice(RIGHTS_KINDS),),
         drift=min(plan.drift, 0.01),
         stranger=False,
+        at_a_time=at_a_time,
     )
 
 
-class StrictFire(Fire):
+class StrictFire(RolloutFaults, Fire):
     """A cluster whose managers hold rights."""
 
     def __init__(self, plan: Plan) -> None:
         self._lost: set[str] = set()
         """Founders whose store is lost: nobody meets them again."""
         super().__init__(plan)
-        self._faults |= {kind: getattr(self, f"_{kind}") for kind in RIGHTS_KINDS}
+        self._faults |= {kind: getattr(self, f"_{kind}") for kind in (*RIGHTS_KINDS, *ROLLOUT_KINDS)}
 
     def heal(self) -> None:
         """Founders that lost their store, and those that never came, are expelled."""
         super().heal()
+        if self.plan.at_a_time:
+            self._abort_rollouts()
         for manager in self.managers:
             if manager.name in self._lost and not manager.gone:
                 self._end_for_good(manager, 0.0)

@@ -8,8 +8,8 @@ from gossip.ledger import Ledger
 from manager.configs import Manner
 from manager.core import Manager
 from manager.effects import ManagerEffect
-from manager.orders import ORDER, RESTART, Action, Order, OrderError, Orders, has_restarted
-from manager.records import Turn
+from manager.orders import ORDER, Action, Order, OrderError, Orders, has_restarted
+from manager.records import RESTART, Turn
 from node.protocol import ConfigState, Hello, Leave, Report, Wanted
 from node.protocol import Order as Told
 from tests.manager.running import IDENTITY, Running
@@ -246,11 +246,10 @@ def test_an_order_reads_as_it_was_written_and_nothing_else_does() -> None:
 
 
 def test_what_stood_on_our_page_before_our_start_holds_on() -> None:
-    order, turn = Order(7, Action.RESTART, "operator", 1.0), Turn(7, "m1", HERE)
+    order = Order(7, Action.RESTART, "operator", 1.0)
     running = Running()
     orders: Orders = running.core.rollouts.orders
-    orders.recall([(ORDER + "x", order.pack()), (RESTART + "x", turn.pack()), ("node/x", b"")])
+    orders.recall([(ORDER + "x", order.pack()), ("node/x", b"")])
     assert orders.newest("x") == ((7, "m1"), order)
-    assert orders.may_restart("x", (7, "m1"), HERE)
     ledger: Ledger = running.core.group.ledger
     assert ledger.own.get(ORDER + "x") == order.pack()

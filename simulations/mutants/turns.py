@@ -1,0 +1,46 @@
+"""Rules of turns under policy `strict`, left out one at a time."""
+
+from typing import Any
+
+from manager import rollouts
+from manager.records import NodeState
+from manager.registry import NodeView
+from manager.rollouts import Rollouts
+from manager.turns import Turns
+from simulations.mutants.patch import Patch
+
+
+def who_conducts_counts_alone(patch: Patch) -> None:
+    """Each conductor gives all turns itself, by what it sees: two sides give twice as many (T4)."""
+
+    def want(self: Turns, what: str, id_: str, turn: Any, kind: str, most: int, now: float) -> bool:
+        self.give(what, id_, turn)
+        return True
+
+    def has(self: Turns, what: str, id_: str, turn: Any, by: str | None) -> bool:
+        return any(turns.get(id_) == turn for (_, of), turns in self._turns.items() if of == what)
+
+    patch(Turns, "want", want)
+    patch(Turns, "has", has)
+    patch(Turns, "refusal", lambda self, kind, most: "")
+
+
+def turns_end_by_the_clock(patch: Patch) -> None:
+    """A turn is over a second after it was given, and its node may still be about to go (T2)."""
+    given: dict[tuple[int, str], float] = {}
+
+    def holds(self: Rollouts, what: str, id_: str, turn: Any) -> str:
+        now = self._tidy_at
+        first = given.setdefault((id(self), f"{what}{id_}{turn}"), now)
+        return self._kind_of(id_) if now <= first else ""
+
+    patch(Rollouts, "_holds", holds)
+
+
+def a_lost_connection_ends_a_turn(patch: Patch) -> None:
+    """A node whose connection ended counts as back, though its gateway may be out (T2)."""
+
+    def has_left(view: NodeView) -> bool:
+        return view.state in (NodeState.REMOVED, NodeState.UNREACHABLE)
+
+    patch(rollouts, "_has_left", has_left)

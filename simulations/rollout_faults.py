@@ -1,0 +1,84 @@
+"""Rollouts, restarts and cordons that operators ask of whichever manager they reach, under drawn faults.
+
+Turns are counted by founders, so on all sides of every split together no more nodes are taken out than
+`max_unavailable`, which is one number for a whole run.
+"""
+
+from collections.abc import Callable
+
+from manager.configs import Manner
+from manager.core import Manager
+from manager.effects import ManagerEffect
+from manager.orders import Action
+from simulations.gateway import INVALID, SICK
+from simulations.ground import Ground
+from simulations.nodes import Disk, SimNode
+from simulations.watch import Broken
+
+KIND = "nginx"
+ROLLOUT_KINDS = ("push", "push", "steer", "restart_gateway", "cordon")
+WAVES = (("100%",), ("1", "100%"), ("1", "50%", "100%"))
+
+
+class RolloutFaults(Ground):
+    """`plan.at_a_time` nodes at the most may be out, 0 where there are no rollouts."""
+
+    _pushed = 0
+
+    def _add_node(self, disk: Disk | None = None, seeds: tuple[str, ...] = ()) -> SimNode:
+        node = super()._add_node(disk, seeds)
+        if self.plan.at_a_time:
+            node.manage(KIND, b"first")
+            node.gateway.went = self._no_more_out_than_may_be
+        return node
+
+    def _no_more_out_than_may_be(self) -> None:
+        """Called at each moment at which a gateway goes out of service."""
+        out = sorted(node.name for node in self.nodes if node.alive and node.gateway.out)
+        if len(out) > self.plan.at_a_time:
+            text = f"{', '.join(out)} are out of service at once, by rollouts of {self.plan.at_a_time}"
+            raise Broken("no_more_out_than_may_be", f"at {self.world.now:.3f} s: {text}")
+
+    def _tell(self, action: Callable[[Manager, float], list[ManagerEffect]]) -> str:
+        """Some manager that is asked; whatever it refuses is not done."""
+        manager = self._manager()
+        if not manager.alive:
+            return ""
+        manager.operate(action)
+        return manager.name
+
+    def _push(self) -> str:
+        self._pushed += 1
+        bad = self.random.choice((b"", b"", b"", SICK, INVALID))
+        content = bad + f"version {self._pushed}".encode()
+        manner = Manner(
+            waves=self.random.choice(WAVES), max_unavailable=self.plan.at_a_time, pause=1.0, heal=False
+        )
+        asked = self._tell(
+            lambda core, now: core.push_config(KIND, content, "operator", manner, now, force=True)
+        )
+        return f"{content.decode()} at {asked}" if asked else ""
+
+    def _steer(self) -> str:
+        action = self.random.choice(("pause", "resume", "resume", "promote", "abort"))
+        asked = self._tell(lambda core, now: core.steer_rollout(KIND, action, "operator", now))
+        return f"{action} at {asked}" if asked else ""
+
+    def _restart_gateway(self) -> str:
+        return self._order(Action.RESTART)
+
+    def _cordon(self) -> str:
+        return self._order(self.random.choice((Action.CORDON, Action.DRAIN, Action.UNCORDON)))
+
+    def _order(self, action: Action) -> str:
+        node = self._node()
+        if node is None or not node.id:
+            return ""
+        id_ = node.id
+        asked = self._tell(lambda core, now: core.order_node(id_, action, "operator", now)[1])
+        return f"{action.value} {node.name} at {asked}" if asked else ""
+
+    def _abort_rollouts(self) -> None:
+        """So that the group comes to rest."""
+        for manager in self.managers:
+            manager.operate(lambda core, now: core.steer_rollout(KIND, "abort", "operator", now))
