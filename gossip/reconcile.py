@@ -34,7 +34,7 @@ from gossip.wire.ledger import decode_ledger, encode_ledger
 _PIECE_ROOM = 1150
 """Entry bytes in one packet: leaves room for names, numbers and the layers within 1400 bytes."""
 _PUSH_PACKETS_MAX = 16
-"""News that needs more packets goes by TCP."""
+"""News that needs more packets goes by TCP, and so does an entry that needs more than one."""
 _DIGEST_ENTRIES_MAX = 24
 """A digest with more does not fit into a packet."""
 _FAN_OUT_MAX = 32
@@ -178,7 +178,8 @@ class Reconciler:
         return [] if piece.reset else self._tell([member], piece)
 
     def _tell(self, kin: list[Member], piece: Piece) -> list[Output]:
-        if piece.reset or sum(map(entry_bytes, piece.entries)) > _PIECE_ROOM * _PUSH_PACKETS_MAX:
+        sizes = [entry_bytes(entry) for entry in piece.entries]
+        if piece.reset or sum(sizes) > _PIECE_ROOM * _PUSH_PACKETS_MAX or max(sizes, default=0) > _PIECE_ROOM:
             return [self._push(member, (piece,)) for member in kin]
         payloads = [User(encode_ledger(Push(self._me, (part,)))) for part in split(piece, _PIECE_ROOM)]
         return [Send(member.address, (payload,)) for member in kin for payload in payloads]

@@ -1,8 +1,8 @@
-"""A member as a whole: when it may go."""
+"""A member as a whole: how it tells what it wrote, and when it may go."""
 
 from random import Random
 
-from gossip.effects import Output, Send
+from gossip.effects import OpenStream, Output, Send
 from gossip.group import Group
 from gossip.kinship import LEDGER_PROTOCOL, TAG_GROUP, TAG_SPEAKS, TAG_STARTED
 from gossip.ledger import NOTHING
@@ -45,6 +45,16 @@ def departures(output: list[Output]) -> set[Address]:
         for item in output
         if isinstance(item, Send) and any(isinstance(message, Dead) for message in item.messages)
     }
+
+
+def test_an_entry_that_fits_into_no_packet_is_told_by_a_stream_and_others_are_not() -> None:
+    group = member()
+    for size, streams in ((1000, 0), (1400, 1), (4000, 1)):
+        m2_has_heard_all(group, 1.0)
+        group.ledger.put("key", b"v" * size)
+        told = [item for item in group.flush(1.0) if isinstance(item, Send | OpenStream)]
+        assert sum(isinstance(item, OpenStream) for item in told) == streams, size
+        assert sum(isinstance(item, Send) for item in told) == 1 - streams, size
 
 
 def test_among_kin_a_member_departs_as_soon_as_all_have_what_it_wrote() -> None:
