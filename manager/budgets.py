@@ -37,7 +37,7 @@ class Claim:
     def unpack(cls, value: bytes) -> "Claim":
         """Raises `ValueError` for anything else than a packed claim."""
         match unpack(value):
-            case [float(amount), float(largest), list(wishes)] if amount >= 0 and largest >= 0:
+            case [float(amount), float(largest), list(wishes), *_] if amount >= 0 and largest >= 0:
                 return cls(amount, largest, tuple(_wish(wish) for wish in wishes))
             case _:
                 raise ValueError("not a claim")
@@ -45,7 +45,7 @@ class Claim:
 
 def _wish(value: Any) -> tuple[float, float]:
     match value:
-        case [float(weight), float(demand)] if weight > 0 and demand >= 0:
+        case [float(weight), float(demand), *_] if weight > 0 and demand >= 0:
             return weight, demand
         case _:
             raise ValueError("not a wish")

@@ -118,6 +118,7 @@ class NodeRecord:
                 dict(labels),
                 bool(ephemeral),
                 str(token),
+                *_,
             ] if weight > 0:
                 return cls(
                     NodeState(state),
@@ -154,7 +155,7 @@ class CloneNote:
     @classmethod
     def unpack(cls, value: bytes) -> "CloneNote":
         match unpack(value):
-            case [int(incarnation), int(nonce)]:
+            case [int(incarnation), int(nonce), *_]:
                 return cls(incarnation, nonce)
             case _:
                 raise ValueError("not a clone note")
@@ -175,7 +176,7 @@ class Runs:
     @classmethod
     def unpack(cls, value: bytes) -> "Runs":
         match unpack(value):
-            case [str(kind), int(incarnation), int(nonce), list(state)]:
+            case [str(kind), int(incarnation), int(nonce), list(state), *_]:
                 return cls(kind, incarnation, nonce, read_config_state(state))
             case _:
                 raise ValueError("not what a node runs")
@@ -195,7 +196,7 @@ class Turn:
     @classmethod
     def unpack(cls, value: bytes) -> "Turn":
         match unpack(value):
-            case [int(serial), str(writer), int(incarnation), int(nonce)]:
+            case [int(serial), str(writer), int(incarnation), int(nonce), *_]:
                 return cls(serial, writer, (incarnation, nonce))
             case _:
                 raise ValueError("not a turn")
@@ -220,7 +221,7 @@ class Setting:
     @classmethod
     def unpack(cls, value: bytes) -> "Setting":
         match unpack(value):
-            case [int(serial), str(writer), str(text)] if serial >= 0:
+            case [int(serial), str(writer), str(text), *_] if serial >= 0:
                 return cls(serial, writer, json.loads(text))
             case _:
                 raise ValueError("not a setting")

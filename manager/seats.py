@@ -149,8 +149,10 @@ def unpack(kind: type[One], value: bytes | None) -> One | None:
     except ValueError:
         return None
     wanted = [_SHAPES[_kind_of(field.type)] for field in fields(kind)]
-    if not isinstance(parts, list) or len(parts) != len(wanted):
+    if not isinstance(parts, list) or len(parts) < len(wanted):
         return None
+    # A later version may have added others at the end.
+    parts = parts[: len(wanted)]
     for part, types in zip(parts, wanted, strict=True):
         if not isinstance(part, types) or (isinstance(part, bool) and bool not in types):
             return None

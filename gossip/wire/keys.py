@@ -37,13 +37,13 @@ def decode_keys(payload: bytes) -> KeyMessage:
     try:
         fields = msgpack.unpackb(payload[len(KEYS_PREFIX) :], unicode_errors="surrogateescape")
         match fields:
-            case [0, name, start, to_name, to_start, number, str(verb), bytes(key)]:
+            case [0, name, start, to_name, to_start, number, str(verb), bytes(key), *_]:
                 if (verb == Verb.LIST) != (not key) or (key and len(key) not in KEY_SIZES):
                     raise ValueError("no key of a size that AES has")
                 to = Sender(read_name(to_name), read_number(to_start))
                 sender = Sender(read_name(name), read_number(start))
                 return KeyAsk(sender, to, read_number(number), Verb(verb), key)
-            case [1, name, start, number, str(why), list(fingerprints)] if len(why) <= _WHY_CHARS_MAX:
+            case [1, name, start, number, str(why), list(fingerprints), *_] if len(why) <= _WHY_CHARS_MAX:
                 sender = Sender(read_name(name), read_number(start))
                 return KeySays(sender, read_number(number), why, _fingerprints(fingerprints))
             case _:

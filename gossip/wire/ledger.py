@@ -17,6 +17,10 @@ NAME_BYTES_MAX = 255
 PIECES_MAX = 4096
 DIGEST_MAX = 4096
 FINGERPRINT_BYTES = 8
+_FIELDS = {0: 8, 1: 4, 2: 4, 3: 4, 4: 4, 5: 6}
+"""Of each kind, with the kind itself. A later version may add to the end, of these and of what is in them."""
+_PIECE_FIELDS = 7
+_FURTHER_MAX = 16
 _SMALL_ARRAY_MAX = 8
 """Of those that are built in one go: an entry, a mark."""
 
@@ -73,29 +77,40 @@ def decode_ledger(payload: bytes) -> LedgerMessage:
 
 def _message(unpacker: Any) -> LedgerMessage:
     length, kind = unpacker.read_array_header(), read_number(unpacker.unpack())
-    sender = _sender(unpacker.unpack(), unpacker.unpack())
-    match kind, length:
-        case 0, 8:
+    if length < (known := _FIELDS.get(kind, length + 1)):
+        raise ValueError("no ledger message of this version")
+    message = _known(kind, _sender(unpacker.unpack(), unpacker.unpack()), unpacker)
+    _skip(unpacker, length - known)
+    return message
+
+
+def _skip(unpacker: Any, count: int) -> None:
+    """Pass over what a later version has added at the end."""
+    for _ in range(_announced(count, _FURTHER_MAX, "fields that are not known here")):
+        unpacker.skip()
+
+
+def _known(kind: int, sender: Sender, unpacker: Any) -> LedgerMessage:
+    match kind:
+        case 0:
             owner, *marks = (unpacker.unpack() for _ in range(5))
             generation, version, own_generation, own_version = map(read_number, marks)
             return Heard(
                 sender, read_name(owner), Mark(generation, version), Mark(own_generation, own_version)
             )
-        case 1, 4:
+        case 1:
             fingerprint = unpacker.unpack()
             if not isinstance(fingerprint, bytes) or len(fingerprint) != FINGERPRINT_BYTES:
                 raise ValueError(f"not a fingerprint of {FINGERPRINT_BYTES} bytes")
             return Summary(sender, fingerprint)
-        case 2, 4:
+        case 2:
             return DigestIs(sender, _digest(unpacker))
-        case 3, 4:
+        case 3:
             return Push(sender, _pieces(unpacker))
-        case 4, 4:
+        case 4:
             return Sync(sender, _digest(unpacker))
-        case 5, 6:
-            return Pieces(sender, _digest(unpacker), _pieces(unpacker), _flag(unpacker.unpack()))
         case _:
-            raise ValueError("no ledger message of this version")
+            return Pieces(sender, _digest(unpacker), _pieces(unpacker), _flag(unpacker.unpack()))
 
 
 def _flag(value: object) -> bool:
@@ -127,7 +142,7 @@ def _digest(unpacker: Any) -> Digest:
     for _ in range(_announced(unpacker.read_map_header(), DIGEST_MAX, "owners")):
         owner = read_name(unpacker.unpack())
         match unpacker.unpack():
-            case [generation, version]:
+            case [generation, version, *_]:
                 digest[owner] = Mark(read_number(generation), read_number(version))
             case _:
                 raise ValueError("a digest maps owners to [generation, version]")
@@ -151,13 +166,14 @@ def _pieces(unpacker: Any) -> tuple[Piece, ...]:
 
 
 def _piece(unpacker: Any, room: int) -> Piece:
-    if unpacker.read_array_header() != 7:
+    if (length := unpacker.read_array_header()) < _PIECE_FIELDS:
         raise ValueError("not a piece of a page")
     owner = read_name(unpacker.unpack())
     generation, after, upto, floor = (read_number(unpacker.unpack()) for _ in range(4))
     reset = _flag(unpacker.unpack())
     count = _announced(unpacker.read_array_header(), room, "entries")
     entries = tuple(_entry(unpacker.unpack()) for _ in range(count))
+    _skip(unpacker, length - _PIECE_FIELDS)
     piece = Piece(owner, generation, after, upto, floor, entries, reset)
     previous = piece.after
     for entry in piece.entries:
@@ -172,7 +188,7 @@ def _piece(unpacker: Any, room: int) -> Piece:
 
 def _entry(fields: object) -> Entry:
     match fields:
-        case [str(key), version, None | bytes() as value] if len(key) <= KEY_CHARS_MAX:
+        case [str(key), version, None | bytes() as value, *_] if len(key) <= KEY_CHARS_MAX:
             if value is not None and len(value) > VALUE_BYTES_MAX:
                 raise ValueError(f"a value exceeds {VALUE_BYTES_MAX} bytes")
             return Entry(key, read_number(version), value)

@@ -1,10 +1,26 @@
 """What stands on pages: packing undoes unpacking, and nothing else is taken."""
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from manager.records import CloneNote, NodeRecord, NodeState, Setting, pack_names, unpack_names
+from manager import packing, seats
+from manager.budgets import Claim
+from manager.packing import pack
+from manager.records import (
+    CloneNote,
+    NodeRecord,
+    NodeState,
+    Runs,
+    Setting,
+    Turn,
+    pack_names,
+    unpack_names,
+)
+from manager.seats import Expelled
+from node.protocol import ConfigState
 
 records = st.builds(
     NodeRecord,
@@ -22,6 +38,29 @@ records = st.builds(
 @given(records)
 def test_a_record_survives_packing(record: NodeRecord) -> None:
     assert NodeRecord.unpack(record.pack()) == record
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        NodeRecord(NodeState.ACTIVE, 1, 2, 3, True, False, 4.0, "why", "name", "address", "gateway"),
+        CloneNote(1, 2),
+        Runs("nginx", 1, 2, ConfigState()),
+        Turn(1, "m1", (2, 3)),
+        Setting(1, "m1", {"max_nodes": 3}),
+        Claim(1.0, 2.0, ((1.0, 3.0),)),
+    ],
+)
+def test_what_a_later_version_has_added_is_passed_over(record: Any) -> None:
+    packed = pack([*packing.unpack(record.pack()), "a later field", {"and": ["more"]}])
+    assert type(record).unpack(packed) == record
+
+
+def test_what_a_later_version_has_added_to_a_right_is_passed_over() -> None:
+    expelled = Expelled("m1", 1.0)
+    packed = pack([*packing.unpack(seats.pack(expelled)), "a later field"])
+    assert seats.unpack(Expelled, packed) == expelled
+    assert seats.unpack(Expelled, pack(["m1"])) is None
 
 
 @given(st.binary(max_size=60))
