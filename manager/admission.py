@@ -12,6 +12,7 @@ from typing import Literal
 from gossip.group import Group
 from gossip.messages import State
 from manager.registry import Registry
+from manager.surge import Surge
 
 OUTSTANDING_MAX = 64
 """Admissions of one manager that a live manager has not acknowledged yet, at the most."""
@@ -32,13 +33,16 @@ class Claim:
     stamp: int
     version: int
     at: float
+    instead: str = ""
+    """The id of the lost node in whose place it comes, or empty."""
 
 
 class Admission:
     """Counts what is outstanding, and judges the claims on our page."""
 
-    def __init__(self, group: Group, registry: Registry) -> None:
+    def __init__(self, group: Group, registry: Registry, surge: Surge) -> None:
         self._group = group
+        self._surge = surge
         self._registry = registry
         self._claims: dict[int, Claim] = {}
         self._open: deque[int] = deque()
@@ -99,15 +103,21 @@ class Admission:
         for claim in sorted(self._claims.values(), key=lambda c: (c.stamp, c.id)):
             if not self._answered(claim, now):
                 continue
-            ahead = sum(
-                (view.record.stamp, view.id) < (claim.stamp, claim.id)
+            before_it = [
+                view
                 for view in self._registry.claims()
-                if all(view.id != done.id for done, _ in judged)
-            )
-            if cap is None or taken + ahead < cap:
+                if (view.record.stamp, view.id) < (claim.stamp, claim.id)
+                and all(view.id != done.id for done, _ in judged)
+            ]
+            seats = cap
+            if cap is not None and claim.instead:
+                coming = {claim.instead, *(view.record.instead for view in before_it)}
+                coming |= {done.instead for done, admitted in judged if admitted}
+                seats = cap + self._surge.extra(self._group.wall(now), coming)
+            if seats is None or taken + len(before_it) < seats:
                 taken += 1
                 judged.append((claim, True))
-            elif taken >= cap or now - claim.at >= UNDECIDED_MAX:
+            elif taken >= seats or now - claim.at >= UNDECIDED_MAX:
                 judged.append((claim, False))
         for claim, _ in judged:
             del self._claims[claim.conn]

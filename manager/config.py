@@ -234,10 +234,22 @@ def _as_url(url: str) -> str:
     return url
 
 
+class SurgeSettings(Settings):
+    """Seats beyond the cap, for a rolling restart."""
+
+    seats: Annotated[
+        int, Field(ge=0, le=1000, description="available: beyond the cap, in the place of nodes just lost")
+    ] = 0
+    for_: Annotated[
+        Duration, Field(alias="for", ge=1, description="for so long after such a node was lost")
+    ] = 600.0
+
+
 class SubscriptionSettings(Settings):
     """How many nodes may run."""
 
     max_nodes: Annotated[int | None, Field(ge=0, le=MAX_NODES_MAX, description="unset: no cap")] = None
+    surge: SurgeSettings = SurgeSettings()
     policy: Annotated[
         Policy, Field(description="available: a split may exceed the cap; strict: nothing does")
     ] = "available"
@@ -490,6 +502,11 @@ class ManagerFile(Settings):
             raise ValueError(
                 "has `policy: strict`, which needs `group.founders`: the managers that give seats"
             )
+        if subscription.policy == "strict" and subscription.surge.seats:
+            raise ValueError(
+                "has `surge`, and under `policy: strict` there are no seats beyond the cap: take it out, and "
+                "leave as many seats free as a rolling restart needs"
+            )
         return subscription
 
     @field_validator("limits")
@@ -549,6 +566,8 @@ def core_config(file: ManagerFile) -> ManagerConfig:
         ),
         max_nodes=file.subscription.max_nodes,
         degrade_after=file.degrade_after,
+        surge_seats=file.subscription.surge.seats,
+        surge_seconds=file.subscription.surge.for_,
         policy=file.subscription.policy,
         founders=file.group.founders,
         ticket_life=file.subscription.ticket_life,

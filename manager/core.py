@@ -498,7 +498,8 @@ class Manager:
         self.days.sample(wall, self.registry.used, self.cap)
 
     def _mark_surplus(self, now: float) -> None:
-        for id_ in self._page.mark_surplus(self.cap, now):
+        extra = self._sessions.surge.extra(self.group.wall(now))
+        for id_ in self._page.mark_surplus(None if self.cap is None else self.cap + extra, now):
             if (record := self._page.record(id_)) is not None:
                 self._sessions.send_limits(id_, record, now)
 

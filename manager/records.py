@@ -26,7 +26,7 @@ from enum import StrEnum
 from typing import Any
 
 from manager.packing import pack, unpack
-from node.protocol import ConfigState, config_state_packed, read_config_state
+from node.protocol import ConfigState, config_state_packed, is_node_id, read_config_state
 
 NODE = "node/"
 CLONE = "clone/"
@@ -88,6 +88,8 @@ class NodeRecord:
     ephemeral: bool = False
     token: str = ""
     """The name of the join token by which it came in."""
+    instead: str = ""
+    """The id of the lost node in whose place it was let in beyond the cap (`manager/surge.py`)."""
 
     @property
     def order(self) -> tuple[int, int]:
@@ -95,7 +97,8 @@ class NodeRecord:
         return self.incarnation, self.nonce
 
     def pack(self) -> bytes:
-        return pack(astuple(self))
+        # Managers of before know no `instead`: they are shown none where there is none.
+        return pack(astuple(self) if self.instead else astuple(self)[:-1])
 
     @classmethod
     def unpack(cls, value: bytes) -> "NodeRecord":
@@ -118,7 +121,7 @@ class NodeRecord:
                 dict(labels),
                 bool(ephemeral),
                 str(token),
-                *_,
+                *more,
             ] if weight > 0:
                 return cls(
                     NodeState(state),
@@ -137,6 +140,7 @@ class NodeRecord:
                     labels,
                     ephemeral,
                     token,
+                    more[0] if more and is_node_id(str(more[0])) else "",
                 )
             case _:
                 raise ValueError("not a node record")

@@ -19,6 +19,7 @@ from manager.registry import Registry
 from manager.rollouts import Rollouts
 from manager.shares import Shares
 from manager.stats import StatsWindow
+from manager.surge import Surge
 from manager.terms import Terms
 from manager.tokens import JoinToken, find_join_token, why_not
 from manager.traffic import Told, TrafficWindow
@@ -116,7 +117,8 @@ class Sessions:
         desk: Desk | None = None,
     ) -> None:
         """`desk`: where tickets come from, under policy `strict`."""
-        self.admission = Admission(group, registry)
+        self.surge = Surge(registry, terms.config.surge_seats, terms.config.surge_seconds)
+        self.admission = Admission(group, registry, self.surge)
         self.stats = StatsWindow(terms.config.stats_window, terms.config.stats_step)
         self.traffic = TrafficWindow(terms.config.stats_window, terms.config.stats_step)
         self.managers: tuple[str, ...] = ()
@@ -385,9 +387,11 @@ class Sessions:
     def _claim(self, session: _Session, now: float) -> None:
         stamp = self.admission.new_stamp(now)
         record = self._record(session, NodeState.CLAIMED, stamp, "claims a seat", now)
+        instead = self.surge.lost_like(record.name, record.address, self._group.wall(now))
+        record = replace(record, instead=instead)
         if self._page.write(session.id, record, now, newcomer=True):
             version = self._group.ledger.own.version
-            self.admission.claimed(Claim(session.conn, session.id, stamp, version, now))
+            self.admission.claimed(Claim(session.conn, session.id, stamp, version, now, instead))
         else:
             self._refuse_page_full(session)
 
@@ -456,6 +460,7 @@ class Sessions:
     def _record(self, session: _Session, state: NodeState, stamp: int, why: str, now: float) -> NodeRecord:
         """What is to stand about the node of `session`, without a seat."""
         hello, token = session.hello, session.token or self._came_in_by(session.id)
+        known = self._registry.view(session.id)
         assert hello is not None
         return NodeRecord(
             state=state,
@@ -473,6 +478,7 @@ class Sessions:
             labels={**hello.labels, **({} if token is None else token.labels)},
             ephemeral=hello.ephemeral,
             token="" if token is None else token.name,
+            instead="" if known is None else known.record.instead,
         )
 
     def _came_in_by(self, id_: str) -> JoinToken | None:

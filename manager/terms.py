@@ -39,6 +39,10 @@ class ManagerConfig:
     join_tokens: tuple[JoinToken, ...] = ()
     """Newcomers must show one of them, where there are any."""
     max_nodes: int | None = None
+    surge_seats: int = 0
+    """So many seats beyond the cap, for nodes that come in the place of one that was lost …"""
+    surge_seconds: float = 600.0
+    """… not longer ago."""
     policy: Policy = "available"
     founders: tuple[str, ...] = ()
     degrade_after: float = 7 * 86400.0

@@ -105,12 +105,12 @@ def set_on_one_page_alone(managers: Iterable[SimManager]) -> list[str]:
 
 
 def oversold(managers: Iterable[SimManager]) -> list[str]:
-    """Managers that count more seats than the cap."""
+    """Managers that count more seats than the cap, and those of a surge."""
     return [
         f"{manager.name} counts {manager.core.registry.used} seats of {manager.core.max_nodes}"
         for manager in _kin(managers)
         if manager.core.max_nodes is not None and manager.core.founders is None
-        if manager.core.registry.used > manager.core.max_nodes
+        if manager.core.registry.used > manager.core.max_nodes + manager.core.config.surge_seats
     ]
 
 

@@ -405,6 +405,7 @@ class Watch:
         cap = manager.core.max_nodes
         if cap is None or manager.core.registry.used <= cap or manager.core.founders is not None:
             return 0
+        cap += manager.core.config.surge_seats
         # When the grace of a dead manager's nodes ends, each judges from when it saw that one go.
         alive = {manager.name, *(member.name for member in manager.core.group.kin())}
         seats = [v for v in manager.core.registry.views() if v.seat and v.manager in alive]
