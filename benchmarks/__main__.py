@@ -7,14 +7,14 @@ import os
 import signal
 import sys
 
-from benchmarks import formation, gossip, idle, limits, machine, news
+from benchmarks import formation, gossip, idle, limits, load, machine, news
 from benchmarks.figures import Table, with_part
 from benchmarks.processes import BenchmarkError
 from node.loop import run
 
 FIGURES = {"formation": formation.measure, "news": news.measure, "idle": idle.measure}
-ASKED_FOR = {"gossip": gossip.measure, "limits": limits.measure}
-"""They take long, as root: only when named."""
+ASKED_FOR = {"gossip": gossip.measure, "limits": limits.measure, "load": load.measure}
+"""They take long, or need root: only when named."""
 RESULTS = machine.ROOT / "benchmarks" / "RESULTS.md"
 
 
@@ -45,13 +45,14 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("--rounds", type=int, default=5, help="how often each is taken (default 5)")
     parser.add_argument("--write", action="store_true", help="also write them to benchmarks/RESULTS.md")
+    parser.add_argument("--nodes", type=int, default=load.NODES, help="of `load` (default 10000)")
     gossip.add_options(parser)
     options = parser.parse_args(given)
     if unknown := sorted(set(options.names) - {*FIGURES, *ASKED_FOR}):
         parser.error(f"no figure is called {unknown[0]!r}; there are {', '.join([*FIGURES, *ASKED_FOR])}")
     if options.rounds < 1:
         parser.error("--rounds must be 1 at least")
-    load = os.getloadavg()[0]
+    load_before = os.getloadavg()[0]
     try:
         tables = run(measure(options.names or [*FIGURES], options))
     except (BenchmarkError, TimeoutError) as error:
@@ -61,7 +62,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 130
     # Taken apart, they are written apart: those of other runs stay, with the commit and machine of theirs.
     title = f"# Figures: {', '.join(options.names)}" if options.names else "# Figures"
-    head = [title, "", *machine.description(" ".join(["python -m benchmarks", *given]), load)]
+    head = [title, "", *machine.description(" ".join(["python -m benchmarks", *given]), load_before)]
     text = "\n".join([*head, *(f"\n{table.markdown()}" for table in tables)]) + "\n"
     print(text, end="")
     if options.write:

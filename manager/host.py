@@ -169,6 +169,7 @@ class ManagerHost:
             rejected=self._node_rejected,
             near=(lambda ip: True) if file.nodes.tokens else is_near,
             gossip_port=file.gossip_port,
+            heartbeat=file.nodes.heartbeat,
         )
 
     # What the HTTP API needs

@@ -1,7 +1,9 @@
 """Starting a manager: configuration, log, loop, and the exit code."""
 
 import argparse
+import contextlib
 import os
+import resource
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -50,6 +52,13 @@ KEY_IN_SIGHT = (
 )
 
 
+def raise_files_limit() -> None:
+    """As many connections as the system allows us: each is an open file, and shells allow few at first."""
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    with contextlib.suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
 def run(arguments: Sequence[str] | None, program: str) -> int:
     """Do what the command line says; gives the exit code."""
     options = _parser(program).parse_args(arguments)
@@ -84,6 +93,7 @@ def run(arguments: Sequence[str] | None, program: str) -> int:
     if advertise == "127.0.0.1" and not file.advertise and file.bind != advertise:
         notices.append(FROM_HERE_ONLY)
     try:
+        raise_files_limit()
         return loop.run(run_manager(file, advertise, notices, layers, store))
     finally:
         if store is not None:

@@ -31,6 +31,12 @@ HELLO_SECONDS_MAX = 10.0
 UNSENT_MESSAGES_MAX = 256
 """Messages that wait for a node which does not read, before it is let go."""
 CLOSE_SECONDS_MAX = 2.0
+BURST_MAX = 40
+"""Messages of one node that are taken at once; the rest waits its turn, in the node's own socket …"""
+RATE_MAX = 5.0
+"""… for so many a second, where the nodes are to report less often than that."""
+REPORTS_TOLERATED = 4.0
+"""How many times as often as every heartbeat a node may report for long: leases are renewed more often."""
 
 _MEMBERLIST_FIRST_BYTES = frozenset({0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 244})
 
@@ -46,6 +52,7 @@ class SeedServer:
         rejected: Callable[[str, str], None],
         near: Callable[[str], bool],
         gossip_port: int,
+        heartbeat: float = 5.0,
     ) -> None:
         self.rejected = rejected
         self.near = near
@@ -53,6 +60,7 @@ class SeedServer:
         self._message = message
         self._closed = closed
         self._gossip_port = gossip_port
+        self._rate = max(RATE_MAX, REPORTS_TOLERATED / heartbeat)
         self._numbers = count(1)
         self._connections: dict[int, _Connection] = {}
         self._doors: dict[int, _Door] = {}
@@ -142,7 +150,14 @@ class SeedServer:
         return socket_
 
     async def _read(self, number: int, connection: "_Connection", door: "_Door | None") -> None:
+        allowance = Allowance(self._rate, BURST_MAX)
+        loop = asyncio.get_running_loop()
         async for frame in connection.socket:
+            if (wait := allowance.take(loop.time())) is not None:
+                if wait and not connection.floods:
+                    connection.floods = True
+                    self.rejected("flood", connection.peer)
+                await asyncio.sleep(wait)  # its socket fills meanwhile, and the others have their turn
             if number not in self._connections:
                 return
             if frame.type is WSMsgType.ERROR:
@@ -174,6 +189,23 @@ class SeedServer:
         connection.end(CLOSE_PROTOCOL, reason)
 
 
+class Allowance:
+    """How much of one node's is taken: `burst` at once, then `rate` a second."""
+
+    def __init__(self, rate: float, burst: int) -> None:
+        self._rate, self._burst = rate, burst
+        self._left, self._at = float(burst), 0.0
+
+    def take(self, now: float) -> float | None:
+        """One more: None to go on, else for how long to wait first; 0 to let others have their turn."""
+        self._left = min(self._burst, self._left + (now - self._at) * self._rate)
+        self._at = now
+        self._left -= 1.0
+        if self._left < 0:
+            return -self._left / self._rate
+        return 0.0 if self._left < self._burst / 2 else None
+
+
 class _Connection:
     """One node's WebSocket and what waits to be written to it."""
 
@@ -183,6 +215,8 @@ class _Connection:
         self.socket = socket_
         self.peer = peer
         self.ending: tuple[int, str] | None = None
+        self.floods = False
+        """Whether it has sent more than it may, so that it was made to wait."""
         self._transport = transport
         self._frames: deque[bytes] = deque()
         self._news = asyncio.Event()

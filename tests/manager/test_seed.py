@@ -9,10 +9,12 @@ from collections.abc import AsyncIterator, Callable
 import msgpack
 import pytest
 from aiohttp import ClientSession, ClientWebSocketResponse, WSMsgType
+from hypothesis import given
+from hypothesis import strategies as st
 
 import manager.seed
 from manager.listeners import ListenError, listen
-from manager.seed import UNGREETED_MAX, UNSENT_MESSAGES_MAX, SeedServer
+from manager.seed import UNGREETED_MAX, UNSENT_MESSAGES_MAX, Allowance, SeedServer
 from node.protocol import (
     CLOSE_PROTOCOL,
     CLOSE_REFUSED,
@@ -103,6 +105,35 @@ async def test_messages_come_in_and_answers_go_out_on_their_connection(
     await node.close()
     await bench.until(lambda: bench.closed)
     assert bench.closed == [(conn, 1000)]
+
+
+async def test_who_floods_waits_its_turn_and_keeps_nobody_else_waiting(
+    bench: Bench, http: ClientSession
+) -> None:
+    flood, other = await dial(bench, http), await dial(bench, http)
+    for number in range(1, 501):
+        await flood.send_bytes(encode(Report(number=number)))
+    await bench.until(lambda: bench.rejected["flood"])
+    for number in range(1, 4):
+        await other.send_bytes(encode(Report(number=number)))
+    await bench.until(lambda: len({conn for conn, _ in bench.messages}) == 2)
+    assert len([conn for conn, _ in bench.messages if conn == bench.messages[0][0]]) < 100
+    assert bench.rejected == {"flood": 1}, "said once"
+    assert bench.closed == []
+
+
+@given(st.floats(0.1, 50.0), st.lists(st.floats(0, 3), max_size=200))
+def test_nobody_is_taken_more_of_than_burst_and_rate_allow(rate: float, pauses: list[float]) -> None:
+    allowance, now = Allowance(rate, 10), 100.0
+    for taken, pause in enumerate(pauses, start=1):
+        now += pause
+        now += allowance.take(now) or 0.0
+        assert taken <= 10 + rate * (now - 100.0) + 1e-6
+
+
+def test_whoever_reports_as_it_should_never_waits() -> None:
+    allowance = Allowance(5.0, 10)
+    assert all(allowance.take(1000.0 + at / 4) is None for at in range(1000))
 
 
 async def test_the_owner_ends_a_connection_after_what_it_sent(bench: Bench, http: ClientSession) -> None:
