@@ -1,9 +1,11 @@
 """What nodes reported, in a window of fixed steps, by the manager that received it.
 
 Counters are cumulative per (id, nonce), so of several reports in a step the last one holds (rule I8), and
-the window outlives the node: what it reported stays until the window has passed.
+the window outlives the node: what it reported stays until the window has passed. A step of a node with the
+agent's own counters takes no more than `STEP_BYTES` of memory.
 """
 
+import struct
 from collections import OrderedDict, deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -12,7 +14,8 @@ from typing import NamedTuple
 
 SERIES_MAX = 20_000
 """Nodes whose window is kept; the one that has been silent longest goes first."""
-
+STEP_BYTES = 250
+_SHARED_MAX = 256
 
 SUMMED = (
     "agent_cpu_seconds",
@@ -34,9 +37,16 @@ class Reported(NamedTuple):
 
 @dataclass(slots=True)
 class _Step:
+    """Packed: there are many."""
+
     at: float
     nonce: int
-    counters: dict[str, float]
+    names: tuple[str, ...]
+    values: bytes
+
+    @property
+    def counters(self) -> dict[str, float]:
+        return dict(zip(self.names, struct.unpack(f"{len(self.names)}d", self.values), strict=True))
 
 
 @dataclass(slots=True)
@@ -52,6 +62,8 @@ class StatsWindow:
         self.step = step
         self._series: OrderedDict[str, _Series] = OrderedDict()
         self._totals: dict[float, dict[str, float]] = {}
+        self._shared: dict[tuple[str, ...], tuple[str, ...]] = {}
+        """Most nodes report the same names."""
 
     def add(self, node: str, nonce: int, counters: dict[str, float], at: float) -> None:
         """One report of `node`."""
@@ -61,13 +73,20 @@ class StatsWindow:
         if series.steps and series.steps[-1].nonce == nonce:
             self._sum_up(start, series.steps[-1].counters, counters)
         if series.steps and series.steps[-1].at >= start and series.steps[-1].nonce == nonce:
-            series.steps[-1].counters = counters
-        else:
-            series.steps.append(_Step(start, nonce, counters))
+            start = series.steps.pop().at
+        series.steps.append(self._packed(start, nonce, counters))
         while series.steps[0].at < at - self.window:
             series.steps.popleft()
         if len(self._series) > SERIES_MAX:
             self._series.popitem(last=False)
+
+    def _packed(self, start: float, nonce: int, counters: dict[str, float]) -> _Step:
+        names = tuple(counters)
+        if len(self._shared) < _SHARED_MAX:
+            names = self._shared.setdefault(names, names)
+        else:
+            names = self._shared.get(names, names)
+        return _Step(start, nonce, names, struct.pack(f"{len(names)}d", *counters.values()))
 
     def expire(self, at: float) -> None:
         """Forget the nodes whose last report is older than the window."""

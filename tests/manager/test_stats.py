@@ -1,6 +1,7 @@
 """The stats window: the last report of a step holds, and nothing outlives the window."""
 
-from manager.stats import SERIES_MAX, StatsWindow
+from manager.stats import SERIES_MAX, STEP_BYTES, StatsWindow
+from tests.memory import bytes_of
 
 
 def test_of_several_reports_in_a_step_the_last_one_holds() -> None:
@@ -35,6 +36,18 @@ def test_a_window_holds_at_most_its_steps() -> None:
     for second in range(1000):
         window.add("n", 1, {"requests": second}, float(second))
     assert len(window.view(999.0)["n"]) == 6
+
+
+def test_a_step_of_a_node_takes_no_more_memory_than_is_stated() -> None:
+    window = StatsWindow(3600.0, 10.0)
+    names = ("agent_cpu", "agent_rss", "agent_uptime", "gateway_cpu", "gateway_rss", "gateway_restarts")
+    for second in range(0, 3600, 10):
+        # As a decoder gives them: each report has names of its own.
+        counters = {f"{name}_{'seconds'}": 1e6 + second for name in names}
+        window.add("n", 1, counters, float(second))
+    [series] = window._series.values()
+    assert len(series.steps) == 360
+    assert bytes_of(series) / 360 < STEP_BYTES
 
 
 def test_the_number_of_series_is_bounded() -> None:
