@@ -224,10 +224,12 @@ class Home:
         if not excess and not any(seat.over_since for seat in self._seats.values()):
             return
         newest = sorted(self._seats, key=lambda id_: (self._seats[id_].stamp, id_), reverse=True)
+        wall = self._group.wall(now)
         for at, id_ in enumerate(newest):
             seat = self._seats[id_]
-            if (at < excess) != bool(seat.over_since):
-                since = self._group.wall(now) if at < excess else 0.0
+            # A clock that was set back since must not make the margin longer by as much.
+            if (at < excess) != bool(seat.over_since) or seat.over_since > wall:
+                since = wall if at < excess else 0.0
                 self._hold(id_, replace(seat, over_since=since), self._until[id_])
 
     def _meet(self) -> None:

@@ -30,6 +30,9 @@ class _Account:
     """Total followed since it last owed nothing."""
     peak: int = 0
     """… since a total that all have followed, owing nothing."""
+    origin: int = 0
+    lost: bool = False
+    """Whether its store was lost: what that had given lives on, and another origin is none that is met."""
     clean: set[tuple[int, int]] = field(default_factory=set)
     """(total, serial) that it has followed, owing nothing."""
     seats: dict[str, Asked] = field(default_factory=dict)
@@ -121,7 +124,9 @@ class RightsWatch:
             account.back.clear()
         account.barred = said.barred
         # A store that went back does not know what it owes, until that is found and over (R5).
-        owes = said.owes or bool(account.back)
+        account.lost |= account.origin not in (0, said.origin)
+        account.origin = said.origin
+        owes = said.owes or bool(account.back) or account.lost
         account.highest = max(account.highest, said.total) if owes else said.total
         account.total, account.peak = said.total, max(account.peak, said.total)
         account.seats, account.freed = seats, frozenset(said.freed)

@@ -20,6 +20,7 @@ from manager.records import NODE, SEES, NodeRecord, NodeState, Setting, pack_nam
 from manager.registry import NodeView
 from simulations.conduct import Conduct
 from simulations.kept import Kept
+from simulations.margins import MarginWatch
 from simulations.nodes import SimNode
 from simulations.processes import Ending, SimManager
 from simulations.rights import RightsWatch
@@ -92,6 +93,7 @@ class Watch:
         self._written: dict[tuple[str, int], _Written] = {}
         self._seen: dict[tuple[str, int], _Seen] = {}
         self._kept = Kept(self._fail)
+        self._margins = MarginWatch(nodes, self._fail)
         self._calm_since = 0.0
         self._capped = False
         self.looked = 0
@@ -126,6 +128,7 @@ class Watch:
     def sent(self, manager: SimManager, effect: Send | OpenStream | ToNode) -> None:
         if isinstance(effect, ToNode):
             self._kept.said(manager, effect.message)
+            self._margins.said(manager.name, manager.group_name, effect.message)
             return
         messages = effect.messages if isinstance(effect, Send) else (effect.message,)
         for message in messages:

@@ -158,6 +158,16 @@ def seat_not_held(patch: Patch) -> None:
     patch(NodePage, "change", change)
 
 
+def margin_begins_anew(patch: Patch) -> None:
+    """A node over the limit has its whole margin again where no page of it is known (A3)."""
+    right = NodePage.over_since
+
+    def over_since(self: NodePage, known: Any, *, over: bool, now: float, ticket: Any = None) -> float:
+        return right(self, known, over=over, now=now)
+
+    patch(NodePage, "over_since", over_since)
+
+
 def known_node_refused(patch: Patch) -> None:
     """A node that runs is refused when the cap is reached (A4)."""
     right = Sessions._admit_known

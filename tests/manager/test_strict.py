@@ -241,6 +241,22 @@ def test_beyond_a_lowered_cap_the_last_seated_are_over_and_not_renewed_after_the
     assert renews(manager, 1, 2, first, 400.0) is not None
 
 
+def test_a_clock_that_is_set_back_does_not_make_the_margin_longer_by_as_much() -> None:
+    """Seed 4002 of strict: with the clock a day back the tickets beyond the cap were renewed for a day."""
+    manager = running(replace(ALONE, margin=50.0))
+    for number in (1, 2):
+        renews(manager, number, 1, welcomed(manager, number).ticket, 59.0)
+        manager.wait(1.0)
+    manager.core.set_max_nodes(1, manager.now())
+    manager.wait(1.0)
+    manager.core.adjust_clock(WALL - 86400.0)
+    manager.wait(52.0)
+    home = manager.core.home
+    assert home is not None
+    wall = manager.core.group.wall(manager.now())
+    assert [0 < seat.over_since <= wall - 50.0 for seat in home.seats.values()] == [False, True]
+
+
 # S8: what is said
 
 

@@ -40,6 +40,7 @@ NAMED_AT = {
     "fresh_manager_admits": 7,
     "intents_told_for_ever": 6,
     "joins_once": 7,
+    "margin_begins_anew": 4,
     "old_news_is_told_on": 3,
     "power_cycled_is_a_clone": 18,
     "refuted_by_one": 13,
