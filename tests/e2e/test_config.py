@@ -9,13 +9,14 @@ from pathlib import Path
 
 import pytest
 
+from node.gateways.accesslog import FORMAT
 from tests.e2e.cluster import Cluster, wait_for
 
 KIND = ("--kind", "nginx")
 CONFIG = """include main.conf;
 error_log stderr;
 events {}
-http { include paths.conf; include limits.conf; access_log off;
+http { include paths.conf; include limits.conf;
  server { include listen.conf; location / { return 200 "%s"; } } }
 """
 
@@ -26,14 +27,15 @@ def gateway(cluster: Cluster, number: int, running: str = "v1") -> None:
     folder.mkdir()
     places = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
     paths = " ".join(f"{place}_temp_path {folder}/{place};" for place in places)
-    (folder / "paths.conf").write_text(paths)
+    log = f"log_format kcm '{FORMAT}'; access_log {folder}/access.log kcm;"
+    (folder / "paths.conf").write_text(f"{paths} {log}")
     (folder / "main.conf").write_text(f"pid {folder}/nginx.pid;")
     (folder / "listen.conf").write_text(f"listen {host}:8080;")
     (folder / "nginx.conf").write_text(CONFIG % running)
     settings = (
         f"api: {host}:9898\n"
         f"gateway: {{kind: nginx, config: {folder}/nginx.conf, limits: {folder}/limits.conf, drain: 500ms,"
-        f" health: 'http://{host}:8080/'}}\n"
+        f" health: 'http://{host}:8080/', access_log: {folder}/access.log}}\n"
     )
     cluster.start_node(f"n{number}", config=settings)
 
@@ -60,6 +62,12 @@ def answers(cluster: Cluster) -> list[str]:
 def push(cluster: Cluster, text: str, *options: str, manager: str = "m1") -> None:
     done = cluster.kcm("config", "push", *KIND, *options, file(cluster, text), manager=manager)
     assert done.returncode == 0, done.stderr
+
+
+def served(cluster: Cluster) -> int:
+    """Requests that all gateways answered, as one manager knows it by asking all."""
+    traffic = cluster.get("m2", "stats?by=endpoint")["traffic"]
+    return int(traffic["GET /"][0]["requests"]) if "GET /" in traffic else 0
 
 
 def phase(cluster: Cluster, manager: str = "m1") -> str:
@@ -140,6 +148,10 @@ def test_a_rollout_over_three_gateways_behind_a_balancer_loses_no_request(cluste
     assert set(seen) == {"200 v1", "200 v2"}, seen
     assert out == 1
     assert answers(cluster) == ["v2"] * 3
+    wait_for(lambda: served(cluster) > 100, 30.0, "the managers know what the gateways answered")
+    rows = cluster.kcm("stats", "--by", "node", manager="m3").stdout.splitlines()
+    assert sorted(row.split()[1] for row in rows[1:]) == ["n1", "n2", "n3"]
+    assert all(" ms" in row for row in rows[1:]), rows
     waited = cluster.kcm("config", "wait", *KIND)
     assert waited.returncode == 0, waited.stderr
     nodes = cluster.get("m3", "config/nginx")["nodes"]
