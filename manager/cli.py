@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 from urllib.parse import quote
 
 from manager import (
+    cli_bundle,
     cli_completion,
     cli_config,
     cli_doctor,
@@ -110,6 +111,7 @@ def _parser() -> argparse.ArgumentParser:
     cli_config.add_verbs(verbs, _verb, _shown)
     cli_node.add_verbs(verbs, _verb, _shown)
     cli_rights.add_verbs(verbs, _verb, _shown)
+    cli_bundle.add_verbs(verbs, _verb, _shown)
     cli_completion.add_verb(verbs, _verb, parser)
     return parser
 

@@ -19,11 +19,11 @@ from manager.documents import (
     Document,
     Overage,
     parse_time,
-    public_text,
     read_private_key,
     sign,
 )
 from manager.tables import pairs, table
+from node.jws import public_text
 
 Action: TypeAlias = Callable[[argparse.Namespace], tuple[dict[str, Any], Callable[[], str]]]
 """Gives what the manager answered, and how that is shown to people."""

@@ -210,6 +210,10 @@ class Manager:
         """Whether it is on its way out."""
         return self._sessions.going
 
+    def seeds(self) -> tuple[str, ...]:
+        """The node ports of all managers alive, `host:port`."""
+        return self._sessions.managers
+
     def served(self) -> list[str]:
         """The ids of the nodes that are connected here and let in."""
         return self._sessions.served()

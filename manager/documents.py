@@ -15,16 +15,16 @@ Unknown fields are passed over, so that a newer issuer can serve an older manage
 """
 
 import json
-from base64 import b64decode, b64encode, urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from hashlib import sha256
 from typing import Any, Literal, TypeAlias, get_args
 
-from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+from node import jws
+from node.jws import NotSigned, WrongSigner, seal, unseal
 
 DOCUMENT_BYTES_MAX = 2048
 MAX_NODES_MAX = 1_000_000
@@ -71,16 +71,10 @@ def read_private_key(pem: bytes) -> Ed25519PrivateKey:
     return key
 
 
-def public_text(key: Ed25519PrivateKey | Ed25519PublicKey) -> str:
-    """The public key as it stands in `subscription.issuers`: 32 bytes in base64."""
-    public = key.public_key() if isinstance(key, Ed25519PrivateKey) else key
-    return b64encode(public.public_bytes(Encoding.Raw, PublicFormat.Raw)).decode()
-
-
 def read_public_key(text: str) -> Ed25519PublicKey:
     """The key in `text`; raises `ValueError` with what it must be."""
     try:
-        return Ed25519PublicKey.from_public_bytes(b64decode(text, validate=True))
+        return jws.read_public_key(text)
     except ValueError:
         raise ValueError(
             "must be the base64 of a public Ed25519 key, as `kcm subscription keygen` prints it"
@@ -101,9 +95,7 @@ def sign(document: Document, key: Ed25519PrivateKey) -> str:
         payload["expires"] = _as_text(document.expires)
     if document.revoked:
         payload["revoked"] = True
-    header = {"alg": "EdDSA", "kid": _key_id(key.public_key())}
-    signed = f"{_encode(_json(header))}.{_encode(_json(payload))}"
-    return f"{signed}.{_encode(key.sign(signed.encode()))}"
+    return seal(payload, key)
 
 
 def open_document(text: str, issuers: Sequence[Ed25519PublicKey], group: str) -> Document:
@@ -126,26 +118,16 @@ def open_document(text: str, issuers: Sequence[Ed25519PublicKey], group: str) ->
 def _verified(text: str, issuers: Sequence[Ed25519PublicKey]) -> bytes:
     """The payload, once its signature has held."""
     try:
-        header, payload, signature = text.encode("ascii").split(b".")
-        fields = json.loads(_decode(header))
-        # Never the algorithm that a stranger names: there is one.
-        if not isinstance(fields, dict) or fields.get("alg") != "EdDSA":
-            raise ValueError
-        sealed, body = _decode(signature), _decode(payload)
-    except (ValueError, RecursionError):
+        return unseal(text, issuers)
+    except NotSigned:
         raise DocumentError(
             "what was given is not a signed subscription: `kcm subscription sign` makes one"
         ) from None
-    for issuer in issuers:
-        try:
-            issuer.verify(sealed, header + b"." + payload)
-        except InvalidSignature:
-            continue
-        return body
-    raise DocumentError(
-        "no issuer in subscription.issuers has signed this document: compare the key that "
-        "`kcm subscription keygen` printed"
-    )
+    except WrongSigner:
+        raise DocumentError(
+            "no issuer in subscription.issuers has signed this document: compare the key that "
+            "`kcm subscription keygen` printed"
+        ) from None
 
 
 def _read(body: bytes, text: str) -> Document:
@@ -206,19 +188,3 @@ def _is_count(value: object, least: int, most: int) -> bool:
 
 def _as_text(unix_seconds: float) -> str:
     return datetime.fromtimestamp(unix_seconds, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
-
-
-def _key_id(key: Ed25519PublicKey) -> str:
-    return sha256(key.public_bytes(Encoding.Raw, PublicFormat.Raw)).hexdigest()[:16]
-
-
-def _json(fields: dict[str, Any]) -> bytes:
-    return json.dumps(fields, separators=(",", ":"), sort_keys=True).encode()
-
-
-def _encode(raw: bytes) -> str:
-    return urlsafe_b64encode(raw).rstrip(b"=").decode()
-
-
-def _decode(encoded: bytes) -> bytes:
-    return urlsafe_b64decode(encoded + b"=" * (-len(encoded) % 4))

@@ -17,6 +17,7 @@ from typing import Any, assert_never
 import aiohttp
 
 from node.api import limits_shown, serve
+from node.bundle import Bundle
 from node.clock import HostClock
 from node.config import NodeSettings
 from node.effects import (
@@ -39,11 +40,13 @@ from node.gateways.adapter import Gateway
 from node.gateways.child import end_leftover
 from node.gateways.configfile import ConfigFile
 from node.gateways.errors import GatewayError
+from node.gateways.files import Files
 from node.gateways.processes import use_of
 from node.link import CONNECT_SECONDS_MAX, Link, tls_to_managers
 from node.lookup import look_up
 from node.notify import READY, STOPPING, notify
 from node.protocol import Limits, ProtocolError, decode, encode
+from node.provision import NEIGHBOURS_BUNDLE_SECONDS, from_file, from_neighbours, put_configuration, refusal
 from node.service import WHY
 from node.session import Joined, Session
 from node.settings import HostPort, SettingsError
@@ -125,6 +128,7 @@ class Agent:
             notify(READY)
             connector = aiohttp.TCPConnector(use_dns_cache=False, force_close=True)
             async with aiohttp.ClientSession(connector=connector) as self._client:
+                bundle = await self._bundle_to_start_by()
                 gateway = asyncio.create_task(self._gateway.start())
                 helpers = [
                     asyncio.create_task(work)
@@ -134,7 +138,7 @@ class Agent:
                     self._observe()
                     wall = time.time()
                     renewed, silent = self._state.renewed_ago(wall), self._state.silent_for(wall)
-                    self._perform(self._session.start(loop.time(), renewed, silent))
+                    self._perform(self._session.start(loop.time(), renewed, silent, bundle))
                 try:
                     await gateway
                 finally:
@@ -426,6 +430,54 @@ class Agent:
         configuration = self._session.configuration
         configuration.managed, configuration.ready = self._config.managed, not self.not_ready
         configuration.on_disk, configuration.running = self._config.on_disk, self._config.running
+
+    # A provisional start, and another node's
+
+    async def _bundle_to_start_by(self) -> Bundle | None:
+        """What a node that was never let in starts from; None for any other, and where there is nothing."""
+        settings, bundle = self._settings, None
+        if self._session.state.id or self._stopping:
+            return None
+        assert self._client is not None
+        if settings.bundle.file:
+            bundle = from_file(settings.bundle, time.time())
+        elif settings.neighbours:
+            token = settings.token.get_secret_value()
+            bundle = await from_neighbours(self._client, settings.neighbours, token, time.time())
+        if bundle is None or self._stopping:
+            return None
+        folder = self._state.path.parent / "gateway"
+        await put_configuration(self._gateway, settings.gateway, bundle, folder)
+        if self._state.silent_for(time.time()) == 0.0:
+            self._state.note_renewal(time.time())  # from now on it waits for a manager
+        return bundle
+
+    def bundle_for(self, authorization: str, remote: str) -> tuple[Bundle | None, str]:
+        """What a neighbour may start from, or why it is told nothing."""
+        why = refusal(self._settings.token.get_secret_value(), authorization, remote)
+        if not why and not self.registered:
+            why = "this node is none of the cluster itself"
+        if why:
+            return None, why
+        state, now = self._session.state, time.time()
+        content, kind = None, self._settings.gateway.kind
+        if self._config.managed and state.config_version:
+            with contextlib.suppress(GatewayError):
+                content = Files.read(Path(self._settings.gateway.config))
+        safe = {name: lease.safe for name, lease in state.leases.items() if lease.safe is not None}
+        bundle = Bundle(
+            group="",
+            issued=now,
+            expires=now + NEIGHBOURS_BUNDLE_SECONDS,
+            managers=tuple(address for address in self._session.managers if "://" not in address),
+            kind=kind if content else "",
+            config=content or b"",
+            # A ticket with an end is one of policy `strict`: whoever has none gets the free limits.
+            limits=state.free_limits if state.life is not None else state.free_limits | safe,
+            free_limits=state.free_limits,
+            degrade_after=state.degrade_after,
+        )
+        return bundle, ""
 
     # Start and end
 

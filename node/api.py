@@ -10,7 +10,9 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from node.bundle import Bundle
 from node.protocol import Limits
+from node.provision import PATH
 from node.settings import HostPort, SettingsError, format_duration
 
 
@@ -64,6 +66,9 @@ class Status(Protocol):
     def config(self) -> dict[str, object]:
         """The gateway's configuration file."""
 
+    def bundle_for(self, authorization: str, remote: str) -> tuple[Bundle | None, str]:
+        """What a new node may start from, or why whoever asks is told nothing."""
+
 
 def limits_shown(limits: Limits) -> dict[str, dict[str, object]]:
     """As in the limits file and `/v1/limits`."""
@@ -109,6 +114,10 @@ def create_app(status: Status) -> web.Application:
     async def config(request: web.Request) -> web.Response:
         return web.json_response(status.config)
 
+    async def bundle(request: web.Request) -> web.Response:
+        found, why = status.bundle_for(request.headers.get("Authorization", ""), request.remote or "")
+        return web.Response(status=403, text=why) if found is None else web.json_response(found.fields())
+
     app = web.Application()
     app.add_routes(
         [
@@ -118,6 +127,7 @@ def create_app(status: Status) -> web.Application:
             web.get("/v1/node", node),
             web.get("/v1/limits", limits),
             web.get("/v1/config", config),
+            web.get(PATH, bundle),
         ]
     )
     return app

@@ -12,6 +12,7 @@ from pydantic import (
     model_validator,
 )
 
+from node.jws import read_public_key
 from node.logs import LogSettings
 from node.protocol import LABELS_MAX
 from node.settings import (
@@ -26,6 +27,7 @@ from node.settings import (
 )
 
 SEED_PORT = 7000
+API_PORT = 9898
 NO_SEED = "no `seed`: put `seed: host:7000`, or start the gateway itself"
 
 
@@ -142,6 +144,30 @@ _NEEDS = {
 }
 
 
+def _as_public_key(text: str) -> str:
+    if text:
+        try:
+            read_public_key(text)
+        except ValueError:
+            raise ValueError("must be the key that `kcm bundle create` printed with the bundle") from None
+    return text
+
+
+class BundleSettings(Settings):
+    """What a new node starts from while no manager answers."""
+
+    file: Annotated[str, Field(description="what `kcm bundle create` wrote")] = ""
+    key: Annotated[
+        str, AfterValidator(_as_public_key), Field(description="the key that it printed, which signed it")
+    ] = ""
+
+    @model_validator(mode="after")
+    def _is_whole(self) -> Self:
+        if bool(self.file) != bool(self.key):
+            raise ValueError("needs both `file` and `key`: `kcm bundle create` makes them together")
+        return self
+
+
 class TlsSettings(Settings):
     """How this node knows managers that have TLS, and shows itself."""
 
@@ -190,6 +216,12 @@ class NodeSettings(Settings):
         SecretStr, Field(description="lets this node in where managers want one; better KRAKEND_NODE_TOKEN")
     ] = SecretStr("")
     tls: TlsSettings = TlsSettings()
+    bundle: BundleSettings = BundleSettings()
+    neighbours: Annotated[
+        tuple[Annotated[HostPort, located(API_PORT)], ...],
+        COMMAS,
+        Field(description="agents' own APIs, which a new node without a bundle asks for one; port 9898"),
+    ] = ()
     limits_file: Annotated[str, Field(description="where to write this node's share of the limits")] = ""
     gateway: GatewaySettings = GatewaySettings()
     log: LogSettings = LogSettings()

@@ -6,9 +6,9 @@ from typing import Literal, TypeAlias
 from node.life import Life
 from node.protocol import Leases, Limits, NodeMessage
 
-Source: TypeAlias = Literal["lease", "reuse_last", "safe", "free"]
+Source: TypeAlias = Literal["lease", "reuse_last", "safe", "free", "provisional"]
 """Where limits come from: a manager's share, the last one for a time while nobody renews it, what is safe
-after that, or a refusal."""
+after that, a refusal, or, before any manager has let the node in, its bundle."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,6 +13,7 @@ from random import Random
 from typing import TypeAlias, assert_never
 
 from node.backoff import full_jitter
+from node.bundle import Bundle
 from node.candidates import Candidates
 from node.configuration import Configuration
 from node.effects import (
@@ -206,17 +207,24 @@ class Session:
         """What was saved before the present ticket, until that is known to be saved."""
         self._rejoin_window = 60.0
         self._solitude = Solitude(0.0, self._asked, 0.0)
+        self._provisional: Limits | None = None
+        """What a bundle allows, until a manager has let this node in."""
 
-    def start(self, now: float, renewed_ago: float = inf, silent: float = 0.0) -> list[Effect]:
+    def start(
+        self, now: float, renewed_ago: float = inf, silent: float = 0.0, bundle: Bundle | None = None
+    ) -> list[Effect]:
         """Begin; call once, before anything else. The leases were renewed `renewed_ago` seconds ago.
 
-        No manager has been heard for `silent` seconds, whatever was restarted since.
+        No manager has been heard for `silent` seconds, whatever was restarted since. `bundle` is for a node
+        that no manager has ever let in.
         """
         effects: list[Effect] = []
         self._heard = now
         self._solitude = Solitude(now, self._clock(), silent)
         self._renewed = now - renewed_ago
-        if self.state.limits or self.state.limits_version:
+        if bundle is not None and not self.state.id:
+            effects += self._start_by(bundle)
+        if self.state.limits or self.state.limits_version or self._provisional is not None:
             effects += self._look_at_leases(now)
         effects += [*self._judge_life(now), *self._judge_solitude(now)]
         self._candidates.restart(self._rng)
@@ -535,6 +543,7 @@ class Session:
         self.phase = Joined(self.phase.addresses, message.manager, now)
         self._heartbeat = min(max(message.heartbeat, 0.05), 3600.0)
         self._candidates.learn(message.managers)
+        self._provisional = None
         self._rejoin_window = message.rejoin_window
         self._free, self._joined_once = self.state.free_limits if self._lapsed else None, True
         self._unanswered.clear()
@@ -615,6 +624,18 @@ class Session:
 
     # Without managers
 
+    def _start_by(self, bundle: Bundle) -> list[Effect]:
+        self._provisional = bundle.limits
+        self._candidates.learn(bundle.managers)
+        self.state = replace(self.state, free_limits=bundle.free_limits, degrade_after=bundle.degrade_after)
+        text = "No manager has let this node in yet: until one does it runs provisionally, by its bundle"
+        return [Log(logging.WARNING, text)]
+
+    @property
+    def managers(self) -> list[str]:
+        """All that it would try."""
+        return self._candidates.known()
+
     @property
     def registered(self) -> bool:
         """Whether it counts itself as a node of the cluster: by a manager's word that still holds."""
@@ -628,7 +649,7 @@ class Session:
 
     def _judge_solitude(self, now: float) -> list[Effect]:
         """Say in good time that no manager is heard; after too long the free limits hold."""
-        if isinstance(self.phase, Joined) or not self.state.id:
+        if isinstance(self.phase, Joined) or not (self.state.id or self._provisional is not None):
             return []
         after, clock = self.state.degrade_after, self._clock()
         if not self._solitude.look(now, clock, after):
@@ -704,7 +725,10 @@ class Session:
     def _look_at_leases(self, now: float, *, changed: bool = False) -> list[Effect]:
         """Let that be in force which the leases, or a refusal, allow now."""
         if not self.state.limits_version and self._free is None:
-            # Nobody has told us any share yet; what a refusal left goes on until somebody does.
+            # Nobody has told us any share yet; what a bundle or a refusal left goes on until somebody does.
+            if self.source is None and self._provisional is not None:
+                self.source, self._wanted = "provisional", self._provisional
+                return [ApplyLimits(0, "provisional", self._provisional)]
             if self.source != "free":
                 return []
             self.source = "reuse_last"

@@ -8,7 +8,19 @@ from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
 from manager.doors import Refusal, is_at, may_change
-from manager.web import cluster, configs, discovery, keys, live, membership, reads, session, trials, writes
+from manager.web import (
+    bundles,
+    cluster,
+    configs,
+    discovery,
+    keys,
+    live,
+    membership,
+    reads,
+    session,
+    trials,
+    writes,
+)
 from manager.web.metrics import exposition
 from manager.web.operations import Operations
 from manager.web.problems import Handler, of_http_error, problem
@@ -54,6 +66,7 @@ def create_app(operations: Operations) -> web.Application:
 def all_routes() -> list[web.AbstractRouteDef]:
     """Everything that is answered."""
     return [
+        *bundles.routes,
         *cluster.routes,
         *configs.routes,
         *live.routes,

@@ -773,6 +773,14 @@ def _config_paths() -> dict[str, dict[str, Schema]]:
             ),
             "put": push,
         },
+        "/api/v1/bundle": {
+            "get": _operation(
+                "bundle",
+                "what a new node starts from while no manager answers, signed",
+                _json("the signed bundle and the key", _object(bundle=_TEXT, key=_TEXT, expires=_TIME)),
+                parameters=_query(kind={"enum": list(KINDS)}, days=_whole(1, 3650)),
+            )
+        },
         "/api/v1/config/{kind}/versions/{version}": {
             "get": get(
                 "config_version",

@@ -21,6 +21,8 @@ _SCOPES = {
     # A gateway's configuration may hold secrets.
     ("GET", "/api/v1/config/{kind}/versions/{version}"): Scope.OPERATOR,
     ("HEAD", "/api/v1/config/{kind}/versions/{version}"): Scope.OPERATOR,
+    ("GET", "/api/v1/bundle"): Scope.OPERATOR,
+    ("HEAD", "/api/v1/bundle"): Scope.OPERATOR,
     ("POST", "/api/v1/trials/{kind}"): Scope.OPERATOR,
     ("GET", "/api/v1/contents/{sha256}"): Scope.OPERATOR,
     ("HEAD", "/api/v1/contents/{sha256}"): Scope.OPERATOR,

@@ -17,11 +17,11 @@ from manager.documents import (
     Document,
     DocumentError,
     open_document,
-    public_text,
     read_private_key,
     read_public_key,
     sign,
 )
+from node.jws import public_text
 
 KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
 ISSUERS = [read_public_key(public_text(KEY))]

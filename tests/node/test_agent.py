@@ -17,8 +17,11 @@ from typing import Protocol, TypeVar
 import pytest
 from aiohttp import ClientSession, WSMsgType, web
 from aiohttp.test_utils import TestServer, unused_port
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from node.bundle import Bundle
 from node.gateways.processes import process_id
+from node.jws import public_text
 from node.protocol import (
     CLOSE_MOVING,
     CLOSE_PROTOCOL,
@@ -26,6 +29,7 @@ from node.protocol import (
     SUBPROTOCOL,
     AnyMessage,
     Hello,
+    Lease,
     Leave,
     Limit,
     ManagerMessage,
@@ -330,6 +334,48 @@ async def test_without_managers_for_too_long_a_node_has_the_free_limits_over_its
     await node.line("Joined as")
     await eventually(lambda: source() == "lease" or None)
     assert (await shown())["registered"] is True
+
+
+async def test_a_new_node_starts_by_a_bundle_or_by_a_neighbour_while_no_manager_answers(
+    tmp_path: Path, manager: Manager, start_node: StartNode
+) -> None:
+    key = Ed25519PrivateKey.generate()
+    bundle = Bundle(
+        group="blue",
+        issued=time.time(),
+        expires=time.time() + 60.0,
+        managers=(manager.address,),
+        limits={"public": Limit(7.0)},
+    )
+    (tmp_path / "bundle").write_text(bundle.signed(key))
+    port, nobody = unused_port(), unused_port()
+
+    def service(name: str, more: str) -> str:
+        return f"seed: 127.0.0.1:{nobody}\nname: {name}\nlimits_file: {tmp_path}/{name}.json\n{more}"
+
+    def limits(name: str) -> dict[str, object]:
+        return dict(json.loads((tmp_path / f"{name}.json").read_text()))
+
+    await manager.die()
+    by_bundle = f"bundle: {{file: {tmp_path}/bundle, key: {public_text(key)}}}\napi: 127.0.0.1:{port}\n"
+    first = await start_node(service("first", by_bundle + "token: secret\n"))
+    await first.line("it runs provisionally, by its bundle")
+    await eventually(lambda: (tmp_path / "first.json").exists() or None)
+    assert limits("first")["source"] == "provisional"
+    assert limits("first")["limits"] == {"public": {"max_rate": 7.0, "every": "1s"}}
+    lease = {"public": Lease(20.0, 60.0, Limit(5.0))}
+    manager.answer = lambda hello: replace(manager.welcome(hello), leases=lease)
+    await manager.start()
+    await first.line("Joined as")  # by the address in its bundle
+    await manager.die()
+    stranger = await start_node(service("stranger", f"neighbours: 127.0.0.1:{port}\n"))
+    await stranger.line("gives no bundle: show this node's own `token`")
+    second = await start_node(service("second", f"neighbours: 127.0.0.1:{port}\ntoken: secret\n"))
+    await second.line("it runs provisionally, by its bundle")
+    await eventually(lambda: (tmp_path / "second.json").exists() or None)
+    assert limits("second")["limits"] == {"public": {"max_rate": 5.0, "every": "1s"}}
+    await manager.start()
+    await second.line("Joined as")
 
 
 async def test_a_node_whose_manager_dies_is_on_another_within_two_seconds(

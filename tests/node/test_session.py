@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from node.backoff import full_jitter
+from node.bundle import Bundle
 from node.candidates import Candidates
 from node.effects import ApplyLimits, Close, Connect, Effect, Log, LookUp, NodeState, Renewed, Save, Send
 from node.life import Clock
@@ -695,3 +696,54 @@ def test_a_node_that_may_be_alone_for_ever_never_gives_up() -> None:
     run_to(made, 86400.0)
     assert made.registered
     assert made.degrades_in(86400.0) == inf
+
+
+BY_BUNDLE = Bundle(
+    group="blue",
+    issued=0.0,
+    expires=1.0,
+    managers=(B,),
+    limits={"public": Limit(20.0)},
+    free_limits=FREE,
+    degrade_after=1000.0,
+)
+
+
+def provisional() -> tuple[Session, list[Effect]]:
+    made = session()
+    return made, made.start(0.0, bundle=BY_BUNDLE)
+
+
+def test_a_new_node_with_a_bundle_works_under_its_limits_and_tries_its_managers() -> None:
+    made, effects = provisional()
+    assert ApplyLimits(0, "provisional", BY_BUNDLE.limits) in effects
+    assert set(made.managers) == {A, B}
+    assert not made.registered
+
+
+def test_once_let_in_a_provisional_node_is_like_any_other() -> None:
+    made, _ = provisional()
+    made.connected(1.0)
+    assert ApplyLimits(3, "lease", PUBLIC) in made.received(welcome(made), 1.0)
+    assert made.registered
+
+
+def test_a_provisional_node_that_is_refused_has_the_free_limits() -> None:
+    made, _ = provisional()
+    made.connected(1.0)
+    effects = made.received(Refused(code="full", sentence=SENTENCE, free_limits=FREE), 1.0)
+    assert ApplyLimits(0, "free", FREE) in effects
+
+
+def test_a_provisional_node_that_no_manager_lets_in_has_the_free_limits_after_all() -> None:
+    made, _ = provisional()
+    seen = run_to(made, 1000.0)
+    assert any(isinstance(effect, ApplyLimits) and effect.source == "free" for _, effect in seen)
+
+
+def test_a_node_that_was_let_in_before_needs_no_bundle() -> None:
+    before = joined().state
+    made = session(state=before)
+    assert not any(
+        isinstance(e, ApplyLimits) and e.source == "provisional" for e in made.start(0.0, bundle=BY_BUNDLE)
+    )

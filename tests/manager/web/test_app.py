@@ -14,6 +14,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from manager.terms import ManagerConfig
 from manager.web.app import BODY_BYTES_MAX, create_app
+from node.bundle import open_bundle
+from node.jws import read_public_key
 from node.latency import bucket_of
 from node.protocol import Hello, Leave, Limit, Report, Served
 from tests.manager.running import IDENTITY, Running
@@ -624,3 +626,30 @@ async def test_a_snapshot_is_given_to_this_host_alone(serve: Serve, running: Run
     running.kept = b"SQLite format 3"
     answer = await client.post("/api/v1/snapshot", json={}, headers={"X-Forwarded-For": "10.0.0.1"})
     await problem(answer, 403)
+
+
+# Bundles
+
+
+async def test_a_bundle_needs_the_groups_secret_which_signs_it(serve: Serve, running: Running) -> None:
+    assert "group.secret" in await problem(await (await serve(running)).get("/api/v1/bundle"), 409)
+
+
+async def test_a_bundle_has_what_a_new_node_needs(serve: Serve) -> None:
+    free = {"public": Limit(1.0)}
+    config = ManagerConfig(secret="s" * 32, max_nodes=4, limits={"public": Limit(100.0)}, free_limits=free)
+    async with ClientSession() as http:
+        running = Running(config, http=http)
+        running.wait(10.0)
+        client = await serve(running)
+        answer = await (await client.get("/api/v1/bundle?days=2")).json()
+        wall = running.core.group.wall(running.now())
+        made = open_bundle(answer["bundle"], [read_public_key(answer["key"])], wall)
+        assert made.group == running.core.group.group_name
+        assert made.expires == wall + 2 * 86400.0
+        assert made.managers == running.core.seeds()
+        assert made.limits == {"public": Limit(25.0)}
+        assert (made.free_limits, made.degrade_after) == (free, 7 * 86400.0)
+        detail = await problem(await client.get("/api/v1/bundle?kind=nginx"), 409)
+        assert "no configuration for nginx" in detail
+        assert "days must be" in await problem(await client.get("/api/v1/bundle?days=0"), 400)
