@@ -112,6 +112,7 @@ async def put_configuration(
         before = Files.read(path)
         if before == bundle.config:
             return
+        await gateway.prepare(bundle.limits)
         await gateway.validate(bundle.config)
         if before is not None:
             _make(folder)

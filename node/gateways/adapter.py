@@ -58,6 +58,12 @@ class Gateway(Protocol):
     async def drain(self) -> None:
         """From now on `draining`, until the next restart is over; returns after the time for it."""
 
+    async def prepare(self, limits: Limits) -> None:
+        """Before the first start: have what a configuration needs to be there of `limits`.
+
+        Raises `GatewayError`.
+        """
+
     async def validate(self, configuration: bytes) -> None:
         """Whether the gateway would start with `configuration`; raises `GatewayError` with its own words."""
 
@@ -177,6 +183,9 @@ class Adapter:
     @property
     def served(self) -> tuple[Served, ...]:
         return self._traffic.rows
+
+    async def prepare(self, limits: Limits) -> None:
+        """Nothing, where no file is to be included."""
 
     async def validate(self, configuration: bytes) -> None:
         """By a copy beside the file, so that what it includes by relative names is found."""

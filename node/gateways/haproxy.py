@@ -54,7 +54,21 @@ class HaproxyGateway(Adapter):
             if self._log is not None:
                 self._log.close()
 
+    async def prepare(self, limits: Limits) -> None:
+        if self._files.read(self._limits) is None:
+            self._write_map(limits)
+
     async def apply_limits(self, limits: Limits) -> Applied:
+        numbers = self._write_map(limits)
+        self._changed = asyncio.get_running_loop().time()
+        self._may_start.set()
+        if self._supervisor.pid is not None:
+            await self._until_it_listens()
+        if self._socket.exists():
+            await self._set_map(numbers)
+        return "live"
+
+    def _write_map(self, limits: Limits) -> dict[str, int]:
         numbers = {name: requests(limit) for name, limit in limits.items()}
         for name in numbers:
             if not _NAME.fullmatch(name):
@@ -63,13 +77,7 @@ class HaproxyGateway(Adapter):
                 )
         lines = [f"{name} {number}\n" for name, number in sorted(numbers.items())]
         self._files.write(self._limits, "".join(lines).encode())
-        self._changed = asyncio.get_running_loop().time()
-        self._may_start.set()
-        if self._supervisor.pid is not None:
-            await self._until_it_listens()
-        if self._socket.exists():
-            await self._set_map(numbers)
-        return "live"
+        return numbers
 
     async def _until_it_listens(self) -> None:
         """One that has just been started may have read the map before it was written, and not be here yet."""

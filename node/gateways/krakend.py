@@ -51,6 +51,9 @@ class KrakendGateway(Adapter):
             wait = self._restarted + self._settings.min_interval - loop.time()
             await asyncio.wait_for(self._stopping.wait(), max(0.0, wait))
 
+    async def prepare(self, limits: Limits) -> None:
+        self._limits = limits
+
     async def apply_limits(self, limits: Limits) -> Applied:
         rendered = render(self._operators(), limits)
         self._limits = limits

@@ -43,6 +43,10 @@ class NginxGateway(Adapter):
             if self._log is not None:
                 self._log.close()
 
+    async def prepare(self, limits: Limits) -> None:
+        if self._files.read(self._limits) is None:
+            self._files.write(self._limits, render(limits))
+
     async def apply_limits(self, limits: Limits) -> Applied:
         applied = await self._replace(self._limits, render(limits))
         self._may_start.set()

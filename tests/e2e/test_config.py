@@ -21,7 +21,7 @@ http { include paths.conf; include limits.conf;
 """
 
 
-def gateway(cluster: Cluster, number: int, running: str = "v1") -> None:
+def gateway(cluster: Cluster, number: int, running: str = "v1", more: str = "") -> None:
     """Node `n<number>` with an nginx on an address of its own; what differs from node to node it includes."""
     folder, host = cluster.folder / f"n{number}", f"{cluster.net}.{20 + number}"
     folder.mkdir()
@@ -37,7 +37,7 @@ def gateway(cluster: Cluster, number: int, running: str = "v1") -> None:
         f"gateway: {{kind: nginx, config: {folder}/nginx.conf, limits: {folder}/limits.conf, drain: 500ms,"
         f" health: 'http://{host}:8080/', access_log: {folder}/access.log}}\n"
     )
-    cluster.start_node(f"n{number}", config=settings)
+    cluster.start_node(f"n{number}", config=settings + more)
 
 
 def file(cluster: Cluster, text: str) -> str:
@@ -123,7 +123,8 @@ def balancer(cluster: Cluster) -> str:
 
 @pytest.mark.needs("nginx", "haproxy")
 def test_a_rollout_over_three_gateways_behind_a_balancer_loses_no_request(cluster: Cluster) -> None:
-    cluster.start_managers(3)
+    secret = "group: {secret: of this group}\n"
+    cluster.start_managers(3, config=secret)
     for number in (1, 2, 3):
         gateway(cluster, number)
     wait_for(lambda: answers(cluster) == ["v1"] * 3, 60.0, "all serve")
@@ -157,11 +158,21 @@ def test_a_rollout_over_three_gateways_behind_a_balancer_loses_no_request(cluste
     nodes = cluster.get("m3", "config/nginx")["nodes"]
     assert [(n["running"], n["on_disk"], n["wanted"], n["drifted"]) for n in nodes] == [(1, 1, 1, False)] * 3
 
+    bundle = str(cluster.folder / "bundle.jws")
+    made = cluster.kcm("bundle", "create", bundle, *KIND)
+    assert made.returncode == 0, made.stderr
     for manager in cluster.managers.values():
         manager.send(signal.SIGKILL)
         manager.popen.wait(10)
-    cluster.start_managers(3)
-    wait_for(lambda: cluster.get("m3", "config/nginx")["done"] == 3, 30.0, "all are back")
+    # A new node starts while no manager is there, with what the others run and not with its own file.
+    gateway(
+        cluster, 4, more=next(line for line in made.stdout.splitlines() if "bundle: " in line).strip() + "\n"
+    )
+    wait_for(lambda: answers(cluster) == ["v2"] * 4, 30.0, "the new one serves what the others do")
+    cluster.start_managers(3, config=secret)
+    wait_for(
+        lambda: cluster.get("m3", "config/nginx")["done"] == 4, 30.0, "all are back, and the new one is in"
+    )
     assert phase(cluster, "m3") == "done"
     shown = cluster.kcm("config", "cat", *KIND, "1", manager="m2")
     assert shown.stdout == CONFIG % "v2"

@@ -14,7 +14,7 @@ from node.bundle import Bundle, BundleError, open_bundle, read_bundle
 from node.config import GatewaySettings
 from node.gateways.adapter import Gateway
 from node.gateways.errors import GatewayError
-from node.protocol import Limit
+from node.protocol import Limit, Limits
 from node.provision import put_configuration, refusal
 
 KEY, OTHER = (Ed25519PrivateKey.from_private_bytes(bytes([at]) * 32) for at in (1, 2))
@@ -101,6 +101,9 @@ class Checking:
 
     def __init__(self, wrong: str = "") -> None:
         self.wrong = wrong
+
+    async def prepare(self, limits: Limits) -> None:
+        assert limits == BUNDLE.limits
 
     async def validate(self, content: bytes) -> None:
         if self.wrong:
