@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from manager.client import ClientError, fetch, head, request, send
-from manager.plan import KINDS
+from manager.plan import KINDS, P95_MARGIN_MAX
 from manager.tables import pairs, table
 from node.bounds import CONFIG_BYTES_MAX
 
@@ -20,6 +20,7 @@ _LOOK_EVERY = 1.0
 _HISTORY = ("version", "wanted", "size", "at", "by", "sha256")
 _NODES = ("id", "name", "running", "on_disk", "ready", "turn", "drifted", "note")
 _ROLLOUTS = ("kind", "version", "phase", "wave", "done", "total", "conductor", "waits_for", "why")
+_MANNER = ("waves", "max_unavailable", "pause", "error_margin", "p95_margin", "heal")
 _AHEAD = ("versions", "nodes", "drifted")
 
 Shown = Callable[[argparse.Namespace, Any, Callable[[], str]], str]
@@ -87,6 +88,8 @@ def _add_manner(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--pause", type=_seconds, metavar="DURATION", help="between waves; default: 10s")
     text = "of answers: so many more may be errors at nodes with the new version than without; default: 5%%"
     parser.add_argument("--error-margin", type=_part, metavar="PART", help=text)
+    text = "the 95th percentile of their answers' time may be longer by this part of it; default: 100%%"
+    parser.add_argument("--p95-margin", type=_times, metavar="PART", help=text)
     heal = parser.add_mutually_exclusive_group()
     heal.add_argument(
         "--heal", dest="heal", action="store_true", default=None, help="undo edits by hand, too"
@@ -104,15 +107,20 @@ def _seconds(text: str) -> float:
         raise argparse.ArgumentTypeError(str(error)) from None
 
 
-def _part(text: str) -> float:
+def _times(text: str, most: float = P95_MARGIN_MAX) -> float:
     """`5%` or `0.05`."""
     try:
         part = float(text[:-1]) / 100 if text.endswith("%") else float(text)
     except ValueError:
         part = -1.0
-    if not 0 <= part <= 1:
+    if not 0 <= part <= most:
         raise argparse.ArgumentTypeError("must be a part such as 5%, or 0.05")
     return part
+
+
+def _part(text: str) -> float:
+    """No more than the whole."""
+    return _times(text, 1.0)
 
 
 def _kind(options: argparse.Namespace) -> str:
@@ -141,9 +149,7 @@ def _read(path: Path) -> bytes:
 
 
 def _manner(options: argparse.Namespace) -> dict[str, Any]:
-    given = {
-        name: getattr(options, name) for name in ("waves", "max_unavailable", "pause", "error_margin", "heal")
-    }
+    given = {name: getattr(options, name) for name in _MANNER}
     return {name: value for name, value in given.items() if value is not None}
 
 

@@ -5,7 +5,8 @@ from typing import Any
 from manager.core import Manager
 from manager.plan import Plan
 from manager.records import Setting
-from manager.rollout import Standing, drifted, new_and_rest
+from manager.rollout import Standing, drifted
+from manager.tally import Answered
 from manager.views import rfc3339
 
 
@@ -42,7 +43,7 @@ def _summary(core: Manager, kind: str, setting: Setting, plan: Plan) -> dict[str
     wait = step.wait
     if not conductor_is_here and not plan.phase.settled:
         wait = f"its conductor {setting.writer} is gone: `kcm rollout resume` lets another manager go on"
-    standings = core.rollouts.standings(kind)
+    standings, answered = core.rollouts.standings(kind), core.rollouts.answered(kind, plan)
     return {
         "kind": kind,
         "version": plan.target,
@@ -58,7 +59,8 @@ def _summary(core: Manager, kind: str, setting: Setting, plan: Plan) -> dict[str
         "max_unavailable": plan.max_unavailable,
         "pause": plan.pause,
         "error_margin": plan.error_margin,
-        "answered": _answered(core, kind, plan),
+        "p95_margin": plan.p95_margin,
+        "answered": {"new": _answered(answered.new), "rest": _answered(answered.rest)},
         "heal": plan.heal,
         "done": sum(node.config.running == plan.wanted.sha256 for node in standings),
         "total": len(standings),
@@ -66,13 +68,9 @@ def _summary(core: Manager, kind: str, setting: Setting, plan: Plan) -> dict[str
     }
 
 
-def _answered(core: Manager, kind: str, plan: Plan) -> dict[str, Any]:
-    """By nodes that have the new version, and without it, since the rollout began; 0 where none goes on."""
-    new, rest = new_and_rest(plan, core.rollouts.answered(kind, plan))
-    return {
-        "new": {"requests": new.requests, "error_rate": round(new.rate, 6)},
-        "rest": {"requests": rest.requests, "error_rate": round(rest.rate, 6)},
-    }
+def _answered(one: Answered) -> dict[str, Any]:
+    """Since the rollout began; 0 and null where none goes on."""
+    return {"requests": one.requests, "error_rate": round(one.rate, 6), "p95": one.p95}
 
 
 def _node(core: Manager, plan: Plan, node: Standing, held: bool) -> dict[str, Any]:

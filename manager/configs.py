@@ -11,6 +11,7 @@ from manager.plan import (
     ERROR_MARGIN,
     HISTORY_MAX,
     KINDS,
+    P95_MARGIN,
     PAUSE,
     WAVES,
     WHY_CHARS_MAX,
@@ -34,6 +35,7 @@ class Manner:
     max_unavailable: int | None = None
     pause: float | None = None
     error_margin: float | None = None
+    p95_margin: float | None = None
     heal: bool | None = None
 
     def of(self, plan: Plan) -> Plan:
@@ -44,6 +46,7 @@ class Manner:
             max_unavailable=1 if self.max_unavailable is None else self.max_unavailable,
             pause=PAUSE if self.pause is None else self.pause,
             error_margin=ERROR_MARGIN if self.error_margin is None else self.error_margin,
+            p95_margin=P95_MARGIN if self.p95_margin is None else self.p95_margin,
             heal=plan.heal if self.heal is None else self.heal,
         )
 

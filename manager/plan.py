@@ -24,6 +24,9 @@ WAVES = ("1", "25%", "100%")
 PAUSE = 10.0
 ERROR_MARGIN = 0.05
 """By so much the part of errors may be larger at nodes with the new version than at the others."""
+P95_MARGIN = 1.0
+"""By so much of itself the time within which 95 % are answered may be longer there."""
+P95_MARGIN_MAX = 1000.0
 PAUSE_MAX = 7 * 86400.0
 UNAVAILABLE_MAX = 10_000
 BY_CHARS_MAX = 64
@@ -91,6 +94,7 @@ class Plan:
     pause: float = PAUSE
     """Seconds for which a wave must have run well before the next begins."""
     error_margin: float = ERROR_MARGIN
+    p95_margin: float = P95_MARGIN
     heal: bool = False
     """Whether a node whose file was edited by hand is given the configuration again."""
     phase: Phase = Phase.RUNNING
@@ -136,6 +140,7 @@ class Plan:
                 max_unavailable=_whole(value["max_unavailable"], 1),
                 pause=float(value["pause"]),
                 error_margin=float(value.get("error_margin", ERROR_MARGIN)),
+                p95_margin=float(value.get("p95_margin", P95_MARGIN)),
                 heal=bool(value["heal"]),
                 phase=Phase(value["phase"]),
                 why=str(value["why"]),

@@ -4,17 +4,21 @@ Rules are named as in `STATE.md` § Configuration: a turn (T1) comes back by wha
 a clock (T2); who is out for other reasons is subtracted (T3).
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from manager.orders import is_in_service
 from manager.plan import Phase, Plan, wave_ends
 from manager.records import Turn
-from manager.tally import HASH_CHARS, Answered
+from manager.tally import Tally
 from node.protocol import ConfigState
 
 REQUESTS_MIN = 50
 """Of fewer requests on either side nothing is said about errors."""
+TIMED_MIN = 200
+"""Of fewer that were timed nothing is said about how long they took …"""
+P95_LEAST = 0.05
+"""… nor where less than so many seconds were added."""
 WORSE_BY = 0.1
 """The part of changed nodes that are not well may exceed that of the others by so much."""
 
@@ -67,10 +71,10 @@ class Conductor:
         nodes: Sequence[Standing],
         held: Collection[str],
         now: float,
-        answered: Mapping[str, Answered] | None = None,
+        answered: Tally | None = None,
     ) -> Step:
         """`order` is the plan's (serial, writer); `nodes` are all that run and take configurations; `held`
-        are the ids with a turn that has not come back; `answered`: by beginnings of hashes, since the rollout
+        are the ids with a turn that has not come back; `answered`: by their gateways since the rollout
         began."""
         if order != self._order:
             self._order, self._complete = order, {}
@@ -79,8 +83,10 @@ class Conductor:
         done = [node for node in ranked if node.config.running == target.sha256]
         if plan.phase.stands:
             return Step(wait=plan.why or plan.phase.value, done=len(done), nodes=len(ranked))
-        errs = _errs(plan, answered or {})
-        if plan.phase is Phase.RUNNING and (why := _failed(ranked, plan) or _worse(done, ranked) or errs):
+        why = _failed(ranked, plan) or _worse(done, ranked)
+        if not why and answered is not None:
+            why = _errs(plan, answered) or _lags(plan, answered)
+        if plan.phase is Phase.RUNNING and why:
             return Step(verdict=Phase.FAILED, why=why, done=len(done), nodes=len(ranked))
         todo = [node for node in ranked if _is_to_change(node, plan)]
         if not todo and not held:
@@ -172,21 +178,27 @@ def _worse(done: Sequence[Standing], all_: Sequence[Standing]) -> str:
     return f"{ill[0]} has it and is not well; {well} of {len(rest)} without it are"
 
 
-def new_and_rest(plan: Plan, answered: Mapping[str, Answered]) -> tuple[Answered, Answered]:
-    """What was answered under the version that all shall run, and under any other."""
-    target = plan.wanted.sha256[:HASH_CHARS]
-    rest = sum((one for hash_, one in answered.items() if hash_ != target), Answered())
-    return answered.get(target, Answered()), rest
-
-
-def _errs(plan: Plan, answered: Mapping[str, Answered]) -> str:
+def _errs(plan: Plan, answered: Tally) -> str:
     """Why the nodes changed so far answer worse than was answered without it, empty if they do not."""
-    new, rest = new_and_rest(plan, answered)
+    new, rest = answered.new, answered.rest
     if min(new.requests, rest.requests) < REQUESTS_MIN or new.rate <= rest.rate + plan.error_margin:
         return ""
     return (
         f"of {new.requests:.0f} requests {new.rate:.1%} were answered with an error by nodes that have it, "
         f"{rest.rate:.1%} without it; error_margin is {plan.error_margin:.1%}"
+    )
+
+
+def _lags(plan: Plan, answered: Tally) -> str:
+    """Why they answer more slowly than was answered without it, empty if they do not."""
+    new, rest = answered.new.p95, answered.rest.p95
+    if new is None or rest is None or min(answered.new.timed, answered.rest.timed) < TIMED_MIN:
+        return ""
+    if new <= rest * (1 + plan.p95_margin) or new <= rest + P95_LEAST:
+        return ""
+    return (
+        f"nodes that have it answer 95 % of requests within {new * 1000:.0f} ms, {rest * 1000:.0f} ms "
+        f"without it; p95_margin is {plan.p95_margin:.0%}"
     )
 
 

@@ -32,7 +32,7 @@ from manager.records import (
 )
 from manager.registry import NodeView, Registry
 from manager.rollout import Conductor, Standing, Step, is_back
-from manager.tally import HASH_CHARS, Answered, Tallies
+from manager.tally import HASH_CHARS, NO_BUCKETS, Tallies, Tally
 from manager.tryouts import Tryouts
 from manager.turns import WHATS, Turns
 from node import protocol
@@ -91,8 +91,8 @@ class Rollouts:
         """How far the rollout for `kind` is, as of the last sweep."""
         return self._steps.get(kind, Step())
 
-    def answered(self, kind: str, plan: Plan) -> dict[str, Answered]:
-        """What gateways of `kind` answered since its rollout began, by the beginnings of hashes."""
+    def answered(self, kind: str, plan: Plan) -> Tally:
+        """What gateways of `kind` answered since its rollout began."""
         return self._tallies.of(kind, plan.wanted.sha256, sorted(self._alive()))
 
     def _alive(self) -> set[str]:
@@ -170,7 +170,12 @@ class Rollouts:
             self.tryouts.left(id_)
 
     def reported(
-        self, id_: str, order: tuple[int, int], config: ConfigState, counters: Mapping[str, float] = NONE
+        self,
+        id_: str,
+        order: tuple[int, int],
+        config: ConfigState,
+        counters: Mapping[str, float] = NONE,
+        buckets: Mapping[int, float] = NO_BUCKETS,
     ) -> None:
         """What a node here says of its configuration, and of what its gateway has answered so far."""
         here = self._here.get(id_)
@@ -178,7 +183,7 @@ class Rollouts:
             return
         if not (config.managed or config.running or config.order_serial or config.service):
             return
-        self._tallies.reported(id_, order, here.kind, config.running, counters)
+        self._tallies.reported(id_, order, here.kind, config.running, counters, buckets)
         runs = Runs(here.kind, *order, config)
         owner = self._group.name
         if self._runs.get(owner, {}).get(id_) != runs:

@@ -291,7 +291,8 @@ class Sessions:
         self.shares.reported(session.id, report.limits_version, report.counters, now)
         if report.counters:
             self.stats.add(session.id, session.hello.nonce, report.counters, self._group.wall(now))
-        self._rollouts.reported(session.id, session.order, report.config, report.counters)
+        timed = self.traffic.timed(session.id)
+        self._rollouts.reported(session.id, session.order, report.config, report.counters, timed)
         if record.gateway != report.gateway:
             record = replace(record, gateway=report.gateway)
             self._page.write(session.id, record, now)

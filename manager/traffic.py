@@ -113,6 +113,11 @@ class TrafficWindow:
                 self._count(node, row, grown, start)
         return known
 
+    def timed(self, node: str) -> dict[int, float]:
+        """Of all that it answered since it was first seen here, how many were in which bucket."""
+        cell = self._cells["node"].get(node)
+        return {} if cell is None else {bucket: float(n) for bucket, n in cell.whole.buckets.items()}
+
     def _count(self, node: str, row: Served, grown: Sum, start: float) -> None:
         self._cell(row.kind, row.name, start).add(grown, start)
         if row.kind == "endpoint":

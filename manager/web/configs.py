@@ -11,7 +11,7 @@ from aiohttp import web
 
 from manager.config_views import config_view, configs_view
 from manager.configs import Manner
-from manager.plan import KINDS, PAUSE_MAX, UNAVAILABLE_MAX, Plan, PlanError, read_waves
+from manager.plan import KINDS, P95_MARGIN_MAX, PAUSE_MAX, UNAVAILABLE_MAX, Plan, PlanError, read_waves
 from manager.records import Setting
 from manager.web.problems import problem
 from manager.web.query import flag, json_object, known
@@ -21,7 +21,7 @@ from manager.web.uploads import content_of, read_bounded
 
 FETCH_SECONDS_MAX = 30.0
 _ACTIONS = ("pause", "resume", "promote", "abort")
-_MANNER = ("waves", "max_unavailable", "pause", "error_margin", "heal")
+_MANNER = ("waves", "max_unavailable", "pause", "error_margin", "p95_margin", "heal")
 
 routes = web.RouteTableDef()
 
@@ -188,7 +188,7 @@ def _of_query(query: Mapping[str, str]) -> dict[str, object]:
     for name, text in query.items():
         if name == "heal" and text in ("0", "1"):
             given[name] = text == "1"
-        elif name in ("max_unavailable", "pause", "error_margin"):
+        elif name in ("max_unavailable", "pause", "error_margin", "p95_margin"):
             with contextlib.suppress(ValueError):
                 given[name] = float(text)
     return given
@@ -201,6 +201,7 @@ def _manner(given: Mapping[str, object]) -> Manner:
         "max_unavailable": lambda value: _number("max_unavailable", value, 1, UNAVAILABLE_MAX, whole=True),
         "pause": lambda value: float(_number("pause", value, 0, PAUSE_MAX)),
         "error_margin": lambda value: float(_number("error_margin", value, 0, 1, of="a number")),
+        "p95_margin": lambda value: float(_number("p95_margin", value, 0, P95_MARGIN_MAX, of="a number")),
         "heal": _flag,
     }
     return Manner(**{name: read(given[name]) for name, read in readers.items() if name in given})

@@ -7,7 +7,7 @@ from manager.documents import MAX_NODES_MAX
 from manager.latency import QUANTILES
 from manager.limits import ALGORITHMS
 from manager.orders import Action
-from manager.plan import KINDS, PAUSE_MAX, UNAVAILABLE_MAX, WAVES_PATTERN, Phase
+from manager.plan import KINDS, P95_MARGIN_MAX, PAUSE_MAX, UNAVAILABLE_MAX, WAVES_PATTERN, Phase
 from manager.subscription import Stage
 from manager.traffic import BYS
 from manager.version import installed_version
@@ -667,7 +667,8 @@ def _targets() -> Schema:
     return _list(_object(targets=_list(_TEXT), labels=_map(_TEXT)))
 
 
-_ANSWERS = _object(requests=_NUMBER, error_rate=_NUMBER)
+_ANSWERS = _object(requests=_NUMBER, error_rate=_NUMBER, p95=_or_null(_NUMBER))
+_TIMES: Schema = {"type": "number", "minimum": 0, "maximum": P95_MARGIN_MAX}
 _PART: Schema = {"type": "number", "minimum": 0, "maximum": 1}
 _PLAN = _object(
     kind={"enum": list(KINDS)},
@@ -684,6 +685,7 @@ _PLAN = _object(
     max_unavailable=_WHOLE,
     pause=_NUMBER,
     error_margin=_NUMBER,
+    p95_margin=_NUMBER,
     answered=_object(new=_ANSWERS, rest=_ANSWERS),
     heal=_YES_NO,
     done=_WHOLE,
@@ -731,6 +733,7 @@ def _config_paths() -> dict[str, dict[str, Schema]]:
                 max_unavailable=_whole(1, UNAVAILABLE_MAX),
                 pause=_PAUSE,
                 error_margin=_PART,
+                p95_margin=_TIMES,
                 heal=_LOCAL,
                 force=_LOCAL,
                 dry_run=_LOCAL,
@@ -745,6 +748,7 @@ def _config_paths() -> dict[str, dict[str, Schema]]:
         max_unavailable=_whole(1, UNAVAILABLE_MAX),
         pause=_PAUSE,
         error_margin=_PART,
+        p95_margin=_TIMES,
         heal=_YES_NO,
     )
     check = get(
