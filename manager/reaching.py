@@ -67,6 +67,12 @@ def silent(views: Mapping[str, View]) -> list[str]:
 def findings(views: Mapping[str, View]) -> list[dict[str, str]]:
     """What is amiss, `check`: by which way, and what to do: one for each pair of members."""
     found = [finding for viewer, member in _pairs(views) if (finding := _finding(viewer, member, views))]
+    if (culprit := _alone_without_udp(views)) is not None:
+        name, address = culprit
+        found = [(check, what) for check, what in found if check != "UDP"]
+        port = address.rpartition(":")[2]
+        text = f"{name} and all others have no answers of each other by UDP, only by TCP: let UDP to and from"
+        found.append(("UDP", f"{text} port {port} through at its host {address} (firewall, security group)"))
     left_out = max((one["left_out"] for one in views.values()), default=0)
     if left_out:
         found.append(
@@ -77,6 +83,22 @@ def findings(views: Mapping[str, View]) -> list[dict[str, str]]:
         )
     # What all see of a dead one is said once.
     return [{"check": check, "what": what} for check, what in dict.fromkeys(found)]
+
+
+def _alone_without_udp(views: Mapping[str, View]) -> tuple[str, str] | None:
+    """Name and address of the one member that is in each pair without UDP, where the others have it."""
+    running = [(viewer, member) for viewer, member in _pairs(views) if member["state"] in _PRESENT]
+    without = [(viewer, member) for viewer, member in running if member["udp"] is None and member["tcp"]]
+    others = [(viewer, member) for viewer, member in running if member["udp"] is not None]
+    for name, address in {(member["name"], member["address"]) for _, member in without}:
+        if (
+            len(without) > 1
+            and others
+            and all(name in (viewer, member["name"]) for viewer, member in without)
+            and all(name not in (viewer, member["name"]) for viewer, member in others)
+        ):
+            return name, address
+    return None
 
 
 def _pairs(views: Mapping[str, View]) -> Iterator[tuple[str, View]]:

@@ -39,6 +39,15 @@ def test_udp_that_is_not_let_through_is_told_from_tcp_that_is_not() -> None:
     assert "m1 answers m2 by UDP and not by TCP (refused): let TCP to port 7946 through" in tcp
 
 
+def test_of_one_host_that_takes_no_udp_one_line_is_said() -> None:
+    m1, m2, m3 = seen("m1", udp=None), seen("m2", udp=None), seen("m3", udp=None)
+    found = views(m1=[m2, seen("m3")], m2=[m1, m3], m3=[seen("m1"), m2])
+    [hint] = hints(found)
+    assert hint.startswith("m2 and all others have no answers of each other by UDP, only by TCP")
+    assert "at its host 10.0.0.2:7946" in hint
+    assert silent(found) == ["m1", "m2", "m3"]
+
+
 def test_a_dead_member_that_all_find_silent_is_named_once_with_how_to_forget_it() -> None:
     gone = seen("m3", "dead", None, None)
     assert hints(views(m1=[gone], m2=[gone])) == [
