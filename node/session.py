@@ -224,9 +224,10 @@ class Session:
         self._renewed = now - renewed_ago
         if bundle is not None and not self.state.id:
             effects += self._start_by(bundle)
+        # First what is over: the gateway is not to work for a moment under what no longer holds.
+        effects += [*self._judge_life(now), *self._judge_solitude(now)]
         if self.state.limits or self.state.limits_version or self._provisional is not None:
             effects += self._look_at_leases(now)
-        effects += [*self._judge_life(now), *self._judge_solitude(now)]
         self._candidates.restart(self._rng)
         self.phase = Waiting(self._candidates.next(self._rng), now)
         return [*effects, *self.tick(now)]

@@ -673,6 +673,13 @@ def test_how_long_a_node_was_alone_is_counted_over_its_restarts() -> None:
     )
 
 
+def test_a_node_that_starts_after_it_has_given_up_never_works_under_what_it_had() -> None:
+    made = alone_for(1000.0)
+    again = session(state=made.state)
+    sources = [effect.source for effect in again.start(0.0, silent=2000.0) if isinstance(effect, ApplyLimits)]
+    assert sources == ["free"]
+
+
 def test_a_host_that_was_suspended_counts_that_as_time_without_a_manager() -> None:
     made = alone_for(1000.0)
     made._clock = lambda: replace(CLOCK, running=CLOCK.running + 1000.0)
