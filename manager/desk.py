@@ -133,6 +133,11 @@ class Desk:
         """Whether more questions have to wait."""
         return len(self._wanted) >= WANTED_MAX
 
+    @property
+    def asked(self) -> int:
+        """Questions that a founder has been asked, and has not answered yet."""
+        return sum(bool(wanted.to) for wanted in self._wanted.values())
+
     def waits(self, conn: int) -> bool:
         return conn in self._wanted
 

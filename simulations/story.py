@@ -30,9 +30,10 @@ class Story:
         gossip: GossipConfig = LAN,
         *,
         disks: bool = False,
+        watch: type[Watch] = Watch,
     ) -> None:
         self.report = Report(name, seed)
-        self.cluster = Cluster(seed, managers, config, gossip, watch=Watch, disks=disks)
+        self.cluster = Cluster(seed, managers, config, gossip, watch=watch, disks=disks)
         self.world = self.cluster.world
         self.network = self.cluster.network
         self.managers = self.cluster.managers

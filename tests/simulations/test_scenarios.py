@@ -17,6 +17,7 @@ SMALLER = {
     "restart-all": (3, 12, 1.0),
     "rolling-upgrade": (3, 12, 0.5),
     "rollout-by-founders": (3, 8, 1.0),
+    "skewed-demand": (3, 20, 0.5),
     "slow-disk": (3, 10, 1.0),
     "split-brain": (3, 12, 2.0),
     "split-failover": (3, 12, 1.5),
