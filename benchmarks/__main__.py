@@ -7,13 +7,13 @@ import os
 import signal
 import sys
 
-from benchmarks import formation, gossip, idle, limits, load, machine, news
+from benchmarks import formation, gossip, idle, joins, limits, load, machine, news
 from benchmarks.figures import Table, with_part
 from benchmarks.processes import BenchmarkError
 from node.loop import run
 
 FIGURES = {"formation": formation.measure, "news": news.measure, "idle": idle.measure}
-ASKED_FOR = {"gossip": gossip.measure, "limits": limits.measure, "load": load.measure}
+ASKED_FOR = {"gossip": gossip.measure, "joins": joins.measure, "limits": limits.measure, "load": load.measure}
 """They take long, or need root: only when named."""
 RESULTS = machine.ROOT / "benchmarks" / "RESULTS.md"
 
