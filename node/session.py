@@ -17,7 +17,6 @@ from node.bundle import Bundle
 from node.candidates import Candidates
 from node.configuration import Configuration
 from node.effects import (
-    ApplyLimits,
     Close,
     Connect,
     Effect,
@@ -30,7 +29,8 @@ from node.effects import (
     Source,
 )
 from node.endings import CLOSE_NORMAL, in_words
-from node.leases import in_force, larger, next_change, shortest
+from node.inforce import InForce
+from node.leases import larger, shortest
 from node.life import Clock, Life
 from node.protocol import (
     CLOSE_GOING,
@@ -132,11 +132,6 @@ class Done:
     pass
 
 
-_SAID: dict[Source, str] = {
-    "reuse_last": "No manager: the last limits stay in force",
-    "safe": "No manager for too long: from now on the safe limits are in force",
-}
-
 Phase: TypeAlias = Waiting | Connecting | Greeting | Joined | Done
 
 
@@ -175,7 +170,6 @@ class Session:
         self.configuration = Configuration(self.state.config_version)
         self.service = Service(self.state.service, self.state.order)
         self.phase: Phase = Done()
-        self.source: Source | None = None
         self._rng = rng
         self._nonce = rng.getrandbits(63)
         self._name, self._agent_version, self._token = name, agent_version, token
@@ -189,11 +183,7 @@ class Session:
         self._over_limit = False
         self._applied = 0
         self._short_sessions = 0
-        self._renewed = -inf
-        self._looked = -inf
-        self._joined_once = False
-        self._free: Limits | None = None
-        self._wanted: Limits | None = None
+        self._in_force = InForce()
         self._clock = clock
         self._asked = clock()
         """When the last hello was said."""
@@ -207,8 +197,6 @@ class Session:
         """What was saved before the present ticket, until that is known to be saved."""
         self._rejoin_window = 60.0
         self._solitude = Solitude(0.0, self._asked, 0.0)
-        self._provisional: Limits | None = None
-        """What a bundle allows, until a manager has let this node in."""
 
     def start(
         self, now: float, renewed_ago: float = inf, silent: float = 0.0, bundle: Bundle | None = None
@@ -221,12 +209,12 @@ class Session:
         effects: list[Effect] = []
         self._heard = now
         self._solitude = Solitude(now, self._clock(), silent)
-        self._renewed = now - renewed_ago
+        self._in_force.renewed = now - renewed_ago
         if bundle is not None and not self.state.id:
             effects += self._start_by(bundle)
         # First what is over: the gateway is not to work for a moment under what no longer holds.
         effects += [*self._judge_life(now), *self._judge_solitude(now)]
-        if self.state.limits or self.state.limits_version or self._provisional is not None:
+        if self.state.limits or self.state.limits_version or self._in_force.provisional is not None:
             effects += self._look_at_leases(now)
         self._candidates.restart(self._rng)
         self.phase = Waiting(self._candidates.next(self._rng), now)
@@ -252,16 +240,15 @@ class Session:
         if not isinstance(self.phase, Joined):
             at = self._solitude.next_change(self.state.degrade_after)
             deadlines += [at] if at < inf else []
-        if self._wanted is not None:
-            at = next_change(self.state.limits, self.state.leases, self._renewed, self._looked)
-            deadlines += [at] if at < inf else []
+        at = self._in_force.next_change(self.state)
+        deadlines += [at] if at < inf else []
         return min(deadlines, default=None)
 
     def tick(self, now: float) -> list[Effect]:
         """Do what is due; early or twice does no harm."""
         self._before = None
         effects = [*self._judge_life(now), *self._judge_solitude(now)]
-        if self._wanted is None or isinstance(self.phase, Done):
+        if self._in_force.silent or isinstance(self.phase, Done):
             return [*effects, *self._tick(now)]
         return [*effects, *self._look_at_leases(now), *self._tick(now)]
 
@@ -284,7 +271,7 @@ class Session:
         """The gateway works under `limits`, those of `version`, from now on: the manager is told at once."""
         self._applied = version
         effects = self.noticed(now)
-        in_force = larger(limits, self._wanted or {})
+        in_force = larger(limits, self._in_force.limits or {})
         if in_force != self.state.in_force:
             self.state = replace(self.state, in_force=in_force)
             effects.append(Save(self.state))
@@ -544,20 +531,20 @@ class Session:
         self.phase = Joined(self.phase.addresses, message.manager, now)
         self._heartbeat = min(max(message.heartbeat, 0.05), 3600.0)
         self._candidates.learn(message.managers)
-        self._provisional = None
         self._rejoin_window = message.rejoin_window
-        self._free, self._joined_once = self.state.free_limits if self._lapsed else None, True
+        self._in_force.free = self.state.free_limits if self._lapsed else None
+        self._in_force.provisional, self._in_force.confirmed = None, True
         self._unanswered.clear()
         self._told.clear()
         effects: list[Effect] = [*kept, Log(logging.INFO, f"Joined as {message.id}, {self._where()}")]
         if message.limits_follow:
             effects += self._renew(asked, now)
         else:
-            self._renewed = max(self._renewed, asked)
+            self._in_force.renewed = max(self._in_force.renewed, asked)
             effects += self._take(
                 message.limits_version, message.limits, message.leases, message.over_limit, now
             )
-            effects.append(Renewed(now - self._renewed))
+            effects.append(Renewed(now - self._in_force.renewed))
         effects.append(self._report(now))
         if self.state.life is not None:
             effects.append(self._ask_for_ticket(now))
@@ -573,7 +560,7 @@ class Session:
         self._candidates.restart(self._rng)
         delay = self._rng.uniform(0.5, 1.5) * message.retry_after
         self.phase = Waiting(self._candidates.next(self._rng), now + delay)
-        self._free = dict(message.free_limits)
+        self._in_force.free = dict(message.free_limits)
         return [
             Log(logging.WARNING, message.sentence),
             *self._look_at_leases(now),
@@ -595,7 +582,7 @@ class Session:
         self._lapsed, self._lapse_at = False, now + self._left()
         effects: list[Effect] = [Save(self.state)]
         if again:
-            self._free = None
+            self._in_force.free = None
             effects += self._look_at_leases(now)
         return effects
 
@@ -618,7 +605,7 @@ class Session:
             # Never at once: this clock and those may differ by what is lost in rounding.
             self._lapse_at = now + max(left, 0.001)
             return []
-        self._lapsed, self._lapse_at, self._free = True, inf, self.state.free_limits
+        self._lapsed, self._lapse_at, self._in_force.free = True, inf, self.state.free_limits
         text = "The ticket is over: the free limits hold until a manager gives another"
         effects: list[Effect] = [Log(logging.WARNING, text), *self._look_at_leases(now)]
         return [*effects, self._ask_for_ticket(now)] if isinstance(self.phase, Joined) else effects
@@ -626,11 +613,16 @@ class Session:
     # Without managers
 
     def _start_by(self, bundle: Bundle) -> list[Effect]:
-        self._provisional = bundle.limits
+        self._in_force.provisional = bundle.limits
         self._candidates.learn(bundle.managers)
         self.state = replace(self.state, free_limits=bundle.free_limits, degrade_after=bundle.degrade_after)
         text = "No manager has let this node in yet: until one does it runs provisionally, by its bundle"
         return [Log(logging.WARNING, text)]
+
+    @property
+    def source(self) -> Source | None:
+        """Where the limits come from that shall be in force; None before there are any."""
+        return self._in_force.source
 
     @property
     def managers(self) -> list[str]:
@@ -650,7 +642,7 @@ class Session:
 
     def _judge_solitude(self, now: float) -> list[Effect]:
         """Say in good time that no manager is heard; after too long the free limits hold."""
-        if isinstance(self.phase, Joined) or not (self.state.id or self._provisional is not None):
+        if isinstance(self.phase, Joined) or not (self.state.id or self._in_force.provisional is not None):
             return []
         after, clock = self.state.degrade_after, self._clock()
         if not self._solitude.look(now, clock, after):
@@ -660,7 +652,7 @@ class Session:
             text = f"No manager is heard: in {hours:.3g} h this node gives up its place in the cluster"
             remedy = "the free limits hold then. Bring one back at an address of `seed`"
             return [Log(logging.WARNING, f"{text}, and {remedy}")]
-        self._free = self.state.free_limits
+        self._in_force.free = self.state.free_limits
         text = f"No manager for {after / 3600:.3g} h: until one is back the free limits hold"
         return [
             Log(logging.WARNING, f"{text}, and this node has no place in the cluster"),
@@ -718,36 +710,18 @@ class Session:
 
     def _renew(self, asked: float, now: float) -> list[Effect]:
         """A manager has answered what left at `asked`."""
-        if asked <= self._renewed:
+        if asked <= self._in_force.renewed:
             return []
-        self._renewed = asked
+        self._in_force.renewed = asked
         return [*self._look_at_leases(now), Renewed(now - asked)]
 
     def _look_at_leases(self, now: float, *, changed: bool = False) -> list[Effect]:
-        """Let that be in force which the leases, or a refusal, allow now."""
-        if not self.state.limits_version and self._free is None:
-            # Nobody has told us any share yet; what a bundle or a refusal left goes on until somebody does.
-            if self.source is None and self._provisional is not None:
-                self.source, self._wanted = "provisional", self._provisional
-                return [ApplyLimits(0, "provisional", self._provisional)]
-            if self.source != "free":
-                return []
-            self.source = "reuse_last"
-            return [ApplyLimits(0, "reuse_last", self._wanted or {})]
-        source, limits = in_force(self.state.limits, self.state.leases, self._renewed, now)
-        if source == "lease" and not self._joined_once:
-            source = "reuse_last"
-        if self._free is not None:
-            source, limits = "free", {**limits, **self._free}
-        before, self.source, self._looked = self.source, source, now
-        if (source, limits) == (before, self._wanted) and not changed:
-            return []
-        self._wanted = limits
-        self.state = replace(self.state, in_force=larger(self.state.in_force, limits))
-        effects: list[Effect] = []
-        if before is not None and source != before and source in _SAID:
-            effects.append(Log(logging.WARNING, _SAID[source]))
-        return [*effects, ApplyLimits(self.state.limits_version, source, limits)]
+        """Let that be in force which holds now."""
+        effects = self._in_force.look(self.state, now, changed=changed)
+        if effects:
+            most = larger(self.state.in_force, self._in_force.limits or {})
+            self.state = replace(self.state, in_force=most)
+        return effects
 
     @property
     def _shortest_lease(self) -> float:
