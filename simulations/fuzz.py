@@ -72,23 +72,24 @@ def run(
     """Play `seed`, with the bug `mutant` put in, managers with `disks` or without.
 
     Under policy `strict` they always have disks. `fire`: things break for so many seconds only, which is
-    another story. Whatever the cores raise is a finding too.
+    another story, and whether the group comes to rest afterwards is not asked. Whatever the cores raise is
+    a finding too.
     """
     plan = strict_plan(seed) if policy == "strict" else Plan.draw(seed, disks=disks)
     if fire is not None:
         plan = replace(plan, fire=fire, calm=min(plan.calm, fire / 3))
     with applied(MUTANTS[mutant]) if mutant else nullcontext():
-        return _play(StrictFire(plan) if policy == "strict" else Fire(plan), plan)
+        return _play(StrictFire(plan) if policy == "strict" else Fire(plan), plan, rests=fire is None)
 
 
-def _play(fire: Fire, plan: Plan) -> Outcome:
+def _play(fire: Fire, plan: Plan, *, rests: bool = True) -> Outcome:
     fire.world.events_max = EVENTS_MAX
     found: list[Finding] = []
     healed = 0.0
     try:
         fire.burn()
         fire.heal()
-        healed, found = _recover(fire)
+        healed, found = _recover(fire, rests=rests)
     except Broken as error:
         found = [Finding(error.checker, str(error))]
     except Exception as error:
@@ -116,8 +117,8 @@ def _amiss(fire: Fire) -> list[Finding]:
     return found + [Finding("oversized", text) for text in oversized(fire.network)]
 
 
-def _recover(fire: Fire) -> tuple[float, list[Finding]]:
-    """Wait until all is well, then see whether it stays so, and whether the group comes to rest."""
+def _recover(fire: Fire, *, rests: bool) -> tuple[float, list[Finding]]:
+    """Wait until all is well; if `rests`, see whether it stays so, and whether the group comes to rest."""
     world, plan = fire.world, fire.plan
     start = world.now
     while broken := _amiss(fire):
@@ -125,6 +126,8 @@ def _recover(fire: Fire) -> tuple[float, list[Finding]]:
             return world.now - start, _later(f"{patience(plan):.0f} s after the heal", broken)
         world.run_for(1.0)
     healed = world.now - start
+    if not rests:
+        return healed, []
     while any(world.now - manager.started < REST_SECONDS for manager in fire.managers):
         world.run_for(1.0)
     storm = _storm(fire) and _storm(fire)  # what the heal began may reach into the first ten seconds

@@ -6,8 +6,8 @@ from simulations import fuzz
 from simulations.strict import NOT_SURVIVED, strict_plan
 
 SEEDS = 100
-FIRE = 10.0
-"""Seconds for which things break: many short stories find more than a few long ones."""
+FIRE = 8.0
+"""Seconds for which things break: many short stories, in a minute of one core."""
 
 
 @pytest.mark.parametrize("seed", range(1, SEEDS + 1))
@@ -29,8 +29,6 @@ def test_no_split_crash_or_clock_gives_more_tickets_than_the_cap_and_no_right_is
         # A store that went back, or a lazy copy, brings back a node that all had forgotten.
         49,
         3148,
-        # A store that went back does not know what it owes.
-        3116,
     ],
 )
 def test_whole_stories_that_found_something_stay(seed: int) -> None:
