@@ -14,7 +14,7 @@ from manager.home import UNLIMITED, Home
 from manager.identity import Identity
 from manager.seats import SEAT, Asked, Seat, unpack
 from simulations.nodes import SimNode
-from simulations.processes import SimManager
+from simulations.processes import NODE_PORT, SimManager
 
 
 @dataclass(slots=True)
@@ -265,10 +265,13 @@ def misplaced_under_rights(managers: Iterable[SimManager], nodes: Iterable[SimNo
         if name not in core.founders.known.expelled
     )
     views = {view.id: view for view in core.registry.views()}
+    reachable = {f"{manager.host}:{NODE_PORT}" for manager in living}
     broken = []
     for node in nodes:
         if not node.alive:
             continue
+        if not node.joined and not reachable & set(node.knows):
+            continue  # of the managers it knows none is left: a founder that was expelled
         view = views.get(node.id)
         if not node.has_ticket and left:
             broken.append(f"{node.name} has no ticket, and {left} rights are left")
