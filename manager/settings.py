@@ -83,9 +83,12 @@ class Settings:
 
     def _settle(self, name: str) -> bool:
         found = self._all(name)
-        if not found:
+        heard = [setting for _, setting in found]
+        if (known := self._winners.get(name)) is not None and known.serial > 0:
+            heard.append(known)  # its writer may have lost it before anybody has copied it
+        if not heard:
             return False
-        winner = max((setting for _, setting in found), key=lambda setting: setting.order)
+        winner = max(heard, key=lambda setting: setting.order)
         own = dict(found).get(self._ledger.own.owner)
         if winner.serial > 0 and winner != own:
             self._uncopied.add(name)
