@@ -33,6 +33,8 @@ async def live() -> set[str]:
     counters = ("gateway_requests", "gateway_errors", "gateway_rss_bytes")
     status = SimpleNamespace(
         joined=True,
+        registered=True,
+        degrades_in=3600.0,
         not_ready="",
         counters=dict.fromkeys(counters, 1.0),
         limits=(1, "lease", {"public": Limit(1.0)}),
