@@ -88,6 +88,8 @@ class Namespaces(Loopback):
         """End the namespaces; whatever ran in them must have ended."""
         _run("nft", f"delete table bridge {self._table}")
         for host in self._hosts:
+            # A namespace ends some time after it is deleted: until then its device would be in the way.
+            _run("ip", "link", "delete", f"v{_name(host)}")
             _run("ip", "netns", "delete", _name(host))
         _run("ip", "link", "delete", self._hub)
 
