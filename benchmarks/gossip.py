@@ -36,8 +36,8 @@ SIZES = (3, 5, 16, 32)
 ALONE = ("formation", "news", "tag", "leave")
 WAITING = ("quiet", "split5", "split45", "kill")
 STORIES = (*ALONE, *WAITING)
-MEMBERS_AT_ONCE = 128
-"""Of all groups that wait side by side; idle, each takes some 0.3 % of a core."""
+MEMBERS_AT_ONCE = 64
+"""Of all groups that wait side by side; idle, each takes 0.4 to 2 % of a core, more in larger groups."""
 CELLS = ROOT / ".bench" / "gossip.jsonl"
 NEWS_PER_ROUND = 10
 FORMING_SECONDS_MAX = 120.0
