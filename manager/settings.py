@@ -41,7 +41,7 @@ class Settings:
         It holds while nobody has set one, and where it is new since the last start. Gives a line for the
         operator in that case, else an empty one.
         """
-        self._settle(name)
+        self._settle(name, self._all(name))
         winner = self._winners.get(name)
         if value is None:
             return ""
@@ -66,9 +66,10 @@ class Settings:
         """Settle what changed: the names whose winner changed, and warnings for the operator, each once."""
         changed, warnings = [], []
         for name in sorted({key[len(SETTING) :] for key in keys if key.startswith(SETTING)}):
-            if self._settle(name):
+            found = self._all(name)
+            if self._settle(name, found):
                 changed.append(name)
-            warnings += self._mismatches(name)
+            warnings += self._mismatches(name, found)
         return changed, warnings
 
     def copy_winners(self) -> None:
@@ -79,10 +80,9 @@ class Settings:
 
     def _write(self, name: str, setting: Setting) -> None:
         self._ledger.put(SETTING + name, setting.pack(), ends_something=True)
-        self._settle(name)
+        self._settle(name, self._all(name))
 
-    def _settle(self, name: str) -> bool:
-        found = self._all(name)
+    def _settle(self, name: str, found: list[tuple[str, Setting]]) -> bool:
         heard = [setting for _, setting in found]
         if (known := self._winners.get(name)) is not None and known.serial > 0:
             heard.append(known)  # its writer may have lost it before anybody has copied it
@@ -109,9 +109,9 @@ class Settings:
                     continue
         return found
 
-    def _mismatches(self, name: str) -> list[str]:
+    def _mismatches(self, name: str, found: list[tuple[str, Setting]]) -> list[str]:
         own = self._ledger.own.owner
-        yaml = {owner: s.value for owner, s in self._all(name) if s.serial == 0 and s.writer == owner}
+        yaml = {owner: s.value for owner, s in found if s.serial == 0 and s.writer == owner}
         warnings = []
         for owner, value in yaml.items():
             if owner != own and own in yaml and value != yaml[own] and (name, owner) not in self._warned:
