@@ -9,7 +9,8 @@ from manager.plan import Plan
 from node.bundle import Bundle
 from node.protocol import Limits
 
-VALID_SECONDS = 30 * 86400.0
+VALID_DAYS, VALID_DAYS_MAX = 30, 3650
+"""For which a bundle holds: where nobody says, and at the most."""
 
 
 class CannotBundle(Exception):

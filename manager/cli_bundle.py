@@ -30,12 +30,12 @@ def add_verbs(verbs: Any, verb: Any, shown: Any) -> None:
     )
     parser.add_argument("file", type=Path, metavar="FILE", help="where to write it; must not exist yet")
     parser.add_argument("--kind", choices=KINDS, help="with the configuration of this kind of gateway")
-    parser.add_argument("--days", type=int, default=30, metavar="N", help="it holds for so long; default: 30")
+    parser.add_argument("--days", type=int, metavar="N", help="it holds for so long; default: 30")
 
 
 def _create(options: argparse.Namespace) -> dict[str, Any]:
-    query = {"days": options.days, **({"kind": options.kind} if options.kind else {})}
-    path = f"/api/v1/bundle?{urlencode(query)}"
+    asked = {"kind": options.kind, "days": options.days}
+    path = f"/api/v1/bundle?{urlencode({name: value for name, value in asked.items() if value is not None})}"
     answer = request(options.manager, "GET", path, seconds=FETCH_SECONDS_MAX)
     try:
         with os.fdopen(os.open(options.file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:

@@ -2,15 +2,13 @@
 
 from aiohttp import web
 
-from manager.bundles import CannotBundle, make_bundle, signing_key
+from manager.bundles import VALID_DAYS, VALID_DAYS_MAX, CannotBundle, make_bundle, signing_key
 from manager.plan import KINDS
 from manager.views import rfc3339
 from manager.web.problems import problem
 from manager.web.query import known, one_of, whole
 from manager.web.shared import OPERATIONS
 from node.jws import public_text
-
-DAYS_MAX = 3650
 
 routes = web.RouteTableDef()
 
@@ -20,7 +18,7 @@ async def bundle(request: web.Request) -> web.Response:
     """Signed; with the configuration of `?kind=`, valid for `?days=`."""
     known(request, "kind", "days")
     operations = request.app[OPERATIONS]
-    kind, days = one_of(request, "kind", KINDS) or "", whole(request, "days", 30, 1, DAYS_MAX)
+    kind, days = one_of(request, "kind", KINDS) or "", whole(request, "days", VALID_DAYS, 1, VALID_DAYS_MAX)
     try:
         key = signing_key(operations.core.config.secret)
         made = make_bundle(operations.core, kind, days * 86400.0, operations.now())

@@ -3,6 +3,7 @@
 from functools import cache
 from typing import Any, TypeAlias
 
+from manager.bundles import VALID_DAYS_MAX
 from manager.documents import MAX_NODES_MAX
 from manager.latency import QUANTILES
 from manager.limits import ALGORITHMS
@@ -782,7 +783,7 @@ def _config_paths() -> dict[str, dict[str, Schema]]:
                 "bundle",
                 "what a new node starts from while no manager answers, signed",
                 _json("the signed bundle and the key", _object(bundle=_TEXT, key=_TEXT, expires=_TIME)),
-                parameters=_query(kind={"enum": list(KINDS)}, days=_whole(1, 3650)),
+                parameters=_query(kind={"enum": list(KINDS)}, days=_whole(1, VALID_DAYS_MAX)),
             )
         },
         "/api/v1/config/{kind}/versions/{version}": {
