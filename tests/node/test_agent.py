@@ -171,6 +171,11 @@ async def eventually(found: Callable[[], Value | None], within: float = 10.0) ->
     return value
 
 
+def source_in(limits: Path) -> str | None:
+    """Where the limits in this file of a node are from; None while there is no file."""
+    return str(json.loads(limits.read_text())["source"]) if limits.exists() else None
+
+
 class StartNode(Protocol):
     async def __call__(self, service: str, environ: Mapping[str, str] = {}) -> Node: ...
 
@@ -251,6 +256,7 @@ async def test_a_node_joins_reports_writes_its_limits_and_leaves(
     assert report.gateway == "none"
     assert report.counters["agent_cpu_seconds"] > 0
     await eventually(lambda: len([m for m in manager.heard if isinstance(m, Report)]) > 3 or None)
+    await eventually(lambda: source_in(tmp_path / "limits.json") == "lease" or None)
     assert json.loads((tmp_path / "limits.json").read_text()) == {
         "version": 3,
         "source": "lease",
@@ -292,20 +298,17 @@ async def test_a_refused_node_says_the_sentence_keeps_its_gateway_and_comes_agai
     )
     assert (await node.line("subscription")).endswith(f"▶ WARN {sentence}")
     await eventually(lambda: manager.connections == 0 or None)
-    assert json.loads((tmp_path / "limits.json").read_text())["source"] == "free"
+    await eventually(lambda: source_in(tmp_path / "limits.json") == "free" or None)
     assert is_running(await pid_in(tmp_path / "pid"))
     manager.answer = manager.welcome
     await node.line("Joined as")
-    await eventually(lambda: json.loads((tmp_path / "limits.json").read_text())["source"] == "lease" or None)
+    await eventually(lambda: source_in(tmp_path / "limits.json") == "lease" or None)
 
 
 async def test_without_managers_for_too_long_a_node_has_the_free_limits_over_its_restarts_until_one_is_back(
     tmp_path: Path, manager: Manager, start_node: StartNode
 ) -> None:
     limits, port = tmp_path / "limits.json", unused_port()
-
-    def source() -> str:
-        return str(json.loads(limits.read_text())["source"])
 
     async def shown() -> dict[str, object]:
         async with ClientSession() as client, client.get(f"http://127.0.0.1:{port}/v1/node") as response:
@@ -316,12 +319,12 @@ async def test_without_managers_for_too_long_a_node_has_the_free_limits_over_its
     service = f"seed: {manager.address}\nlimits_file: {limits}\napi: 127.0.0.1:{port}\n"
     node = await start_node(service)
     await node.line("Joined as")
-    await eventually(lambda: source() == "lease" or None)
+    await eventually(lambda: source_in(limits) == "lease" or None)
     assert (await shown())["registered"] is True
     await manager.die()
     await node.line("No manager is heard: in .* gives up its place")
     await node.line("until one is back the free limits hold, and this node has no place in the cluster")
-    await eventually(lambda: source() == "free" or None)
+    await eventually(lambda: source_in(limits) == "free" or None)
     assert json.loads(limits.read_text())["limits"] == {"public": {"max_rate": 1.0, "every": "1s"}}
     now = await shown()
     assert (now["id"], now["registered"], now["degrades_in_seconds"]) == (ID, False, 0.0)
@@ -329,10 +332,10 @@ async def test_without_managers_for_too_long_a_node_has_the_free_limits_over_its
     await node.ends()
     node = await start_node(service)
     await node.line("until one is back the free limits hold")
-    await eventually(lambda: source() == "free" or None)
+    await eventually(lambda: source_in(limits) == "free" or None)
     await manager.start()
     await node.line("Joined as")
-    await eventually(lambda: source() == "lease" or None)
+    await eventually(lambda: source_in(limits) == "lease" or None)
     assert (await shown())["registered"] is True
 
 
