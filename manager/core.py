@@ -125,7 +125,9 @@ class Manager:
         if saved is not None:
             self._recall(saved, now)
             facts = self._terms.facts() | {RESTORED: "0"}
-            self._keeper = Keeper(group, self.stats, self.days, self.audit, self.configs, saved, facts, now)
+            self._keeper = Keeper(
+                group, self.stats, self.traffic, self.days, self.audit, self.configs, saved, facts, now
+            )
         self._recall_rights(before, now)
         if self.home is not None and saved is not None and saved.facts.get(RESTORED) == "1":
             self.home.bar(now)
@@ -145,6 +147,7 @@ class Manager:
             self._page.adopt(self.group.before, now)
             self.shares.recall(dict(self.group.before.entries), now)
         self.stats.recall(saved.steps, self.group.wall(now))
+        self.traffic.recall(saved.traffic, self.group.wall(now))
 
     def _recall_rights(self, before: Iterable[tuple[str, bytes]], now: float) -> None:
         """Under policy `strict`: what a founder spent, and what was said of it, stands as it stood."""

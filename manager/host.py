@@ -54,6 +54,7 @@ from manager.limits import Sharing
 from manager.listeners import ListenError, explain, listen
 from manager.orders import Action, Order
 from manager.plan import PlanError
+from manager.saved import Saved
 from manager.seed import SeedServer
 from manager.store import Store, StoreError
 from manager.tls import Certificate, to_managers
@@ -368,7 +369,10 @@ class ManagerHost:
             keyring_kept=bool(self.file.gossip.keyring_file),
             memory=NO_MEMORY if saved is None else saved.memory(self.file.name),
         )
-        return Manager(group, core_config(self.file), now, saved)
+        core = Manager(group, core_config(self.file), now, saved)
+        if self._store is not None:
+            self._store.saved = Saved()  # the core has it now
+        return core
 
     def _signalled(self) -> None:
         if self.core.going:

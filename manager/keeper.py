@@ -12,6 +12,7 @@ from manager.configs import Configs
 from manager.days import Days
 from manager.saved import INCARNATION, MEMBERS, Changes, Saved
 from manager.stats import StatsWindow
+from manager.traffic import BYS, By, KeptSteps, TrafficWindow
 
 LAZY_EVERY = 1.0
 """Copies of others' pages, and where the others are, are written at most so often."""
@@ -26,6 +27,7 @@ class Keeper:
         self,
         group: Group,
         stats: StatsWindow,
+        traffic: TrafficWindow,
         days: Days,
         audit: Audit,
         configs: Configs,
@@ -35,6 +37,7 @@ class Keeper:
     ) -> None:
         self._group = group
         self._stats = stats
+        self._traffic = traffic
         self._days = days
         self._audit = audit
         self._configs = configs
@@ -48,9 +51,11 @@ class Keeper:
         self._lazy_at = now
         self._steps_at = now + stats.step
         self._steps_since = group.wall(now)
+        self._traffic_at = now + traffic.step
+        self._traffic_since = self._steps_since
 
     def next_deadline(self) -> float:
-        return min(self._lazy_at, self._steps_at)
+        return min(self._lazy_at, self._steps_at, self._traffic_at)
 
     def unsaved(self, now: float, *, everything: bool = False) -> Changes | None:
         """What is due to be written, and is taken as written from here on; None for nothing.
@@ -79,11 +84,26 @@ class Keeper:
             wall = self._group.wall(now)
             steps = self._stats.since(self._steps_since - self._stats.step)
             steps_from, self._steps_since = wall - self._stats.window, wall
+        traffic: KeptSteps = {}
+        traffic_from: dict[By, float] = {}
+        if everything or self._traffic_at <= now:
+            self._traffic_at = now + self._traffic.step
+            wall = self._group.wall(now)
+            traffic = self._traffic.since(self._traffic_since - self._traffic.step)
+            traffic_from = {by: wall - self._traffic.kept_for(by) for by in BYS}
+            self._traffic_since = wall
         contents = self._changed_contents()
-        if not (pieces or former or facts or steps or contents):
+        if not (pieces or former or facts or steps or traffic or contents):
             return None
         return Changes(
-            pages=pieces, former=former, facts=facts, steps=steps, steps_from=steps_from, contents=contents
+            pages=pieces,
+            former=former,
+            facts=facts,
+            steps=steps,
+            steps_from=steps_from,
+            traffic=traffic,
+            traffic_from=traffic_from,
+            contents=contents,
         )
 
     def _changed_contents(self) -> dict[str, bytes | None]:

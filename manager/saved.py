@@ -3,13 +3,14 @@
 `manager/store.py` writes `Changes` into a file and reads `Saved` from it; the simulator keeps `Saved` itself.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass, field
 
 from gossip.ledger import Page, Piece, page_of
 from gossip.memory import Memory
 from gossip.messages import Address, NodeName
 from manager.stats import Reported
+from manager.traffic import By, KeptSteps
 
 INCARNATION = "incarnation"
 """Fact: the highest incarnation that this manager claimed."""
@@ -34,6 +35,10 @@ class Changes:
     """What nodes reported, by the start of the step: each replaces what is there."""
     steps_from: float = 0.0
     """Older steps are dropped."""
+    traffic: KeptSteps = field(default_factory=dict)
+    """What gateways answered: each step replaces what is there."""
+    traffic_from: Mapping[By, float] = field(default_factory=dict)
+    """By what the figures are of: older steps are dropped."""
     contents: Mapping[str, bytes | None] = field(default_factory=dict)
     """Gateway configurations by SHA-256 in hex; None: no longer kept."""
 
@@ -45,7 +50,8 @@ class Saved:
     pages: dict[NodeName, Page] = field(default_factory=dict)
     former: dict[NodeName, Page] = field(default_factory=dict)
     facts: dict[str, str] = field(default_factory=dict)
-    steps: dict[float, list[Reported]] = field(default_factory=dict)
+    steps: MutableMapping[float, list[Reported]] = field(default_factory=dict)
+    traffic: MutableMapping[tuple[float, By], list[tuple[str, bytes]]] = field(default_factory=dict)
     contents: dict[str, bytes] = field(default_factory=dict)
 
     def apply(self, changes: Changes) -> None:
@@ -65,9 +71,12 @@ class Saved:
             else:
                 self.former[owner] = page_of(former)
         self.facts |= changes.facts
-        self.steps |= changes.steps
+        self.steps.update(changes.steps)
         for at in [at for at in self.steps if at < changes.steps_from]:
             del self.steps[at]
+        self.traffic.update(changes.traffic)
+        for at, by in [(at, by) for at, by in self.traffic if at < changes.traffic_from.get(by, at)]:
+            del self.traffic[at, by]
         for hash_, content in changes.contents.items():
             if content is None:
                 self.contents.pop(hash_, None)

@@ -9,15 +9,16 @@ import errno
 import os
 import sqlite3
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, MutableMapping, Sequence
 from hashlib import blake2b
 from pathlib import Path
-
-import msgpack
+from typing import Any, TypeVar
 
 from gossip.ledger import Entry, Page, Piece, page_of
+from manager.packing import pack, unpack
 from manager.saved import Changes, Saved
 from manager.stats import Reported
+from manager.traffic import By
 from node.folder import InUse, LockedFolder
 
 SYSTEM_DIRECTORY = Path("/var/lib/krakend-cluster-manager")
@@ -40,8 +41,16 @@ _SCHEMAS = (
     CREATE TABLE step (at REAL PRIMARY KEY, reported BLOB NOT NULL);
     """,
     "CREATE TABLE content (sha256 TEXT PRIMARY KEY, content BLOB NOT NULL);",
+    """
+    CREATE TABLE traffic (
+        at REAL NOT NULL, kind TEXT NOT NULL, answered BLOB NOT NULL, PRIMARY KEY (at, kind)
+    ) WITHOUT ROWID;
+    """,
 )
 """Script n makes schema n + 1 from schema n: a file of an older version is brought up step by step."""
+
+K = TypeVar("K")
+Row = TypeVar("Row", bound=tuple[Any, ...])
 
 _NAME, _GROUP, _SECRET = "name", "group", "secret"
 _OTHER_SECRET = (
@@ -127,10 +136,16 @@ class Store:
             else:
                 _write_page(database, former, former=True)
         database.executemany("INSERT OR REPLACE INTO fact VALUES (?, ?)", changes.facts.items())
-        packed = [(at, _pack_step(reported)) for at, reported in changes.steps.items()]
+        packed = [(at, _pack_rows(reported)) for at, reported in changes.steps.items()]
         database.executemany("INSERT OR REPLACE INTO step VALUES (?, ?)", packed)
         if changes.steps_from:
             database.execute("DELETE FROM step WHERE at < ?", (changes.steps_from,))
+        database.executemany(
+            "INSERT OR REPLACE INTO traffic VALUES (?, ?, ?)",
+            [(at, by, _pack_rows(rows)) for (at, by), rows in changes.traffic.items()],
+        )
+        for by, oldest in changes.traffic_from.items():
+            database.execute("DELETE FROM traffic WHERE kind = ? AND at < ?", (by, oldest))
         for hash_, content in changes.contents.items():
             if content is None:
                 database.execute("DELETE FROM content WHERE sha256 = ?", (hash_,))
@@ -194,12 +209,16 @@ def _migrate(path: Path, database: sqlite3.Connection) -> None:
 
 
 def load(database: sqlite3.Connection) -> Saved:
-    saved = Saved(facts=dict(database.execute("SELECT name, value FROM fact")))
+    steps: _Rows[float, Reported] = _Rows(Reported._make)
+    traffic: _Rows[tuple[float, By], tuple[str, bytes]] = _Rows(tuple)
+    saved = Saved(facts=dict(database.execute("SELECT name, value FROM fact")), steps=steps, traffic=traffic)
     for owner, former, generation, version, floor in database.execute("SELECT * FROM page"):
         page = _load_page(database, owner, former, generation, version, floor)
         (saved.former if former else saved.pages)[page.owner] = page
     for at, reported in database.execute("SELECT at, reported FROM step"):
-        saved.steps[at] = _unpack_step(reported)
+        steps.load(at, reported)
+    for at, by, answered in database.execute("SELECT at, kind, answered FROM traffic"):
+        traffic.load((at, by), answered)
     saved.contents = dict(database.execute("SELECT sha256, content FROM content"))
     return saved
 
@@ -267,7 +286,7 @@ def explained(path: Path) -> Iterator[None]:
         raise _explain(path, error) from None
     except OSError as error:
         raise _explain_system(path, error) from None
-    except (ValueError, msgpack.UnpackException, zlib.error) as error:
+    except (ValueError, zlib.error) as error:
         raise _damaged(path, str(error)) from None
 
 
@@ -317,14 +336,33 @@ def _decode(data: bytes) -> str:
     return data.decode("utf-8", "surrogateescape")
 
 
-def _pack_step(reported: list[Reported]) -> bytes:
-    return zlib.compress(msgpack.packb(reported, unicode_errors="surrogateescape"), 1)
+def _pack_rows(rows: Sequence[tuple[Any, ...]]) -> bytes:
+    return zlib.compress(pack(rows), 1)
 
 
-def _unpack_step(packed: bytes) -> list[Reported]:
-    return [
-        Reported(node, nonce, counters)
-        for node, nonce, counters in msgpack.unpackb(
-            zlib.decompress(packed), unicode_errors="surrogateescape"
-        )
-    ]
+class _Rows(MutableMapping[K, list[Row]]):
+    """Lists of rows as they are on disk, each unpacked when it is asked for: there may be millions in all."""
+
+    def __init__(self, make: Callable[[Any], Row]) -> None:
+        self._packed: dict[K, bytes] = {}
+        self._make = make
+
+    def load(self, key: K, packed: bytes) -> None:
+        """Take what is on disk. Raises `zlib.error` where that is damaged, and never later."""
+        zlib.decompress(packed)
+        self._packed[key] = packed
+
+    def __getitem__(self, key: K) -> list[Row]:
+        return [self._make(row) for row in unpack(zlib.decompress(self._packed[key]))]
+
+    def __setitem__(self, key: K, rows: list[Row]) -> None:
+        self._packed[key] = _pack_rows(rows)
+
+    def __delitem__(self, key: K) -> None:
+        del self._packed[key]
+
+    def __iter__(self) -> Iterator[K]:
+        return iter(self._packed)
+
+    def __len__(self) -> int:
+        return len(self._packed)

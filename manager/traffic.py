@@ -3,12 +3,13 @@
 Reports are cumulative, so what is kept is the growth from one to the next in a session. A finished step is
 packed, and names are bounded: what comes beyond the bound counts as `other`.
 
-In memory, held to by the tests: `STEP_BYTES` for each endpoint, backend, node, and pair of node and backend
-in each step in which it had traffic, and `TOLD_BYTES` for each row that a connected node tells.
+Kept over a restart in the same form. In memory, held to by the tests: `STEP_BYTES` for each endpoint,
+backend, node, and pair of node and backend in each step in which it had traffic, and `TOLD_BYTES` for each
+row that a connected node tells.
 """
 
 from collections import OrderedDict, deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from math import inf
 from typing import Literal, TypeAlias
@@ -66,18 +67,41 @@ class Cell:
     def add(self, grown: Sum, at: float) -> None:
         if at > self.at:
             if self.now.requests:
-                self.past.append((self.at, _packed(self.now)))
+                self.recall(self.at, _packed(self.now))
             self.at, self.now = at, Sum()
         self.now.add(grown)
         self.whole.add(grown)
 
+    def recall(self, at: float, packed: bytes) -> None:
+        """What was counted in the step that began at `at`, none later than which is here.
+
+        Not in `whole`: who reads that takes a restart for the begin of a new count.
+        """
+        if self.past and self.past[-1][0] == at:
+            both = _unpacked(self.past.pop()[1])
+            both.add(_unpacked(packed))
+            packed = _packed(both)
+        self.past.append((at, packed))
+        self.at = max(self.at, at)
+
     def steps(self) -> Iterator[tuple[float, Sum]]:
-        """Oldest first."""
+        """Oldest first; one that a restart cut in two comes in two parts."""
         for at, packed in self.past:
             yield at, _unpacked(packed)
         yield self.at, self.now
 
+    def kept(self, since: float) -> Iterator[tuple[float, bytes]]:
+        """The same of those that began at `since` or later, packed, newest first."""
+        if self.at >= since and self.now.requests:
+            yield self.at, _packed(self.now)
+        for at, packed in reversed(self.past):
+            if at < since:
+                break
+            yield at, packed
 
+
+KeptSteps: TypeAlias = Mapping[tuple[float, By], list[tuple[str, bytes]]]
+"""By the start of a step, and what the figures are of: names, and what each had in it."""
 Told: TypeAlias = dict[tuple[str, str], bytes]
 """What one session has said so far."""
 
@@ -113,6 +137,25 @@ class TrafficWindow:
                 self._count(node, row, grown, start)
         return known
 
+    def since(self, at: float) -> KeptSteps:
+        """The steps that start at `at` or later."""
+        found: dict[tuple[float, By], list[tuple[str, bytes]]] = {}
+        for by, cells in self._cells.items():
+            for name, cell in reversed(cells.items()):
+                if cell.at < at:
+                    break
+                for start, packed in cell.kept(at):
+                    found.setdefault((start, by), []).append((name, packed))
+        return found
+
+    def recall(self, kept: KeptSteps, at: float) -> None:
+        """Take over what stood in the window when we last ran."""
+        for start, by in sorted(kept):
+            if at - self.kept_for(by) <= start <= at:
+                self.began = min(self.began, start)
+                for name, packed in kept[start, by]:
+                    self._cell(by, name, start).recall(start, packed)
+
     def timed(self, node: str) -> dict[int, float]:
         """Of all that it answered since it was first seen here, how many were in which bucket."""
         cell = self._cells["node"].get(node)
@@ -145,7 +188,7 @@ class TrafficWindow:
             return
         self._expired = at
         for by, cells in self._cells.items():
-            oldest = at - self._kept(by)
+            oldest = at - self.kept_for(by)
             while cells:
                 name, cell = next(iter(cells.items()))
                 if cell.at >= oldest:
@@ -155,7 +198,8 @@ class TrafficWindow:
                 while cell.past and cell.past[0][0] < oldest:
                     cell.past.popleft()
 
-    def _kept(self, by: By) -> float:
+    def kept_for(self, by: By) -> float:
+        """For so many seconds."""
         return min(self.window, PAIR_STEPS * self.step) if by == "node_backend" else self.window
 
     def whole(self, by: By) -> Iterator[tuple[str, Sum]]:

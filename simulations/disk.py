@@ -96,5 +96,6 @@ def _copy(saved: Saved) -> Saved:
         {owner: page_of(page.whole()) for owner, page in saved.former.items()},
         dict(saved.facts),
         dict(saved.steps),
+        dict(saved.traffic),
         dict(saved.contents),
     )

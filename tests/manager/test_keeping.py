@@ -1,5 +1,6 @@
 """A manager that is killed and started again goes on from what it kept, by calling its core."""
 
+from math import inf
 from random import Random
 
 from gossip.effects import Resolve, Send
@@ -13,7 +14,7 @@ from manager.identity import Identity
 from manager.records import NodeState
 from manager.saved import Changes, Saved
 from manager.terms import ManagerConfig
-from node.protocol import Hello, Leave, Limit, Refused, Report, Welcome
+from node.protocol import Hello, Leave, Limit, Refused, Report, Served, Welcome
 
 IDENTITY = Identity("blue", "")
 WALL = 1_800_000_000.0
@@ -270,7 +271,27 @@ def test_statistics_go_on_over_a_restart() -> None:
     id_ = first.hello(1)
     report = Report(number=1, gateway="", counters={"agent_cpu_seconds": 2.5})
     first.done(first.core.node_message(1, report, "10.1.0.1", first.now))
+    served = Report(number=2, gateway="", served=(Served("endpoint", "GET /a", 9, 1, 0.5),))
+    first.done(first.core.node_message(1, served, "10.1.0.1", first.now))
     first.done(list(first.core.end(first.now)))
+    [row] = (
+        Life(saved, wall=WALL + 60.0).core.traffic.view("endpoint", since=WALL, until=inf)["GET /a"].values()
+    )
+    assert (row.requests, row.errors, row.seconds) == (9, 1, 0.5)
     [step] = Life(saved, wall=WALL + 60.0, seed=2).core.stats.view(WALL + 60.0)[id_]
     assert (step["nonce"], step["counters"]) == (1, {"agent_cpu_seconds": 2.5})
-    assert id_ not in Life(saved, wall=WALL + 9000.0, seed=3).core.stats.view(WALL + 9000.0)
+    late = Life(saved, wall=WALL + 9000.0, seed=3)
+    assert id_ not in late.core.stats.view(WALL + 9000.0)
+    assert late.core.traffic.view("endpoint", since=0.0, until=inf) == {}
+
+
+def test_what_gateways_answered_is_on_disk_within_two_steps_of_it() -> None:
+    saved = Saved()
+    first = Life(saved)
+    first.wait(6.0)
+    first.hello(1)
+    for requests in (0, 9):
+        served = Report(number=1, gateway="", served=(Served("endpoint", "GET /a", requests, 0, 0.0),))
+        first.done(first.core.node_message(1, served, "10.1.0.1", first.now))
+    first.wait(2 * first.core.traffic.step)
+    assert [len(rows) for (_, by), rows in saved.traffic.items() if by == "endpoint"] == [1]

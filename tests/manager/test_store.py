@@ -90,6 +90,8 @@ def test_all_that_is_kept_is_there_after_a_restart(tmp_path: Path) -> None:
             Changes(pages=(other.own.whole(),), facts={"incarnation": "7"}),
             Changes(former={"m3": other.own.whole()}, steps={1000.0: STEP, 2000.0: STEP}),
             Changes(steps={2000.0: [*STEP, *STEP]}, steps_from=1500.0),
+            Changes(traffic={(1000.0, "node"): [("n", b"1")], (1000.0, "all"): [("all", b"2")]}),
+            Changes(traffic={(2000.0, "node"): [("n", b"3")]}, traffic_from={"node": 1500.0, "all": 500.0}),
         ]
     )
     store.close()
@@ -97,6 +99,7 @@ def test_all_that_is_kept_is_there_after_a_restart(tmp_path: Path) -> None:
     assert pages(saved) == {"m2": other.own.whole()}
     assert saved.former["m2"].whole() == other.own.whole()
     assert (saved.facts["incarnation"], saved.steps) == ("7", {2000.0: [*STEP, *STEP]})
+    assert saved.traffic == {(1000.0, "all"): [("all", b"2")], (2000.0, "node"): [("n", b"3")]}
 
 
 def test_a_former_page_that_was_taken_over_is_dropped(tmp_path: Path) -> None:
@@ -231,7 +234,7 @@ def test_a_file_of_a_newer_version_is_not_touched(tmp_path: Path) -> None:
     database = sqlite3.connect(tmp_path / FILE_NAME)
     database.execute("PRAGMA user_version=99")
     database.close()
-    with pytest.raises(StoreError, match=r"newer version \(schema 99, this one knows 2\): upgrade"):
+    with pytest.raises(StoreError, match=r"newer version \(schema 99, this one knows 3\): upgrade"):
         opened(tmp_path)
 
 

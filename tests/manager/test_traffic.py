@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from manager.latency import quantile
-from manager.traffic import NAMES_MAX, PAIR_STEPS, STEP_BYTES, STEPS, TOLD_BYTES, By, Sum, TrafficWindow
+from manager.packing import pack
+from manager.traffic import BYS, NAMES_MAX, PAIR_STEPS, STEP_BYTES, STEPS, TOLD_BYTES, By, Sum, TrafficWindow
 from manager.web.traffic import Traffic, added, shown, traffic_in
 from node.latency import BOUNDS, BUCKETS, bucket_of
 from node.protocol import OTHER, SERVED_MAX, Served, ServedKind
@@ -123,8 +124,50 @@ def test_memory_is_what_is_stated() -> None:
     [*cells] = [cell for cells in window._cells.values() for cell in cells.values()]
     assert len(cells) == 3
     assert all(bytes_of(cell) / STEPS < STEP_BYTES for cell in cells)
+    again = TrafficWindow(3600.0, 10.0)
+    again.recall(window.since(0.0), AT + 60 * STEPS)
+    [*cells] = [cell for cells in again._cells.values() for cell in cells.values()]
+    assert all(bytes_of(cell) / STEPS < STEP_BYTES for cell in cells)
     rows = [Served("endpoint", f"GET /v1/some/endpoint/{at}", 1, 0, 1.0, pairs) for at in range(SERVED_MAX)]
     assert bytes_of(window.add("m", None, rows, AT)) / SERVED_MAX < TOLD_BYTES
+
+
+def test_a_restart_goes_on_where_the_window_ended_also_within_a_step() -> None:
+    window, whole = TrafficWindow(3600.0, 10.0), TrafficWindow(3600.0, 10.0)
+    rows = [served(5, errors=1), served(2, "b", "backend")]
+    kept: dict[tuple[float, By], list[tuple[str, bytes]]] = {}
+    for seconds in (0, 30, 70, 75):
+        for one in (window, whole):
+            one.add("n", {}, rows, AT + seconds)
+        kept |= window.since(AT + seconds - 60.0)
+        window = TrafficWindow(3600.0, 10.0)
+        window.recall(kept, AT + seconds)
+    for by in BYS:
+        assert window.view(by, since=AT, until=inf, step=60.0) == whole.view(
+            by, since=AT, until=inf, step=60.0
+        )
+    assert window.began == AT
+    assert [one.requests for _, one in window.whole("endpoint")] == [0]
+
+
+def test_what_is_over_by_the_time_of_a_restart_is_not_taken_over() -> None:
+    window, again = TrafficWindow(3600.0, 10.0), TrafficWindow(3600.0, 10.0)
+    told = window.add("n", {}, [served(1, "b", "backend")], AT)
+    window.add("n", told, [served(3, "b", "backend")], AT + 1800)
+    again.recall(window.since(AT), AT + 3000)
+    assert requests(again, "backend", since=0.0) == {"b": 3}
+    assert requests(again, "node_backend", since=0.0) == {}
+    again = TrafficWindow(3600.0, 10.0)
+    again.recall(window.since(AT), AT + 3700)
+    assert requests(again, "backend", since=0.0) == {"b": 2}
+
+
+def test_names_that_were_kept_are_bounded_as_others_are() -> None:
+    window = TrafficWindow(3600.0, 10.0)
+    window.recall(
+        {(AT, "endpoint"): [(f"e{at}", pack([1, 0, 0.0])) for at in range(NAMES_MAX["endpoint"] + 20)]}, AT
+    )
+    assert requests(window, "endpoint")[OTHER] == 20
 
 
 @given(st.lists(st.integers(0, 2**63 - 1), max_size=6))
