@@ -137,6 +137,13 @@ def is_in_service(config: ConfigState) -> bool:
     return not config.changing and config.service != "restarting" and (config.ready or bool(config.service))
 
 
+def has_started_anew(turn: Turn, order: tuple[int, int], config: ConfigState) -> bool:
+    """Whether a node in session `order` can no longer go out by a turn for limits, and is in service."""
+    if not is_in_service(config) or order < turn.order:
+        return False
+    return order > turn.order or config.restart_taken >= turn.serial
+
+
 def has_restarted(turn: Turn, order: tuple[int, int], config: ConfigState) -> bool:
     """Whether a node in session `order` can no longer go out by a turn for a restart, and is in service."""
     if not is_in_service(config) or order < turn.order:

@@ -12,6 +12,7 @@
 | `order/<id>` | `Order` in `manager/orders.py`: what an operator wants of the node, until it has taken that |
 | `want/<id>` | `Want` in `manager/turns.py`: a turn that is wanted of a founder |
 | `restart/<id>` | `Turn`: the node may be out of service, in one session, by an order to restart it |
+| `anew/<id>` | `Turn`: the node may be out of service, in one session, to take limits: question `serial` |
 | `tally/<kind>` | `Tally` in `manager/tally.py`: what its nodes answered since the present rollout began |
 | `holds` | beginnings of the hashes of the configurations that this manager has |
 | `gone` | present where the manager has left for good |
@@ -36,6 +37,7 @@ GONE = "gone"
 RUNS = "runs/"
 TURN = "turn/"
 RESTART = "restart/"
+ANEW = "anew/"
 HOLDS = "holds"
 
 

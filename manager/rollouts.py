@@ -7,16 +7,18 @@ Orders are passed on likewise (`manager/orders.py`).
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from math import inf
 from types import MappingProxyType
 
 from gossip.group import Group
 from manager.configs import Configs
 from manager.effects import Level
 from manager.founders import Founders
-from manager.orders import Action, Mark, Order, OrderError, Orders, has_restarted
+from manager.orders import Action, Mark, Order, OrderError, Orders, has_restarted, has_started_anew
 from manager.outbox import Outbox
 from manager.plan import Phase, Plan, PlanError
 from manager.records import (
+    ANEW,
     CONNECTION_ENDED,
     HOLDS,
     RESTART,
@@ -39,6 +41,11 @@ from node import protocol
 from node.protocol import CHUNK_BYTES_MAX, Chunk, ConfigState, Data, Permit, Wanted
 
 NONE: Mapping[str, float] = MappingProxyType({})
+_WHY = {
+    TURN: "to take its configuration",
+    RESTART: "to be restarted",
+    ANEW: "to be restarted for its limits",
+}
 TIDY_EVERY = 5.0
 """What stands about nodes that are served elsewhere, or forgotten, goes no sooner."""
 
@@ -53,6 +60,8 @@ class _Here:
     told: tuple[int, str] = (0, "")
     permitted: Turn | None = None
     ordered: Mark = (0, "")
+    let_anew: Turn | None = None
+    """By which it may restart for limits."""
 
 
 class Rollouts:
@@ -83,6 +92,8 @@ class Rollouts:
         self.tryouts = Tryouts(outbox)
         """What gateways here are only asked about."""
         self._tidy_at = 0.0
+        self._asking: dict[str, float] = {}
+        """Since when nodes ask for a turn to take limits; infinite where that is new."""
         self._seen: tuple[object, ...] = ()
 
     # What there is to see
@@ -113,8 +124,8 @@ class Rollouts:
     def _holds(self, what: str, id_: str, turn: Turn) -> str:
         """As `Turns` asks it."""
         kind = self._kind_of(id_)
-        if what == RESTART:
-            back = self._has_restarted(id_, turn)
+        if what in (RESTART, ANEW):
+            back = self._has_restarted(what, id_, turn)
         else:
             found = self.configs.get(kind)
             back = self._is_back(id_, turn, None if found is None else found[1])
@@ -181,7 +192,8 @@ class Rollouts:
         here = self._here.get(id_)
         if here is None or here.order != order:
             return
-        if not (config.managed or config.running or config.order_serial or config.service):
+        says = config.managed, config.running, config.order_serial, config.service
+        if not any((*says, config.restart_asked, config.restart_taken)):
             return
         self._tallies.reported(id_, order, here.kind, config.running, counters, buckets)
         runs = Runs(here.kind, *order, config)
@@ -189,6 +201,11 @@ class Rollouts:
         if self._runs.get(owner, {}).get(id_) != runs:
             self._group.ledger.put(RUNS + id_, runs.pack(), ends_something=True)
             self._runs.setdefault(owner, {})[id_] = runs
+            self._note_question(id_, config)
+
+    def _note_question(self, id_: str, config: ConfigState) -> None:
+        if config.restart_asked:
+            self._asking.setdefault(id_, inf)
 
     def fetch(self, conn: int, hash_: str, offset: int) -> None:
         """A node asks for a part of a configuration."""
@@ -257,24 +274,43 @@ class Rollouts:
                 if view.state is NodeState.ACTIVE and self._teller(kind) == self._group.name:
                     waiting.setdefault(kind, []).append((found[1].at, id_, found[0]))
         for kind, nodes in sorted(waiting.items()):
-            held, out = {*self.held(kind), *self._turns.wanted(kind)}, self._out(kind)
-            room = self._max_unavailable(kind) - len(held) - len(out - held)
-            for _, id_, mark in sorted(nodes):
-                # Whoever is out already is not taken out by us.
-                if id_ in held or (id_ not in out and room <= 0):
-                    continue
-                room -= id_ not in out
-                view = self._registry.view(id_)
-                assert view is not None
-                self._want(RESTART, id_, Turn(*mark, view.record.order), kind, now)
+            self._give_in_turn(RESTART, kind, sorted(nodes), now)
+
+    def _let_start_anew(self, now: float) -> None:
+        """The same for nodes that ask for a turn to take limits: whoever has asked for longest first."""
+        waiting: dict[str, list[tuple[float, str, Mark]]] = {}
+        for id_, since in list(self._asking.items()):
+            view, said = self._registry.view(id_), self.says(id_)
+            if view is None or said is None or not said.restart_asked:
+                del self._asking[id_]
+                continue
+            since = self._asking[id_] = min(since, now)
+            kind = kind_of(view.record.gateway)
+            if view.state is NodeState.ACTIVE and self._teller(kind) == self._group.name:
+                waiting.setdefault(kind, []).append((since, id_, (said.restart_asked, "")))
+        for kind, nodes in sorted(waiting.items()):
+            self._give_in_turn(ANEW, kind, sorted(nodes), now)
+
+    def _give_in_turn(
+        self, what: str, kind: str, nodes: Iterable[tuple[float, str, Mark]], now: float
+    ) -> None:
+        held, out = {*self.held(kind), *self._turns.wanted(kind)}, self._out(kind)
+        room = self._max_unavailable(kind) - len(held) - len(out - held)
+        for _, id_, mark in nodes:
+            # Whoever is out already is not taken out by us.
+            if id_ in held or (id_ not in out and room <= 0):
+                continue
+            room -= id_ not in out
+            view = self._registry.view(id_)
+            assert view is not None
+            self._want(what, id_, Turn(*mark, view.record.order), kind, now)
 
     def _want(self, what: str, id_: str, turn: Turn, kind: str, now: float) -> None:
         if self._turns.want(what, id_, turn, kind, self._max_unavailable(kind), now):
             self._given(what, id_)
 
     def _given(self, what: str, id_: str) -> None:
-        why = "to be restarted" if what == RESTART else "to take its configuration"
-        self._outbox.log(Level.INFO, f"{id_} may go out of service, {why}")
+        self._outbox.log(Level.INFO, f"{id_} may go out of service, {_WHY[what]}")
         self._tell(id_)
 
     def _answer_wants(self) -> None:
@@ -286,6 +322,9 @@ class Rollouts:
             if want.what == RESTART:
                 ordered = self.ordered(id_)
                 stands = ordered is not None and ordered[0] == (turn.serial, turn.writer)
+            elif want.what == ANEW:
+                said = self.says(id_)
+                stands = said is not None and said.restart_asked == turn.serial
             else:
                 found = self.configs.get(kind)
                 stands = found is not None and _mark(found[0]) == (turn.serial, turn.writer)
@@ -313,12 +352,20 @@ class Rollouts:
                     out.add(view.id)
         return out
 
-    def _has_restarted(self, id_: str, turn: Turn) -> bool:
+    def _has_restarted(self, what: str, id_: str, turn: Turn) -> bool:
         view = self._registry.view(id_)
         if view is None or _has_left(view):
             return True
+        said, over = self.says(id_), has_restarted if what == RESTART else has_started_anew
+        return said is not None and over(turn, view.record.order, said)
+
+    def _tell_of_turn(self, id_: str, here: _Here) -> None:
+        """Pass on that it may restart for limits."""
         said = self.says(id_)
-        return said is not None and has_restarted(turn, view.record.order, said)
+        turn = Turn(0 if said is None else said.restart_asked, "", here.order)
+        if turn.serial and here.let_anew != turn and self._turns.has(ANEW, id_, turn, None):
+            here.let_anew = turn
+            self._outbox.say(here.conn, protocol.MayRestart(number=turn.serial))
 
     def _tell_order(self, id_: str, here: _Here) -> None:
         found = self.ordered(id_)
@@ -349,6 +396,7 @@ class Rollouts:
         try:
             if value is not None:
                 runs[id_] = Runs.unpack(value)
+                self._note_question(id_, runs[id_].config)
         except ValueError:
             self._outbox.count("ledger", "bad_record")
         if value is None:
@@ -397,6 +445,7 @@ class Rollouts:
             self._given(what, id_)
         self._answer_wants()
         self._let_restart(now)
+        self._let_start_anew(now)
         plans = self.configs.plans()
         running = {kind: plan for kind, (_, plan) in plans.items() if plan.phase is Phase.RUNNING}
         self._tallies.follow({kind: plan.wanted.sha256 for kind, plan in running.items()}, now)
@@ -454,6 +503,7 @@ class Rollouts:
         here = self._here.get(id_)
         if here is not None:
             self._tell_order(id_, here)
+            self._tell_of_turn(id_, here)
         found = None if here is None else self.configs.get(here.kind)
         if here is None or found is None:
             return

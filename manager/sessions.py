@@ -445,6 +445,7 @@ class Sessions:
             free_limits=self._terms.config.free_limits,
             over_limit=over,
             degrade_after=0.0 if self._desk is not None else self._terms.config.degrade_after,
+            gives_turns=True,
         )
         self._outbox.say(session.conn, welcome)
         kind = kind_of(session.hello.gateway)

@@ -1,4 +1,4 @@
-"""Turns: who may have a node out of service, for a rollout or for a restart (rules T1 to T4).
+"""Turns: who may have a node out of service, for a rollout, for a restart, or for limits (rules T1 to T4).
 
 Without founders whoever conducts gives them. With founders `max_unavailable` is divided over them like
 seats: each gives its own share only, so no split lets more nodes out, and who conducts asks one by its page
@@ -13,18 +13,18 @@ from gossip.messages import State
 from manager.founders import Founders
 from manager.outbox import Outbox
 from manager.packing import pack, unpack
-from manager.records import RESTART, TURN, Turn
+from manager.records import ANEW, RESTART, TURN, Turn
 from manager.rights import share, whom_to_ask
 
 WANT = "want/"
-WHATS = (TURN, RESTART)
+WHATS = (TURN, RESTART, ANEW)
 PATIENCE = 2.0
 """A founder that has not answered within so many seconds is left for another."""
 
 
 @dataclass(frozen=True, slots=True)
 class Want:
-    """A turn that is wanted of `founder`; `what` is `TURN` or `RESTART`."""
+    """A turn that is wanted of `founder`; `what` is one of `WHATS`."""
 
     founder: str
     what: str

@@ -34,6 +34,7 @@ from node.effects import (
     Save,
     Send,
     Stage,
+    TakeLimits,
 )
 from node.gateways import open_gateway
 from node.gateways.adapter import Gateway
@@ -103,6 +104,7 @@ class Agent:
         self._started = time.monotonic()
         self._stopping = False
         self._limits_wanted = asyncio.Event()
+        self._may_take_limits = asyncio.Event()
         self._gateway_counters: dict[str, float] = {}
         self._config = ConfigFile(settings.gateway, state.path.parent / "gateway")
         self._changes = asyncio.Lock()
@@ -158,6 +160,8 @@ class Agent:
             return WHY[self._session.service.shown]
         if self._gateway.draining:
             return "the gateway drains"
+        if self._session.restarts.going:
+            return "it is restarted for other limits"
         return "" if self._gateway.state == "running" else f"the gateway is {self._gateway.state}"
 
     @property
@@ -284,6 +288,8 @@ class Agent:
                     self._begin(self._drain(serial))
                 case Restart():
                     self._begin(self._restart())
+                case TakeLimits():
+                    self._may_take_limits.set()
                 case Log(level, text):
                     _LOG.log(level, "%s", text)
                 case _:
@@ -297,14 +303,20 @@ class Agent:
             await self._limits_wanted.wait()
             await self._gateway.settle()
             self._limits_wanted.clear()
-            version, _, limits = self.limits
+            await self._get_turn()
             try:
                 async with self._changes:
+                    if not self._may_apply():  # what had it out of service is over by now
+                        self._limits_wanted.set()
+                        continue
+                    version, _, limits = self.limits
                     how = await self._gateway.apply_limits(limits)
             except GatewayError as error:
                 step += 1
                 delay = min(60.0, 2.0**step)
                 self.applied = replace(self.applied, error=str(error))
+                self._observe()
+                self._perform(self._session.limits_failed(self._now()))
                 _LOG.error("Limits %d are not in force: %s; next try in %.0f s", version, error, delay)
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self._limits_wanted.wait(), delay)
@@ -314,6 +326,20 @@ class Agent:
             self.applied = Applied(version, how, "")
             self._observe()
             self._perform(self._session.limits_applied(version, limits, self._now()))
+
+    async def _get_turn(self) -> None:
+        """Where the newest limits take a restart of a gateway that is in service, wait for a turn."""
+        while not self._may_apply():
+            self._may_take_limits.clear()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._may_take_limits.wait(), _LOOK_SECONDS)
+
+    def _may_apply(self) -> bool:
+        """Whether the newest limits may be put into force now; asks for a turn where they need one."""
+        self._observe()
+        restart = not self.not_ready and self._gateway.restarts_for(self.limits[2])
+        self._perform(self._session.limits_restart(restart, self._now()))
+        return self._session.restarts.may
 
     async def _watch_gateway(self) -> None:
         """Tell a manager at once what becomes of the gateway, and of its configuration file."""

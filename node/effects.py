@@ -121,6 +121,11 @@ class Restart:
 
 
 @dataclass(frozen=True, slots=True)
+class TakeLimits:
+    """The gateway may be restarted for its newest limits; report by `limits_applied` or `limits_failed`."""
+
+
+@dataclass(frozen=True, slots=True)
 class Log:
     """One line for the operator; `level` as in `logging`."""
 
@@ -129,5 +134,17 @@ class Log:
 
 
 Effect: TypeAlias = (
-    Connect | LookUp | Send | Close | Save | ApplyLimits | Renewed | Stage | Change | Drain | Restart | Log
+    Connect
+    | LookUp
+    | Send
+    | Close
+    | Save
+    | ApplyLimits
+    | Renewed
+    | Stage
+    | Change
+    | Drain
+    | Restart
+    | TakeLimits
+    | Log
 )

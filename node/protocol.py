@@ -82,7 +82,7 @@ class ConfigState:
     ready: bool = True
     """Whether its gateway may get traffic."""
     changing: bool = False
-    """Whether it is out because of a `Permit`."""
+    """Whether it is out because of a `Permit`, or a `MayRestart`."""
     version: int = 0
     """The last one that it took from a manager and ran; 0 for none."""
     running: str = ""
@@ -103,6 +103,10 @@ class ConfigState:
     """The newest order that it has carried out, or begun where that takes no turn."""
     order_note: str = ""
     """What was wrong with it."""
+    restart_asked: int = 0
+    """The number of its question for a turn to restart for other limits; 0 where it has none …"""
+    restart_taken: int = 0
+    """… and of the last one whose turn lets it out no more."""
 
 
 _NO_CONFIG = ConfigState()
@@ -209,6 +213,8 @@ class Welcome:
     """Whoever leaves cuts its ticket to so many seconds, where that has an end."""
     degrade_after: float = 0.0
     """After so many seconds without any manager the node falls to its free limits; 0 for never."""
+    gives_turns: bool = False
+    """Whether a restart for other limits waits for a `MayRestart`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -376,6 +382,13 @@ class Permit:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MayRestart:
+    """The answer to question `number`: the node may go out of service for other limits, in this session."""
+
+    number: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Order:
     """What an operator wants of this node: `drain`, `cordon`, `uncordon`, or `restart`, to begin now.
 
@@ -419,6 +432,7 @@ ManagerMessage: TypeAlias = (
     | LimitsPush
     | Managers
     | Redirect
+    | MayRestart
     | Order
     | ConfigMessage
 )

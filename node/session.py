@@ -51,6 +51,7 @@ from node.protocol import (
     Limits,
     LimitsPush,
     Managers,
+    MayRestart,
     NewTicket,
     Order,
     Permit,
@@ -67,6 +68,7 @@ from node.protocol import (
     Welcome,
     is_node_id,
 )
+from node.restarts import Restarts
 from node.service import Service
 from node.solitude import Solitude
 
@@ -169,6 +171,7 @@ class Session:
         """Of `served`, what this manager has been told in this session."""
         self.configuration = Configuration(self.state.config_version)
         self.service = Service(self.state.service, self.state.order)
+        self.restarts = Restarts()
         self.phase: Phase = Done()
         self._rng = rng
         self._nonce = rng.getrandbits(63)
@@ -196,6 +199,7 @@ class Session:
         self._before: NodeState | None = None
         """What was saved before the present ticket, until that is known to be saved."""
         self._rejoin_window = 60.0
+        self._gives_turns = False
         self._solitude = Solitude(0.0, self._asked, 0.0)
 
     def start(
@@ -270,12 +274,34 @@ class Session:
     def limits_applied(self, version: int, limits: Limits, now: float) -> list[Effect]:
         """The gateway works under `limits`, those of `version`, from now on: the manager is told at once."""
         self._applied = version
+        self.restarts.done()
         effects = self.noticed(now)
         in_force = larger(limits, self._in_force.limits or {})
         if in_force != self.state.in_force:
             self.state = replace(self.state, in_force=in_force)
             effects.append(Save(self.state))
         return effects
+
+    def limits_failed(self, now: float) -> list[Effect]:
+        """The newest limits could not be put into force: what held goes on."""
+        self.restarts.done()
+        return self.noticed(now)
+
+    def limits_restart(self, restart: bool, now: float) -> list[Effect]:
+        """Whether the newest limits take a restart of a gateway that is in service: then it waits for a turn.
+
+        Again whenever that may have changed; `restarts.may` says whether it goes ahead.
+        """
+        joined = isinstance(self.phase, Joined)
+        # Without a manager nobody gives turns, and what no longer holds is not to be let through.
+        waits = self._gives_turns and (joined or self.source not in ("safe", "free"))
+        before = self.restarts.asked, self.restarts.taken
+        self.restarts.need(restart and waits)
+        if before == (self.restarts.asked, self.restarts.taken):
+            return []
+        text = "The limits take a restart, which waits for its turn: what was in force is so until then"
+        lines: list[Effect] = [Log(logging.INFO, text)] if self.restarts.asked else []
+        return [*lines, *self.noticed(now)]
 
     def staged(self, sha256: str, error: str, now: float) -> list[Effect]:
         """The outcome of `Stage`: `error` is empty where the gateway would run with that configuration."""
@@ -304,10 +330,13 @@ class Session:
     @property
     def config(self) -> ConfigState:
         """What a hello and a report say of configuration and service."""
-        state, service = self.configuration.state, self.service
+        state, service, restarts = self.configuration.state, self.service, self.restarts
         return replace(
             state,
-            ready=state.ready and not service.shown,
+            ready=state.ready and not service.shown and not restarts.going,
+            changing=state.changing or bool(restarts.going),
+            restart_asked=restarts.asked,
+            restart_taken=restarts.taken,
             service=service.shown,
             order_serial=service.taken[0],
             order_writer=service.taken[1],
@@ -454,6 +483,10 @@ class Session:
                     if isinstance(self.phase, Joined)
                     else []
                 )
+            case MayRestart(number=number):
+                if not isinstance(self.phase, Joined):
+                    return []
+                return [*self.restarts.permitted(number), *self.noticed(now)]
             case Wanted() | Permit() | Chunk() | Try():
                 if not isinstance(self.phase, Joined):
                     return []
@@ -532,6 +565,7 @@ class Session:
         self._heartbeat = min(max(message.heartbeat, 0.05), 3600.0)
         self._candidates.learn(message.managers)
         self._rejoin_window = message.rejoin_window
+        self._gives_turns = message.gives_turns
         self._in_force.free = self.state.free_limits if self._lapsed else None
         self._in_force.provisional, self._in_force.confirmed = None, True
         self._unanswered.clear()

@@ -16,6 +16,7 @@ from node.effects import (
     Restart,
     Save,
     Stage,
+    TakeLimits,
 )
 from node.effects import Effect as NodeEffect
 from node.effects import Log as NodeLog
@@ -27,6 +28,8 @@ from simulations.gateway import CHECK_SECONDS, DRAIN_SECONDS, SimGateway
 from simulations.loop import Loop
 from simulations.network import Connection, Network
 from simulations.world import WALL_AT_START, World
+
+LOOK_SECONDS = 0.5
 
 
 @dataclass(slots=True)
@@ -93,6 +96,10 @@ class SimNode:
         self.applied = Applied()
         self.applies_after = 0.0
         """Seconds that its gateway takes for other limits."""
+        self.restarts_for_limits = False
+        """Whether it is out of service meanwhile, as KrakenD is."""
+        self._newest: ApplyLimits | None = None
+        """Limits that wait for a turn."""
         self.limits_changed: Callable[[], None] = lambda: None
         """Called when its gateway works under other limits."""
         self.gateway = SimGateway()
@@ -150,6 +157,7 @@ class SimNode:
         self.leaving = False
         self._network.light(self.host)
         self._connection: Connection | None = None
+        self._newest = None
         # Its gateway starts with the files that its last process left.
         self.applied = Applied("", self.applied.limits)
         rng = self._world.random(f"{self.host}/{self.name}/{self._starts}")
@@ -236,6 +244,13 @@ class SimNode:
                     self._later(DRAIN_SECONDS, partial(self._drained, serial))
                 case Restart():
                     self._later(self.gateway.go(self._chance), self._restarted)
+                case ApplyLimits() if self.restarts_for_limits and self.applied.limits:
+                    if self._newest is None:
+                        self.loop.later(LOOK_SECONDS, self._look_again)
+                    self._newest = effect
+                    self._take_newest()
+                case TakeLimits():
+                    self._take_newest()
                 case ApplyLimits() if self.applies_after and self.joined:
                     self.loop.later(self.applies_after, partial(self._apply, effect))
                 case ApplyLimits():
@@ -247,6 +262,30 @@ class SimNode:
         deadline = self.session.next_deadline()
         if deadline is not None:
             self.loop.arm(deadline, self._ring)
+
+    def _take_newest(self) -> None:
+        """As the agent does: restart for the newest limits when there is a turn, or none is needed."""
+        newest = self._newest
+        if newest is None:
+            return
+        restart = newest.limits != self.applied.limits and not self.gateway.out
+        self._perform(self.session.limits_restart(restart, self.loop.now))
+        if self.gateway.out or not self.session.restarts.may:
+            return  # it is looked at again
+        self._newest = None
+        if restart:
+            self._later(self.gateway.go(self._chance), lambda: self._restarted_for(newest))
+        else:
+            self._apply(newest)
+
+    def _look_again(self) -> None:
+        if self._newest is not None:
+            self.loop.later(LOOK_SECONDS, self._look_again)
+            self._take_newest()
+
+    def _restarted_for(self, newest: ApplyLimits) -> None:
+        self.gateway.out = False
+        self._apply(newest)
 
     def _apply(self, effect: ApplyLimits) -> None:
         self.applied = Applied(effect.source, effect.limits)

@@ -85,6 +85,9 @@ class Gateway(Protocol):
     async def settle(self) -> None:
         """Wait until new limits may be applied again."""
 
+    def restarts_for(self, limits: Limits) -> bool:
+        """Whether letting `limits` hold takes the gateway out of service."""
+
     async def apply_limits(self, limits: Limits) -> Applied:
         """Let `limits` hold from now on; what held goes on after a `GatewayError`."""
 
@@ -151,6 +154,9 @@ class Adapter:
 
     async def settle(self) -> None:
         return
+
+    def restarts_for(self, limits: Limits) -> bool:
+        return False
 
     async def rollback(self) -> list[Path]:
         restored = self._files.restore()

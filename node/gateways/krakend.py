@@ -37,12 +37,15 @@ class KrakendGateway(Adapter):
         self._program = settings.program or "krakend"
         self._rendered = rendered
         self._limits: Limits = {}
+        self._unlimited = False
+        """Whether it was started without any limit, for there was none yet."""
         self._restarted = -settings.min_interval
 
     async def start(self) -> None:
         if self._files.read(self._rendered) is None:
             with contextlib.suppress(GatewayError):  # KrakenD itself says what is wrong with it
                 self._files.write(self._rendered, render(self._operators(), {}), like=self._config)
+                self._unlimited = True
         await super().start()
 
     async def settle(self) -> None:
@@ -50,6 +53,15 @@ class KrakendGateway(Adapter):
         with contextlib.suppress(TimeoutError):
             wait = self._restarted + self._settings.min_interval - loop.time()
             await asyncio.wait_for(self._stopping.wait(), max(0.0, wait))
+
+    def restarts_for(self, limits: Limits) -> bool:
+        """Not where it has no limit yet: that is over as soon as can be."""
+        if self._unlimited:
+            return False
+        try:
+            return render(self._operators(), limits) != self._files.read(self._rendered)
+        except GatewayError:
+            return False  # nothing is put into force
 
     async def prepare(self, limits: Limits) -> None:
         self._limits = limits
@@ -60,6 +72,7 @@ class KrakendGateway(Adapter):
         if rendered == self._files.read(self._rendered):
             return "live"
         await self._check_copy(rendered)
+        self._unlimited = False
         return await self._replace(self._rendered, rendered)
 
     async def apply_configuration(self, configuration: bytes) -> Applied:

@@ -94,9 +94,7 @@ def test_a_rollout_over_krakends_takes_one_at_a_time_out_and_what_one_cannot_run
         start(krakends, number)
     wait_for(lambda: krakends.ask(1, "/a") and krakends.ask(2, "/a"), 30.0, "both serve")
     wait_for(lambda: krakends.states("m1") == {"n1": "active", "n2": "active"}, 10.0, "both are nodes")
-
-    # Each new share is a restart as well: from here on they stay as they are.
-    wait_for(lambda: [rate(krakends, n) for n in (1, 2)] == [500.0] * 2, 15.0, "each has its share")
+    wait_for(lambda: [rate(krakends, n) for n in (1, 2)] == [500.0] * 2, 30.0, "each has its share")
     wait_for(lambda: all(krakends.ask(n, "/ready", 9898) for n in (1, 2)), 15.0, "both are in service")
 
     both_out, over = [], threading.Event()
@@ -109,12 +107,16 @@ def test_a_rollout_over_krakends_takes_one_at_a_time_out_and_what_one_cannot_run
     looking = threading.Thread(target=look)
     looking.start()
     try:
+        # Each new share is a restart, which takes a turn as well.
+        assert krakends.kcm("limits", "set", "public", "--max-rate", "800").returncode == 0
+        wait_for(lambda: [rate(krakends, n) for n in (1, 2)] == [400.0] * 2, 30.0, "each has its new share")
+        wait_for(lambda: all(krakends.ask(n, "/ready", 9898) for n in (1, 2)), 15.0, "both are back")
         before = [krakends.ask(number, "/a") for number in (1, 2)]
         assert push(krakends, configuration("/a", "/b"))[0] == 0
         after = [krakends.ask(number, "/b") for number in (1, 2)]
         assert all(after)
         assert not set(before) & set(after), "each was started anew"
-        assert [rate(krakends, number, endpoint=1) for number in (1, 2)] == [500.0] * 2
+        assert [rate(krakends, number, endpoint=1) for number in (1, 2)] == [400.0] * 2
 
         # Its own check refuses it: nobody is touched.
         code, said = push(krakends, configuration("/c", version=2))

@@ -8,9 +8,9 @@ from gossip.ledger import Ledger
 from manager.configs import Manner
 from manager.core import Manager
 from manager.effects import ManagerEffect
-from manager.orders import ORDER, Action, Order, OrderError, Orders, has_restarted
-from manager.records import RESTART, Turn
-from node.protocol import ConfigState, Hello, Leave, Report, Wanted
+from manager.orders import ORDER, Action, Order, OrderError, Orders, has_restarted, has_started_anew
+from manager.records import ANEW, RESTART, Turn
+from node.protocol import ConfigState, Hello, Leave, MayRestart, Report, Wanted
 from node.protocol import Order as Told
 from tests.manager.running import IDENTITY, Running
 
@@ -211,6 +211,60 @@ def test_an_order_goes_with_its_node(nodes: Nodes) -> None:
     assert nodes.page(ORDER) == []
 
 
+ASKS = ConfigState(restart_asked=1)
+
+
+def let(nodes: Nodes, number: int) -> list[int]:
+    """By which of its questions the node was let out to take limits."""
+    return [m.number for conn, m in nodes.running.heard if conn == number and isinstance(m, MayRestart)]
+
+
+def test_nodes_that_ask_to_restart_for_limits_are_let_out_one_after_the_other(nodes: Nodes) -> None:
+    for number in (2, 1):
+        nodes.says(number, ASKS)
+        nodes.running.wait(1.0)
+    assert (let(nodes, 1), let(nodes, 2)) == ([], [1]), "whoever asked first"
+    nodes.says(2, ConfigState(ready=False, changing=True))
+    nodes.running.wait(5.0)
+    assert let(nodes, 1) == []
+    nodes.says(2, ConfigState(restart_taken=1))
+    nodes.running.wait(1.0)
+    assert let(nodes, 1) == [1]
+    nodes.says(1, ConfigState(restart_taken=1))
+    nodes.running.wait(6.0)
+    assert nodes.page(ANEW) == []
+
+
+def test_limits_wait_for_an_ordered_restart_and_the_other_way_round(nodes: Nodes) -> None:
+    order = nodes.order(1, Action.RESTART)
+    nodes.running.wait(1.0)
+    nodes.says(2, ASKS)
+    nodes.running.wait(5.0)
+    assert let(nodes, 2) == []
+    nodes.takes(1, order)
+    nodes.running.wait(1.0)
+    assert let(nodes, 2) == [1]
+    nodes.order(3, Action.RESTART)
+    nodes.running.wait(5.0)
+    assert nodes.told(3) == []
+
+
+def test_who_has_dropped_its_question_gets_no_turn(nodes: Nodes) -> None:
+    nodes.says(1, ASKS)
+    nodes.says(1, ConfigState(restart_taken=1))
+    nodes.running.wait(5.0)
+    assert (let(nodes, 1), nodes.page(ANEW)) == ([], [])
+
+
+def test_a_node_that_comes_back_in_another_session_is_given_a_turn_for_that(nodes: Nodes) -> None:
+    nodes.says(1, ASKS)
+    nodes.running.wait(1.0)
+    nodes.running.hang_up(1)
+    nodes.join(1, incarnation=2, config=ASKS)
+    nodes.running.wait(2.0)
+    assert let(nodes, 1) == [1, 1]
+
+
 HERE, LATER = (4, 7), (5, 9)
 TURN = Turn(3, "m1", HERE)
 SAID = ConfigState(order_serial=3, order_writer="m1")
@@ -235,6 +289,24 @@ def test_a_turn_for_a_restart_comes_back_by_what_is_seen_of_its_node(
     session: tuple[int, int], config: ConfigState, back: bool
 ) -> None:
     assert has_restarted(TURN, session, config) is back
+
+
+@pytest.mark.parametrize(
+    ("session", "config", "back"),
+    [
+        (HERE, ConfigState(restart_asked=3, restart_taken=2), False),
+        (HERE, ConfigState(ready=False, changing=True, restart_taken=2), False),
+        (HERE, ConfigState(restart_taken=3), True),
+        (HERE, ConfigState(restart_asked=4, restart_taken=3), True),
+        (HERE, ConfigState(ready=False, restart_taken=3), False),
+        (LATER, ConfigState(restart_asked=3, restart_taken=2), True),
+        (LATER, ConfigState(ready=False, changing=True), False),
+    ],
+)
+def test_a_turn_for_limits_comes_back_by_what_is_seen_of_its_node(
+    session: tuple[int, int], config: ConfigState, back: bool
+) -> None:
+    assert has_started_anew(TURN, session, config) is back
 
 
 def test_an_order_reads_as_it_was_written_and_nothing_else_does() -> None:

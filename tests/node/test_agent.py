@@ -32,7 +32,9 @@ from node.protocol import (
     Lease,
     Leave,
     Limit,
+    LimitsPush,
     ManagerMessage,
+    MayRestart,
     Redirect,
     Refused,
     Report,
@@ -665,7 +667,43 @@ async def test_limits_that_a_gateway_does_not_take_are_said_tried_again_and_conf
 
     endpoint = {"endpoint": "/a", "extra_config": {"cluster/limit": "public"}}
     config.write_text(json.dumps({"version": 3, "port": port, "endpoints": [endpoint]}))
-    await eventually(
-        lambda: next((m for m in manager.heard if isinstance(m, Report) and m.limits_version == 3), None),
-        20.0,
+    await says(manager, lambda report: report.limits_version == 3)
+
+
+async def says(manager: Manager, what: Callable[[Report], bool]) -> Report:
+    """The first report that says so; waits for it."""
+    return await eventually(
+        lambda: next((m for m in manager.heard if isinstance(m, Report) and what(m)), None), 20.0
     )
+
+
+async def test_a_krakend_that_serves_takes_other_limits_when_a_manager_gives_it_a_turn(
+    tmp_path: Path, manager: Manager, start_node: StartNode
+) -> None:
+    config, port, api = tmp_path / "krakend.json", unused_port(), unused_port()
+    endpoint = {"endpoint": "/a", "extra_config": {"cluster/limit": "public"}}
+    config.write_text(json.dumps({"version": 3, "port": port, "endpoints": [endpoint]}))
+    program = tmp_path / "krakend"
+    program.write_text(f'#!/bin/sh\nexec {sys.executable} {Path(__file__).with_name("krakend.py")} "$@"\n')
+    program.chmod(0o755)
+    manager.answer = lambda hello: replace(manager.welcome(hello), gives_turns=True)
+    await start_node(
+        f"seed: {manager.address}\napi: 127.0.0.1:{api}\ngateway: {{kind: krakend, program: {program},"
+        f" config: {config}, min_interval: 0s, health: 'http://127.0.0.1:{port}/__health'}}\n"
+    )
+    await says(manager, lambda report: report.limits_version == 3 and report.config.ready)
+
+    await manager.send(LimitsPush(version=4, limits={"public": Limit(50.0)}))
+    asks = await says(manager, lambda report: report.config.restart_asked == 1)
+    assert asks.config.ready
+    await manager.send(LimitsPush(version=5, limits={"public": Limit(60.0)}))
+    await asyncio.sleep(1.2)
+    assert all(
+        m.limits_version <= 3 and not m.config.changing for m in manager.heard if isinstance(m, Report)
+    )
+
+    await manager.send(MayRestart(number=1))
+    out = await says(manager, lambda report: report.config.changing)
+    assert not out.config.ready
+    back = await says(manager, lambda report: report.config.restart_taken == 1)
+    assert (back.limits_version, back.config.changing) == (5, False)
