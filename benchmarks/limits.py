@@ -13,6 +13,7 @@ import tempfile
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from itertools import product
 from pathlib import Path
 
 from benchmarks.figures import Table
@@ -164,9 +165,9 @@ class Stories:
             for side in sides
         ]
         if mode == "conserve":
-            self._verdict.add(
-                "split, conserve", "all sides, most in 2 s", self._counted.highest(begin, end), None, MOST
-            )
+            width = WIDTH[self._fleet.kind]
+            highest = self._counted.highest(begin, end, width)
+            self._verdict.add("split, conserve", f"all sides, most in {width:g} s", highest, None, MOST)
             self._verdict.add("split, conserve", "all sides", sum(rates), LEAST, MOST)
         else:
             for rate, side in zip(rates, sides, strict=True):
@@ -189,18 +190,31 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 async def measure(_: argparse.Namespace) -> list[Table]:
-    """Both gateways, and both modes, each in namespaces of its own."""
+    """Both gateways in both modes, then a node that ignores its share, each in namespaces of its own."""
     tables = []
-    for gateway, mode in (("nginx", "available"), ("nginx", "conserve"), ("haproxy", "available")):
-        stories = STORIES[:-1] if mode == "available" else ("steady", "split")
-        text = await _in_namespaces(
-            f"--gateway={gateway}", f"--mode={mode}", f"--stories-of-limits={','.join(stories)}"
-        )
-        rows = [tuple(line.split(" | ")) for line in text.splitlines()]
-        tables.append(
-            Table(f"Limits: {gateway}, {mode}", ("story", "what", "let through", "bound"), rows, NOTES)
-        )
+    for gateway, mode in product(("nginx", "haproxy"), ("available", "conserve")):
+        stories = STORIES[:-1] if mode == "available" else ("steady", "manager-killed", "split")
+        rows = await _told(gateway, mode, stories)
+        tables.append(Table(f"Limits: {gateway}, {mode}", HEAD, rows, NOTES))
+    rows = await _told("nginx", "available", ("ignored",), holds=False)
+    tables.append(Table("Limits: a node that ignores its share is found out", HEAD, rows, IGNORED))
     return tables
+
+
+async def _told(
+    gateway: str, mode: str, stories: Iterable[str], *, holds: bool = True
+) -> list[tuple[str, ...]]:
+    text = await _in_namespaces(
+        f"--gateway={gateway}", f"--mode={mode}", f"--stories-of-limits={','.join(stories)}", holds=holds
+    )
+    return [tuple(line.split(" | ")) for line in text.splitlines()]
+
+
+HEAD = ("story", "what", "let through", "bound")
+IGNORED = """
+- Its agent is patched: its nginx lets the whole limit through, whatever it was told. This run must break its
+  bound, and did.
+"""
 
 
 NOTES = """
@@ -210,7 +224,8 @@ NOTES = """
 """
 
 
-async def _in_namespaces(*options: str) -> str:
+async def _in_namespaces(*options: str, holds: bool) -> str:
+    """What such a run prints; `holds`: whether its bounds must hold, or must not."""
     if os.geteuid() != 0:
         raise BenchmarkError("limits needs root, for network namespaces")
     for program in ("unshare", "ip", "nft", "wrk", "nginx", "haproxy"):
@@ -227,8 +242,12 @@ async def _in_namespaces(*options: str) -> str:
         if child.returncode is None:
             child.terminate()
             await child.wait()
-    if child.returncode:
-        raise BenchmarkError("a bound of the limits does not hold, or could not be measured")
+    if child.returncode != (0 if holds else 1):
+        raise BenchmarkError(
+            "a bound of the limits does not hold, or could not be measured"
+            if holds
+            else "a node that ignores its share is not found out"
+        )
     return printed.decode()
 
 
