@@ -146,8 +146,11 @@ class Configs:
         plan = manner.of(replace(plan, target=wanted, base=plan.target))
         return self._set(kind, replace(plan, phase=Phase.RUNNING, why="", skip_pause=0))
 
-    def act(self, kind: str, action: str, by: str) -> Plan:
-        """`pause`, `resume`, `promote` (the next wave begins without its pause) or `abort` a rollout."""
+    def act(self, kind: str, action: str, by: str, skip: int = 0) -> Plan:
+        """`pause`, `resume`, `promote` (what is next begins without its pause) or `abort` a rollout.
+
+        `skip`: what `skip_pause` must be for that.
+        """
         plan = self._existing(kind)
         allowed = {
             "pause": plan.phase is Phase.RUNNING,
@@ -165,7 +168,7 @@ class Configs:
             case "pause":
                 plan = replace(plan, phase=Phase.PAUSED, why=f"paused by {by}")
             case "promote":
-                plan = replace(plan, skip_pause=plan.skip_pause + 1)
+                plan = replace(plan, skip_pause=max(plan.skip_pause + 1, skip))
             case "abort":
                 plan = replace(
                     plan, phase=Phase.ABORTED, why=f"aborted by {by}; `kcm config rollback` goes back"

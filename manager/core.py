@@ -369,7 +369,7 @@ class Manager:
 
     def steer_rollout(self, kind: str, action: str, by: str, now: float) -> list[ManagerEffect]:
         """`pause`, `resume`, `promote` or `abort`. Raises `PlanError`."""
-        plan = self.configs.act(kind, action, by)
+        plan = self.configs.act(kind, action, by, self.rollouts.step(kind).skip)
         return self._plan_set(kind, plan, f"rollout of version {plan.target}: {action}, by {by}", now)
 
     def try_config(

@@ -38,6 +38,11 @@ class Standing:
         return self.active and self.config.ready
 
     @property
+    def in_turn(self) -> bool:
+        """Whether it is out by a turn, also one for limits or an ordered restart: that is no sign either."""
+        return self.active and (self.config.changing or self.config.service == "restarting")
+
+    @property
     def kept_out(self) -> bool:
         """Whether an operator keeps it out of service: that says nothing about what it runs."""
         return self.active and bool(self.config.service) and is_in_service(self.config)
@@ -55,6 +60,8 @@ class Step:
     done: int = 0
     nodes: int = 0
     wave: int = 0
+    skip: int = 0
+    """The plan's `skip_pause` by which it would not wait for the pause any more; 0 where it does not."""
 
 
 class Conductor:
@@ -90,14 +97,19 @@ class Conductor:
             return Step(verdict=Phase.FAILED, why=why, done=len(done), nodes=len(ranked))
         todo = [node for node in ranked if _is_to_change(node, plan)]
         if not todo and not held:
+            if ranked and plan.phase is Phase.RUNNING and (wait := self._last_wave(plan, now)):
+                end = len(plan.waves)
+                return Step(wait=wait, done=len(done), nodes=len(ranked), wave=end - 1, skip=end)
             return Step(verdict=_end_of(plan.phase), done=len(done), nodes=len(ranked))
+        if todo:
+            self._complete.pop(len(plan.waves), None)
         wave, wait = 0, ""
         if plan.phase is Phase.RUNNING:
             wave, wait = self._wave(plan, ranked, now)
             first = {node.id for node in ranked[: wave_ends(plan.waves, len(ranked))[wave]]}
             todo = [node for node in todo if node.id in first]
         if wait:
-            return Step(wait=wait, done=len(done), nodes=len(ranked), wave=wave)
+            return Step(wait=wait, done=len(done), nodes=len(ranked), wave=wave, skip=wave)
         out = [node.id for node in ranked if not node.well and node.id not in held]
         room = max(0, plan.max_unavailable - len(held) - len(out))
         able = [
@@ -127,6 +139,12 @@ class Conductor:
                 return wave, ""
             return wave, f"wave {wave + 1} begins when wave {wave} has run well for {plan.pause:g} s"
         return len(plan.waves) - 1, ""
+
+    def _last_wave(self, plan: Plan, now: float) -> str:
+        """What must still pass before a rollout that has come to all is done."""
+        end = len(plan.waves)
+        over = now >= self._complete.setdefault(end, now) + plan.pause
+        return "" if over or plan.skip_pause >= end else f"done when all have run well for {plan.pause:g} s"
 
 
 def is_back(turn: Turn, node: Standing | None, plan: Plan | None) -> bool:
@@ -169,13 +187,16 @@ def _failed(nodes: Sequence[Standing], plan: Plan) -> str:
 
 def _worse(done: Sequence[Standing], all_: Sequence[Standing]) -> str:
     """Why the nodes changed so far are worse than the rest, empty if they are not."""
-    done = [node for node in done if not node.kept_out]
+    judged = [node for node in all_ if not node.kept_out and not node.in_turn]
+    has_it = {node.id for node in done}
+    done = [node for node in judged if node.id in has_it]
+    rest = [node for node in judged if node.id not in has_it]
     ill = [node.id for node in done if not node.well]
-    rest = [node for node in all_ if node not in done and not node.kept_out]
     well = sum(node.well for node in rest)
-    if not ill or not rest or len(ill) / len(done) <= 1 - well / len(rest) + WORSE_BY:
+    if not ill or len(ill) / len(done) <= (1 - well / len(rest) if rest else 0.0) + WORSE_BY:
         return ""
-    return f"{ill[0]} has it and is not well; {well} of {len(rest)} without it are"
+    others = f"{well} of {len(rest)} without it are" if rest else f"so are {len(ill)} of all {len(done)}"
+    return f"{ill[0]} has it and is not well; {others}"
 
 
 def _errs(plan: Plan, answered: Tally) -> str:

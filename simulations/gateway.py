@@ -4,11 +4,16 @@ from collections.abc import Callable
 from hashlib import sha256
 from random import Random
 
+from node.latency import bucket_of
+from node.protocol import Served
+
 CHECK_SECONDS = 0.2
 DRAIN_SECONDS = 2.0
-INVALID, SICK, ERRING = b"invalid", b"sick", b"erring"
-"""A configuration that begins so is refused when checked, does not become healthy, or answers errors."""
+INVALID, SICK, ERRING, LAGGING = b"invalid", b"sick", b"erring", b"lagging"
+"""A configuration that begins so is refused when checked, becomes not healthy, answers errors, or late."""
 ERRING_PART = 0.3
+ANSWERS_IN, LAGS = 0.1, 0.4
+"""Seconds that an answer takes."""
 
 
 class SimGateway:
@@ -25,8 +30,9 @@ class SimGateway:
         self.traffic = 0.0
         """Requests that it is sent in a second."""
         self._staged: dict[str, bytes] = {}
-        self._erring = False
+        self.erring = self._lagging = False
         self._requests = self._errors = 0.0
+        self._timed: dict[int, float] = {}
         self._served_at = 0.0
 
     def counters(self, now: float) -> dict[str, float]:
@@ -34,9 +40,18 @@ class SimGateway:
         grown = 0.0 if self.out else self.traffic * (now - self._served_at)
         self._served_at = now
         self._requests += grown
-        self._errors += grown * ERRING_PART * self._erring
+        self._errors += grown * ERRING_PART * self.erring
+        bucket = bucket_of(LAGS if self._lagging else ANSWERS_IN)
+        self._timed[bucket] = self._timed.get(bucket, 0.0) + grown
         counters = {"gateway_requests": self._requests, "gateway_errors": self._errors}
         return counters if self.traffic else {}
+
+    @property
+    def served(self) -> tuple[Served, ...]:
+        """The same by endpoint, of which there is one, with how long answers took."""
+        buckets = tuple(part for at, count in sorted(self._timed.items()) for part in (at, int(count)))
+        row = Served("endpoint", "/", int(self._requests), int(self._errors), 0.0, buckets)
+        return (row,) if self.traffic else ()
 
     @property
     def managed(self) -> bool:
@@ -51,6 +66,7 @@ class SimGateway:
         self.out = False
         self._staged.clear()
         self._requests = self._errors = 0.0
+        self._timed.clear()
 
     def check(self, hash_: str, content: bytes, *, trial: bool) -> str:
         """What is wrong with `content`; kept for `end` where nothing is."""
@@ -72,6 +88,6 @@ class SimGateway:
         content = self._staged.get(hash_, b"")
         if content.startswith(SICK):
             return "it is not healthy"
-        self._erring = content.startswith(ERRING)
+        self.erring, self._lagging = content.startswith(ERRING), content.startswith(LAGGING)
         self.on_disk = hash_
         return ""

@@ -294,6 +294,7 @@ class SimNode:
 
     def _ring(self) -> None:
         self.session.counters = self.gateway.counters(self._world.now)
+        self.session.served = self.gateway.served
         self._perform(self.session.tick(self.loop.now))
 
     def _later(self, seconds: float, work: Callable[[], None]) -> None:

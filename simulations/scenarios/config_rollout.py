@@ -1,7 +1,8 @@
 """A configuration comes to all nodes, though its conductor dies, a node dies in its turn, and a split stands.
 
 At no moment are more nodes taken out than `max_unavailable`. One that no gateway would run reaches
-nobody, and one that runs badly, or answers more errors than the others do, is rolled back.
+nobody, and one that runs badly, or answers more errors than the others do, or more slowly, is rolled back,
+also where that shows only when all have it.
 """
 
 from collections.abc import Callable
@@ -9,7 +10,7 @@ from hashlib import sha256
 
 from manager.configs import Manner
 from manager.plan import Phase
-from simulations.gateway import ERRING, INVALID, SICK
+from simulations.gateway import ERRING, INVALID, LAGGING, SICK
 from simulations.processes import SimManager
 from simulations.report import Report, Size
 from simulations.story import Story
@@ -21,6 +22,8 @@ LOOK_EVERY = 0.25
 """Less than any gateway is out."""
 MANNER = Manner(waves=("1", "50%", "100%"), max_unavailable=AT_A_TIME, pause=5.0)
 CAREFUL = Manner(waves=("1", "50%", "100%"), max_unavailable=AT_A_TIME, pause=20.0)
+BAD = ((INVALID, MANNER, 0), (SICK, MANNER, 0), (ERRING, CAREFUL, 1), (LAGGING, CAREFUL, 1))
+"""With how many nodes may have each at once."""
 PATIENCE = 400.0
 
 
@@ -30,6 +33,7 @@ def run(managers: int, nodes: int, seed: int, minutes: float) -> Report:
     with story.told():
         for node in story.cluster.add_nodes(nodes):
             node.manage(KIND, b"first")
+            node.gateway.went = lambda: _look(story)
         story.world.run_until(lambda: all(node.joined for node in story.cluster.nodes), 30.0, "all joined")
         conductor, other = story.managers[0], story.managers[1]
 
@@ -66,13 +70,21 @@ def run(managers: int, nodes: int, seed: int, minutes: float) -> Report:
 
         for node in story.cluster.nodes:
             node.gateway.traffic = 20.0
-        for bad, manner, most in ((INVALID, MANNER, 0), (SICK, MANNER, 0), (ERRING, CAREFUL, 1)):
+        for bad, manner, most in BAD:
             left[0].push_config(KIND, bad, manner)
             _until(story, lambda: _phase(other) is Phase.RUNNING, "the other manager has heard of it")
             seen = _until_rolled_back(story, other, bad)
             story.expect(seen <= most, f"{seen} nodes at once run what is {bad.decode()}")
             story.expect(_with(story, b"third") == nodes, f"what is {bad.decode()} is left on a node")
             story.say("rolled back", _why(other))
+
+        left[0].push_config(KIND, b"fourth", CAREFUL)
+        _until(story, lambda: _with(story, b"fourth") == nodes and not _out(story), "all have it")
+        for node in story.cluster.nodes:
+            node.gateway.erring = True
+        _until_rolled_back(story, other, b"fourth")
+        story.expect(_with(story, b"third") == nodes, "what errs only after the last wave is left on a node")
+        story.say("rolled back after the last wave", _why(other))
         story.see("afterwards")
     return story.report
 

@@ -1,7 +1,7 @@
 """Turns that founders give: no split, no second conductor and no death lets more nodes out than were allowed.
 
 Two operators push on two sides of a split; a conductor dies after a founder has given the turn that it asked
-for, before it hears of it. Whoever goes out at whatever moment is counted.
+for, before it hears of it; a node's host sleeps within its turn. Whoever goes out, whenever, is counted.
 """
 
 from collections.abc import Callable
@@ -15,6 +15,7 @@ from manager.orders import Action
 from manager.plan import Phase
 from manager.turns import WANT
 from simulations.cluster import DEFAULT
+from simulations.nodes import SimNode
 from simulations.processes import SimManager
 from simulations.report import Report, Size
 from simulations.story import Story
@@ -66,10 +67,20 @@ def run(managers: int, nodes: int, seed: int, minutes: float) -> Report:
         story.say("conductor dead", f"{_with(story, b'fourth')} have the fourth, and one a turn from before")
         other.steer_rollout(KIND, "resume")
         conductor.restart()
+        _until(story, lambda: _sleepers(story), "somebody is out for it")
+        sleeper = _sleepers(story)[0]
+        sleeper.loop.suspend()
+        story.world.run_for(60.0)
+        sleeper.loop.resume()
+        story.say("slept in its turn", f"{sleeper.name}, for 60 s; {_with(story, b'fourth')} have the fourth")
         _until(story, lambda: _with(story, b"fourth") == nodes and _is_done(story, other), "all have it")
         story.say("done", "all nodes have the fourth")
         story.see("afterwards")
     return story.report
+
+
+def _sleepers(story: Story) -> list[SimNode]:
+    return [node for node in story.cluster.nodes if node.gateway.out and node.alive]
 
 
 def _restarts(id_: str) -> Callable[[Manager, float], list[ManagerEffect]]:

@@ -143,7 +143,7 @@ def test_a_rollout_over_three_gateways_behind_a_balancer_loses_no_request(cluste
             out = max(out, sum(node["turn"] for node in nodes))
             assert time.monotonic() < ends, cluster.get("m2", "config/nginx")
             time.sleep(0.05)
-        wait_for(lambda: load.seen["200 v2"] > 50, 10.0, "the new one serves")
+        wait_for(lambda: load.seen["200 v2"] > 50, 30.0, "the new one serves")
     finally:
         seen = load.end()
     assert set(seen) == {"200 v1", "200 v2"}, seen
@@ -239,4 +239,4 @@ def test_a_rollout_whose_conductor_is_gone_stands_until_another_manager_takes_it
     resumed = cluster.kcm("rollout", "resume", *KIND, manager=survivor)
     assert resumed.returncode == 0, resumed.stderr
     wait_for(lambda: answers(cluster) == ["v2"] * 3, 40.0, "all serve the new one")
-    wait_for(lambda: phase(cluster, "m2") == "done", 10.0, "it is done")
+    wait_for(lambda: phase(cluster, "m2") == "done", 30.0, "it is done")

@@ -121,9 +121,46 @@ def test_a_plan_that_stands_changes_nothing() -> None:
         assert step([node(1)], replace(PLAN, phase=phase)).permit == ()
 
 
-def test_all_changed_is_done() -> None:
-    assert step([node(1, HAS_IT), node(2, HAS_IT)]).verdict is Phase.DONE
-    assert step([node(1, HAS_IT)], held=("n2",)).verdict is None, "somebody is still out"
+def test_it_is_done_when_all_that_are_changed_have_run_well_for_the_pause() -> None:
+    conductor, nodes = Conductor(), [node(1, HAS_IT), node(2, HAS_IT)]
+    waits = conductor.step(PLAN, ORDER, nodes, (), 100.0)
+    assert (waits.verdict, waits.wait) == (None, "done when all have run well for 10 s")
+    assert conductor.step(PLAN, ORDER, nodes, (), 109.9).verdict is None
+    assert conductor.step(PLAN, ORDER, nodes, ("n2",), 110.0).verdict is None, "somebody is still out"
+    assert conductor.step(PLAN, ORDER, nodes, (), 110.0).verdict is Phase.DONE
+    promoted = replace(PLAN, skip_pause=waits.skip)
+    assert conductor.step(promoted, (6, "m1"), nodes, (), 111.0).verdict is Phase.DONE
+    assert step([]).verdict is Phase.DONE, "there is nothing to look at"
+
+
+def test_who_comes_within_the_last_pause_is_changed_and_looked_at_as_well() -> None:
+    conductor = Conductor()
+    assert conductor.step(PLAN, ORDER, [node(1, HAS_IT)], (), 100.0).verdict is None
+    late = conductor.step(replace(PLAN, skip_pause=2), ORDER, [node(1, HAS_IT), node(2)], (), 105.0)
+    assert late.permit == ("n2",)
+    nodes = [node(1, HAS_IT), node(2, HAS_IT)]
+    assert conductor.step(PLAN, ORDER, nodes, (), 111.0).verdict is None
+    assert conductor.step(PLAN, ORDER, nodes, (), 121.0).verdict is Phase.DONE
+
+
+def test_after_the_last_wave_it_fails_where_a_node_is_not_well() -> None:
+    ill = node(2, replace(HAS_IT, ready=False))
+    verdict = step([node(1, HAS_IT), ill])
+    assert (verdict.verdict, verdict.why) == (
+        Phase.FAILED,
+        "n2 has it and is not well; so are 1 of all 2",
+    )
+    many = [node(number, HAS_IT) for number in (1, *range(3, 13))]
+    assert step([ill, *many]).verdict is None, "one of twelve is no sign"
+
+
+def test_who_restarts_by_a_turn_is_no_sign_against_what_it_runs() -> None:
+    for out in (
+        replace(HAS_IT, ready=False, changing=True),
+        replace(HAS_IT, ready=False, service="restarting"),
+    ):
+        assert step([node(1, out), node(2), node(3)], held=("n1",)).verdict is None
+    assert step([node(1, HAS_IT, active=False), node(2), node(3)]).verdict is Phase.FAILED
 
 
 def test_a_turn_is_back_when_its_node_is_seen_in_service_and_cannot_go_out_by_it() -> None:
