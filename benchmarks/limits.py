@@ -31,7 +31,6 @@ WIDTH = {"nginx": 2.0, "haproxy": 5.0}
 it lets the difference through at once."""
 SETTLE_SECONDS = 6.0
 STORIES = ("alone", "steady", "join", "leave", "node-killed", "manager-killed", "split", "ignored")
-SHORT = ("alone", "steady", "join", "leave", "node-killed")
 SETTINGS = """
 limits_mode: {mode}
 limits: {{public: {{max_rate: 300, every: 1s, lease: 5s, reuse_last: 0s, safe: 3}}}}

@@ -18,7 +18,6 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections import Counter
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -345,7 +344,6 @@ class Bad:
         self._host, self._context, self._count = host, _context(ca), count
         self._gate = asyncio.Semaphore(AT_ONCE)
         self._in = 0
-        self.did: Counter[str] = Counter()
 
     async def run(self) -> None:
         await asyncio.gather(*(self._one(number) for number in range(self._count)))

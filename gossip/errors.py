@@ -5,10 +5,6 @@ class GossipError(Exception):
     """Base of everything this room raises on purpose."""
 
 
-class ConfigError(GossipError):
-    """The operator's: found at start, before anything is sent. The text names the key and the remedy."""
-
-
 class ForceLeaveRefused(GossipError):
     """The member is not to be declared gone; the text says why, and what to do."""
 

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from hashlib import sha256
 
+from manager.outbox import Outbox
 from manager.plan import (
     BY_CHARS_MAX,
     CONFIG,
@@ -55,16 +56,19 @@ class Configs:
     """The plans by kind of gateway, as the settings say, and the contents by SHA-256."""
 
     def __init__(
-        self, settings: Settings, contents: Mapping[str, bytes], wall: Callable[[float], float]
+        self,
+        settings: Settings,
+        contents: Mapping[str, bytes],
+        wall: Callable[[float], float],
+        outbox: Outbox,
     ) -> None:
         """`contents` are on our disk; `wall(now)` gives seconds since 1970."""
         self._settings = settings
         self._contents = dict(contents)
         self._wall = wall
+        self._outbox = outbox
         self._parsed: dict[str, tuple[Setting, Plan | None]] = {}
         self._asked: dict[str, float] = {}
-        self.unreadable = 0
-        """Plans on pages that are none."""
 
     def get(self, kind: str) -> tuple[Setting, Plan] | None:
         """The plan that holds for `kind`, and where it comes from."""
@@ -76,7 +80,7 @@ class Configs:
             try:
                 known = setting, Plan.from_json(setting.value)
             except ValueError:
-                self.unreadable += 1
+                self._outbox.count("ledger", "bad_record")
                 known = setting, None
             self._parsed[kind] = known
         return None if known[1] is None else (setting, known[1])

@@ -88,21 +88,23 @@ class Manager:
         """`saved`: what is on disk, whose `memory` the group has; None where nothing is kept."""
         self.group = group
         self.name = group.name
-        self.registry = Registry(group.ledger, config.grace, config.rejoin_window, group.wall(now) - now)
+        self._outbox = Outbox()
+        self.registry = Registry(
+            group.ledger, config.grace, config.rejoin_window, group.wall(now) - now, self._outbox
+        )
         self.config = config
         self.events = EventLog(group.name, group.wall(now))
         self.history = History(config.stats_window, config.stats_step)
         self.days = Days({} if saved is None else saved.facts)
         self.audit = Audit({} if saved is None else saved.facts)
         self._started = now
-        self._outbox = Outbox()
         self._terms = Terms(group.ledger, group.group_name, config)
         before = () if group.before is None else group.before.entries
         for line in self._terms.start(before, {} if saved is None else saved.facts):
             self._outbox.log(Level.INFO, line)
         self._page = NodePage(group, self.registry, config, self._outbox)
         contents = {} if saved is None else saved.contents
-        self.configs = Configs(self._terms.settings, contents, group.wall)
+        self.configs = Configs(self._terms.settings, contents, group.wall, self._outbox)
         self.founders = Founders(group.ledger, config.founders) if config.policy == "strict" else None
         """Who may give rights to run nodes, under policy `strict`. To be read."""
         self.rollouts = Rollouts(group, self.registry, self.configs, self._outbox, self.founders)

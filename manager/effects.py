@@ -16,7 +16,6 @@ class Level(IntEnum):
     INFO = 20
     WARNING = 30
     ERROR = 40
-    CRITICAL = 50
 
 
 @dataclass(frozen=True, slots=True)

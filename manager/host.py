@@ -169,7 +169,6 @@ class ManagerHost:
             closed=self._node_closed,
             rejected=self._node_rejected,
             near=(lambda ip: True) if file.nodes.tokens else is_near,
-            gossip_port=file.gossip_port,
             heartbeat=file.nodes.heartbeat,
         )
 

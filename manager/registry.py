@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from math import inf
 
 from gossip.ledger import Ledger
+from manager.outbox import Outbox
 from manager.records import NODE, NodeRecord, NodeState
 
 MOVING = 2.0
@@ -62,11 +63,14 @@ class _Lost:
 class Registry:
     """All nodes by id. `grace` and `rejoin_window` in seconds."""
 
-    def __init__(self, ledger: Ledger, grace: float, rejoin_window: float, wall_offset: float) -> None:
+    def __init__(
+        self, ledger: Ledger, grace: float, rejoin_window: float, wall_offset: float, outbox: Outbox
+    ) -> None:
         self._ledger = ledger
         self._grace = grace
         self._rejoin_window = rejoin_window
         self.wall_offset = wall_offset
+        self._outbox = outbox
         self._records: dict[str, dict[_Source, NodeRecord]] = {}
         self._by_source: dict[_Source, dict[str, None]] = {}
         # A dict for a set: its order is the same in every process.
@@ -85,8 +89,6 @@ class Registry:
         """How often a node came to run, ceased to, or went to another manager."""
         self.highest_stamp = 0
         self._ticked = -inf
-        self.unreadable = 0
-        """Records that could not be read since we started."""
         self._before: dict[str, NodeView | None] = {}
         """The nodes that changed since `take_changes`, as they were then."""
 
@@ -219,7 +221,7 @@ class Registry:
         try:
             record = None if value is None else NodeRecord.unpack(value)
         except ValueError:
-            self.unreadable += 1
+            self._outbox.count("ledger", "bad_record")
             record = None
         if record is None:
             records.pop(source, None)

@@ -51,7 +51,6 @@ class SeedServer:
         closed: Callable[[int, int | None], None],
         rejected: Callable[[str, str], None],
         near: Callable[[str], bool],
-        gossip_port: int,
         heartbeat: float = 5.0,
     ) -> None:
         self.rejected = rejected
@@ -59,7 +58,6 @@ class SeedServer:
         self.ungreeted: Counter[str] = Counter()
         self._message = message
         self._closed = closed
-        self._gossip_port = gossip_port
         self._rate = max(RATE_MAX, REPORTS_TOLERATED / heartbeat)
         self._numbers = count(1)
         self._connections: dict[int, _Connection] = {}

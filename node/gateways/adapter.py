@@ -92,7 +92,7 @@ class Gateway(Protocol):
         """Let `limits` hold from now on; what held goes on after a `GatewayError`."""
 
     async def rollback(self) -> list[Path]:
-        """Put the files back with which it last ran well, and into force; gives those that differed."""
+        """Put the files back with which it last ran well, for its next start; gives those that differed."""
 
     async def health(self) -> bool:
         """Whether it answers its health URL, or runs where it has none."""
@@ -159,10 +159,7 @@ class Adapter:
         return False
 
     async def rollback(self) -> list[Path]:
-        restored = self._files.restore()
-        if restored and self.state != "waiting for its limits":
-            await self._into_force()
-        return restored
+        return self._files.restore()
 
     async def health(self) -> bool:
         if not self._settings.health:
@@ -279,7 +276,7 @@ class Adapter:
     async def _crashes(self, last_lines: str) -> None:
         """Put the good files back before the next start."""
         try:
-            restored = self._files.restore()
+            restored = await self.rollback()
         except GatewayError as error:
             _LOG.error("The gateway crashes again and again, and its files cannot be put back: %s", error)
             return

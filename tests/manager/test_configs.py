@@ -6,6 +6,8 @@ import pytest
 
 from gossip.ledger import Ledger
 from manager.configs import FETCH_AGAIN_AFTER, Configs, Manner
+from manager.effects import Count
+from manager.outbox import Outbox
 from manager.plan import HISTORY_MAX, WAVES, Phase, PlanError
 from manager.settings import Settings
 
@@ -17,7 +19,8 @@ class Here:
 
     def __init__(self) -> None:
         self.settings = Settings(Ledger("m1", 1, 1))
-        self.configs = Configs(self.settings, {}, lambda now: now)
+        self.outbox = Outbox()
+        self.configs = Configs(self.settings, {}, lambda now: now, self.outbox)
 
     def push(self, content: bytes, *, force: bool = False, kind: str = KIND) -> None:
         self.configs.push(kind, content, "operator", MANNER, 0.0, force=force)
@@ -135,7 +138,7 @@ def test_a_rollout_is_steered_where_that_means_something(phase: Phase, allowed: 
 def test_a_manager_without_the_content_does_not_take_a_rollout_over() -> None:
     here = Here()
     here.push(b"one")
-    other = Configs(here.settings, {}, lambda now: now)
+    other = Configs(here.settings, {}, lambda now: now, Outbox())
     with pytest.raises(PlanError, match="has not got version 1: resume it on another"):
         other.act(KIND, "resume", "operator")
 
@@ -143,7 +146,7 @@ def test_a_manager_without_the_content_does_not_take_a_rollout_over() -> None:
 def test_what_is_missing_is_fetched_and_asked_for_again_only_after_a_while() -> None:
     here = Here()
     here.push(b"one")
-    other = Configs(here.settings, {}, lambda now: now)
+    other = Configs(here.settings, {}, lambda now: now, Outbox())
     wanted = other.to_fetch(10.0)
     assert wanted is not None
     assert wanted.sha256 == sha256(b"one").hexdigest()
@@ -159,7 +162,7 @@ def test_a_plan_on_a_page_that_is_none_is_counted_and_passed_over() -> None:
     here = Here()
     here.settings.set("config/nginx", {"target": 1})
     assert here.configs.get(KIND) is None
-    assert here.configs.unreadable == 1
+    assert here.outbox.take() == [Count("ledger", "bad_record")]
 
 
 def test_how_a_rollout_goes_holds_for_that_one_alone_but_for_healing() -> None:

@@ -1,6 +1,7 @@
 """What is derived of the nodes of a manager that is gone (rule I7)."""
 
 from gossip.ledger import Entry, Ledger, Piece
+from manager.outbox import Outbox
 from manager.records import NODE, NodeRecord, NodeState
 from manager.registry import MOVING, Registry
 
@@ -11,7 +12,7 @@ RECORD = NodeRecord(NodeState.ACTIVE, 1, 7, 1, True, False, 0.0, "said hello", "
 def holding() -> Registry:
     """That of m1, which holds the page of m2 with node `n`."""
     ledger = Ledger("m1", 1)
-    nodes = Registry(ledger, GRACE, WINDOW, 0.0)
+    nodes = Registry(ledger, GRACE, WINDOW, 0.0, Outbox())
     ledger.apply(Piece("m2", 1, 0, 1, 0, (Entry(f"{NODE}n", 1, RECORD.pack()),), reset=True))
     nodes.page_changed("m2", [f"{NODE}n"], 0.0)
     return nodes

@@ -48,7 +48,6 @@ class Bench:
             closed=lambda conn, code: self.closed.append((conn, code)),
             rejected=lambda reason, peer: self.rejected.update([reason]),
             near=lambda ip: ip not in self.far,
-            gossip_port=7946,
         )
 
     async def until(self, condition: Callable[[], object]) -> None:
