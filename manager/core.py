@@ -257,6 +257,7 @@ class Manager:
             self._outbox.log(Level.WARNING, line)
         if self.home is not None:
             self.home.page_changed(self.name, (EXPELLED + name,), now)
+        self.shares.changed()
         return self._turn(now)
 
     def note_change(self, who: str, change: str, status: int, now: float) -> list[ManagerEffect]:

@@ -84,7 +84,7 @@ class Desk:
         self._patient_until = now + FOUNDING_SECONDS
         self._group = group
         self._ledger = group.ledger
-        self._founders = founders
+        self.founders = founders
         self._home = home
         self._config = config
         self._wanted: dict[int, _Wanted] = {}
@@ -103,24 +103,24 @@ class Desk:
 
     def honours(self, ticket: Ticket | None, left: float) -> bool:
         """Whether a node with this ticket comes in at once: no right is needed (S3)."""
-        return ticket is not None and left > 0 and self._founders.known.is_founded(ticket.home, ticket.origin)
+        return ticket is not None and left > 0 and self.founders.known.is_founded(ticket.home, ticket.origin)
 
     def is_void(self, ticket: Ticket | None) -> bool:
         """Whether it is known to be none, and to be struck."""
         if ticket is None:
             return False
-        return ticket.home not in self._founders.names or self._founders.known.is_void(
+        return ticket.home not in self.founders.names or self.founders.known.is_void(
             ticket.home, ticket.origin
         )
 
     def is_over(self, id_: str, ticket: Ticket | None) -> bool:
         """Whether the node is beyond a lowered cap, as the home of its ticket says (S7)."""
-        seat = None if ticket is None else self._founders.seat(ticket.home, id_)
+        seat = None if ticket is None else self.founders.seat(ticket.home, id_)
         return seat is not None and seat.over_since > 0
 
     def refusal(self, now: float) -> tuple[str, str]:
         """(code, sentence) for a node that got no ticket (S8)."""
-        code, sentence = refusal(self._group.name, self._founders, self.reachable())
+        code, sentence = refusal(self._group.name, self.founders, self.reachable())
         if code == OUT_OF_REACH and now < self._patient_until:
             # Founders that have just started are about to meet: that is not a no.
             return "starting", sentence
@@ -162,7 +162,7 @@ class Desk:
         ticket = question.ticket
         if ticket is None or ticket.first or question.left < RENEWED_BELOW * self._life(question):
             return True
-        return ticket.home in self._founders.known.expelled or self.is_over(question.id, ticket)
+        return ticket.home in self.founders.known.expelled or self.is_over(question.id, ticket)
 
     def decided(self, now: float) -> list[Answer]:
         """The questions that are answered now, or that no founder answers."""
@@ -181,7 +181,7 @@ class Desk:
         question = wanted.question
         while True:
             if wanted.to:
-                seat = self._founders.seat(wanted.to, question.id)
+                seat = self.founders.seat(wanted.to, question.id)
                 if seat is not None and seat.asked == question.asked:
                     return self._answer(question, wanted.to, seat)
                 if not self._has_failed(wanted, now):
@@ -216,7 +216,7 @@ class Desk:
         return True
 
     def _is_of(self, ticket: Ticket, founder: str) -> bool:
-        said = self._founders.known.said.get(founder)
+        said = self.founders.known.said.get(founder)
         return ticket.home == founder and said is not None and said.origin == ticket.origin
 
     def _answer(self, question: Question, home: str, seat: Seat) -> Answer:
@@ -227,7 +227,7 @@ class Desk:
             question.id,
             seat.stamp,
             home,
-            self._founders.known.said[home].origin,
+            self.founders.known.said[home].origin,
             *question.asked,
             replaces=before.home if before is not None and moves else "",
             replaces_origin=before.origin if before is not None and moves else 0,
@@ -238,7 +238,7 @@ class Desk:
     def lapse(self, founder: str) -> Lapse | None:
         """When the tickets of a founder out of reach are over; None for one in reach, or without seats."""
         since = self._away.get(founder)
-        lives = [seat.life for seat in self._founders.seats(founder)]
+        lives = [seat.life for seat in self.founders.seats(founder)]
         if since is None or not lives:
             return None
         first = since + RENEWED_BELOW * min(lives)
@@ -246,9 +246,9 @@ class Desk:
 
     def loses(self, founder: str) -> str:
         """What it means that a founder is out of reach, for the operator; empty where it is none (S6)."""
-        if founder not in self._founders.names or founder in self._founders.known.expelled:
+        if founder not in self.founders.names or founder in self.founders.known.expelled:
             return ""
-        seats = self._founders.count(founder)
+        seats = self.founders.count(founder)
         days = self._config.ticket_life / 86400
         return (
             f"founder {founder} is out of reach: {seats} nodes run on by its tickets, which are over in "
@@ -261,23 +261,23 @@ class Desk:
     def reachable(self) -> set[str]:
         """The founders that can be asked."""
         kin = {member.name for member in self._group.kin() if member.state is State.ALIVE}
-        return (kin | {self._group.name}) & set(self._founders.names) - self._founders.known.expelled.keys()
+        return (kin | {self._group.name}) & set(self.founders.names) - self.founders.known.expelled.keys()
 
     def _whom(self, question: Question) -> list[str]:
         """Founders in the order in which to ask them."""
         ticket, reachable = question.ticket, self.reachable()
-        said = {name: one for name, one in self._founders.known.said.items() if name in reachable}
+        said = {name: one for name, one in self.founders.known.said.items() if name in reachable}
         home = ticket.home if ticket is not None and self._is_of(ticket, ticket.home) else ""
         renews = [home] if home in reachable else []
         if ticket is None or question.left <= 0:
             # Whoever has a seat for it already answers without another right.
-            renews += [held.home for held in self._founders.seats_of(question.id) if held.home in said]
+            renews += [held.home for held in self.founders.seats_of(question.id) if held.home in said]
             left = {name: one.left for name, one in said.items()}
             return list(dict.fromkeys(renews + self._order(left)))
         over = self.is_over(question.id, ticket)
         room = {name: one.room for name, one in said.items() if name != home}
         others = self._order(room)
-        if ticket.home in self._founders.known.expelled and (heir := self._founders.heir) in reachable:
+        if ticket.home in self.founders.known.expelled and (heir := self.founders.heir) in reachable:
             others = [heir, *(name for name in others if name != heir)]
         elif not over and (renews or question.left >= REHOMED_BELOW * self._life(question)):
             # What is renewed in time needs no right; a home that is away for an hour needs no moving.
@@ -306,10 +306,10 @@ class Desk:
 
     def forget(self, id_: str, incarnation: int, now: float) -> list[str]:
         """An operator vouches that the node runs nowhere, and will not; gives the homes it has (S5)."""
-        expelled = self._founders.known.expelled
-        homes = [held.home for held in self._founders.seats_of(id_) if held.home not in expelled]
+        expelled = self.founders.known.expelled
+        homes = [held.home for held in self.founders.seats_of(id_) if held.home not in expelled]
         for home in homes:
-            origin = self._founders.known.said[home].origin
+            origin = self.founders.known.said[home].origin
             self._end(home, id_, Ended(origin, incarnation, 2**31, 0.0), now)
         return homes
 
@@ -324,14 +324,14 @@ class Desk:
 
     def sweep(self, now: float) -> None:
         """Notice who is out of reach, and clear the notes that have served: the home has acted (S4, S5)."""
-        gone = set(self._founders.names) - self.reachable() - self._founders.known.expelled.keys()
+        gone = set(self.founders.names) - self.reachable() - self.founders.known.expelled.keys()
         self._away = {name: self._away.get(name, now) for name in sorted(gone)}
         for key, version in list(self._ended.items()):
             home, id_ = of_ended_key(key)
             ended = unpack(Ended, self._ledger.own.get(key))
             if (
                 ended is None
-                or home in self._founders.known.expelled
+                or home in self.founders.known.expelled
                 or self._has_served(home, id_, ended, version)
             ):
                 del self._ended[key]
@@ -341,5 +341,5 @@ class Desk:
         # Our copy of its page must not be older than its answer: it may have given the seat meanwhile.
         if not self._group.heard_by(home, version):
             return False
-        seat = self._founders.seat(home, id_)
+        seat = self.founders.seat(home, id_)
         return seat is None or seat.asked > ended.asked or (ended.window > 0 and seat.ending)

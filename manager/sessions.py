@@ -138,7 +138,7 @@ class Sessions:
         self._by_id: dict[str, _Session] = {}
         self._newcomers: dict[int, _Session] = {}
         self._clone_notes: dict[str, float] = {}
-        self.shares = Shares(group, registry, page, terms)
+        self.shares = Shares(group, registry, page, terms, None if desk is None else desk.founders)
 
     def __len__(self) -> int:
         return len(self._sessions)

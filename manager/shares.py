@@ -14,7 +14,9 @@ from math import inf
 from gossip.group import Group
 from gossip.messages import State
 from manager.budgets import Budget, Claim
+from manager.carried import kept
 from manager.demand import Demand
+from manager.founders import Founders
 from manager.limits import Algorithm, Division, as_share, lease_of, level, rate
 from manager.page import NodePage
 from manager.records import GONE, NodeState
@@ -79,7 +81,15 @@ class _Census:
 class Shares:
     """The shares of the nodes that this manager serves."""
 
-    def __init__(self, group: Group, registry: Registry, page: NodePage, terms: Terms) -> None:
+    def __init__(
+        self,
+        group: Group,
+        registry: Registry,
+        page: NodePage,
+        terms: Terms,
+        founders: Founders | None = None,
+    ) -> None:
+        """`founders`: whose rights carry something, under policy `strict`."""
         self.fresh = True
         """Whether this manager has just started: nobody grows before it has reconciled (rule Q3)."""
         self.demand = Demand()
@@ -87,6 +97,7 @@ class Shares:
         self._registry = registry
         self._page = page
         self._terms = terms
+        self._founders = founders
         self._tenants: dict[str, Tenant] = {}
         self._budgets: dict[str, Budget] = {}
         self._parts: dict[str, dict[str, Part]] = {}
@@ -94,6 +105,9 @@ class Shares:
         self._entitled: dict[str, dict[str, float]] = {}
         self._gone_since: dict[str, float] = {}
         self._reserved_until = -inf
+        self._out: set[str] = set()
+        self._apart = False
+        self._met_at = 0
         self._changed = True
         self._unsettled = False
         self._next_at = -inf
@@ -244,6 +258,7 @@ class Shares:
         """From what is known now: what each node should have, what each budget can be, what each is given."""
         self._next_at = now + max(GAP_MIN, GAP_PER_NODE * len(self._tenants))
         self._seen, self._changed, self._unsettled = self._signature(), False, False
+        self._look_for_splits()
         self._forget_the_gone(now)
         census = self._census(now)
         limits = self._terms.limits
@@ -285,7 +300,7 @@ class Shares:
                     self._end_addition(budget, total, now)
         if budget.is_short(now) and mine > 0:
             targets = {id_: target * budget.usable / mine for id_, target in targets.items()}
-        self._parts[name] = self._give(budget, targets, held)
+        self._parts[name] = self._give(total, budget, targets, held)
         self._publish(name, budget, held, census)
         waits = budget.pending or budget.short_since is not None or budget.reserve > 0
         lost = any(not tenant.connected for tenant in self._tenants.values())
@@ -298,9 +313,12 @@ class Shares:
         else:
             budget.heard(total, turn, now)
 
-    def _give(self, budget: Budget, targets: dict[str, float], held: dict[str, float]) -> dict[str, Part]:
+    def _give(
+        self, total: float, budget: Budget, targets: dict[str, float], held: dict[str, float]
+    ) -> dict[str, Part]:
         """Who has too much gets its part; the others what the budget has, by what they lack."""
-        room = budget.usable - sum(held.values())
+        # What went elsewhere with a node, and was covered there, is not given again here.
+        room = min(budget.usable, total - sum(budget.others.values())) - sum(held.values())
         lacking = sum(max(0.0, target - held[id_]) for id_, target in targets.items())
         part = 0.0 if self.fresh or not lacking else max(0.0, min(1.0, room / lacking))
         return {
@@ -324,18 +342,29 @@ class Shares:
             if owner == me and algorithm == "fair_share":
                 known = self._wishes(census)
             wishes[owner] = list(known) if algorithm == "fair_share" and known else [(weighs, inf)]
-        division = level(total, [wish for each in wishes.values() for wish in each])
+        keep = self._kept(total)
+        division = level(total - sum(keep.values()), [wish for each in wishes.values() for wish in each])
         self._divisions[name] = division
         entitled = {
-            owner: sum(division.part(weighs, demand) for weighs, demand in each)
-            for owner, each in wishes.items()
+            owner: sum(division.part(weighs, demand) for weighs, demand in wishes.get(owner, ()))
+            + keep.get(owner, 0.0)
+            for owner in sorted({*wishes, *keep})
         }
+        lent = keep.get(me, 0.0) / weights[me] if weights.get(me) else 0.0
         ours = {
-            view.id: division.part(self._weight(name, view), self._wanted(view.id, algorithm))
+            view.id: division.part(weighs, self._wanted(view.id, algorithm)) + weighs * lent
             for view in census.running.get(me, ())
-            if view.id in self._tenants
+            if view.id in self._tenants and (weighs := self._weight(name, view))
         }
         return entitled, ours
+
+    def _kept(self, total: float) -> dict[str, float]:
+        """What the rights that are left carry, of whoever may give them (rule Q6)."""
+        if self._founders is None or not self._conserves:
+            return {}
+        pages = self._group.ledger.pages
+        members = {self._group.name, *self._alive, *filter(self._is_out_of_reach, pages)}
+        return kept(total, self._terms.cap, self._founders, members)
 
     def _wanted(self, id_: str, algorithm: Algorithm) -> float:
         return self.demand.of(id_) if algorithm == "fair_share" else inf
@@ -352,8 +381,20 @@ class Shares:
 
     @property
     def _is_split(self) -> bool:
-        """Whether a manager of the group is out of reach, and has not left."""
-        return any(self._is_out_of_reach(owner) for owner in self._group.ledger.pages)
+        """Whether a manager is out of reach and has not left, or was, and has not told yet what it did."""
+        return self._apart or any(self._is_out_of_reach(owner) for owner in self._group.ledger.pages)
+
+    def _look_for_splits(self) -> None:
+        """A split is over when all that are back have told what they wrote meanwhile."""
+        out = {owner for owner in self._group.ledger.pages if self._is_out_of_reach(owner)}
+        if out != self._out:
+            # Whom we see alive stands on our page by now: who answers for this version has told us its own.
+            self._out, self._met_at = out, self._group.ledger.own.version
+        kin = self._group.kin()
+        self._apart = bool(out) or (
+            self._apart and not all(self._group.heard_by(member.name, self._met_at) for member in kin)
+        )
+        self._unsettled = self._unsettled or (self._apart and self._conserves)
 
     def _is_out_of_reach(self, owner: str) -> bool:
         if owner == self._group.name or owner in self._alive:
@@ -361,7 +402,8 @@ class Shares:
         member = self._group.swim.members.get(owner)
         page = self._group.ledger.pages[owner]
         has_left = member is not None and member.state is State.LEFT
-        return not has_left and page.get(GONE) is None
+        expelled = self._founders is not None and owner in self._founders.known.expelled
+        return not has_left and not expelled and page.get(GONE) is None
 
     @property
     def _alive(self) -> set[str]:

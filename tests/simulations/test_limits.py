@@ -28,11 +28,13 @@ CONFIG = ManagerConfig(
 class Story:
     """Three managers, and a checker that fails the test at the moment when the sum exceeds its bound."""
 
-    def __init__(self, seed: int = 1, config: ManagerConfig = CONFIG, managers: int = 3) -> None:
+    def __init__(
+        self, seed: int = 1, config: ManagerConfig = CONFIG, managers: int = 3, *, disks: bool = False
+    ) -> None:
         self.bound = 1.0
         self.slowness = 0.0
         """Seconds that the gateway of a node that is added takes for other limits."""
-        self.cluster = Cluster(seed, managers, config)
+        self.cluster = Cluster(seed, managers, config, disks=disks)
         self.allotted = Allotted(
             self.cluster.managers, self.cluster.nodes, {"public": TOTAL}, self.fail, lambda: self.bound
         )
