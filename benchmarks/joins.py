@@ -3,38 +3,36 @@
 import argparse
 import asyncio
 import base64
-import os
+import importlib.util
 import shutil
 import tempfile
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
-import aiohttp
-
+from benchmarks.clients import Http, Node, bytes_field, hello, number_field, read_number_field
 from benchmarks.figures import Table, percentile, ratio, spread
+from benchmarks.groups import cpu_seconds
 from benchmarks.managers import Managers
 from benchmarks.processes import BenchmarkError, Process, block, start
-from manager.identity import KEY_BYTES
-from node.protocol import FRAME_BYTES_MAX, PATH, SUBPROTOCOL, Hello, Welcome, decode, encode
 
-JOINS = 1000
+JOINS = 2000
 IN_FLIGHT = 64
-NODE_PORT = 7000
 LEASE_SECONDS = 15
 SEEN_SECONDS_MAX = 20.0
 POLL_PAUSE = 0.005
-_TICKS = os.sysconf("SC_CLK_TCK")
+HAS_GRPC = importlib.util.find_spec("grpc") is not None
 
 NOTES = """
 - {rounds} rounds of {joins} joins by turns, {in_flight} in flight at all members in turn, each round with
-  new processes and an empty disk; median (least-most) of the rounds. One client in Python for all, on the
-  machine of the members: it is part of what limits joins/s, so compare the CPU of the members as well.
+  new processes and an empty disk; median (least-most) of the rounds. One client process in Python for all, on
+  the machine of the members: it is part of what limits joins/s, so its CPU stands beside theirs.
 - A join: ours is a connection, hello and welcome, on one manager's disk before it is said, and told to
-  the others at once. etcd's is a lease and a put under it, by its HTTP gateway over kept connections, on the
-  disks of two of three. Redis' is SET with EX, `appendfsync always`, and WAIT for its one replica.
+  the others at once. etcd's is a lease and a put under it, over kept connections, on the disks of two of
+  three; so ours stand there a second time with connections that were open before. Redis' is SET with EX,
+  `appendfsync always`, and WAIT for its one replica.
 - All visible: from the last answer until each member counts all of them.
 """
 
@@ -45,7 +43,7 @@ class _Store(Protocol):
     name: str
     needs: tuple[str, ...]
 
-    async def begin(self, folder: Path, http: aiohttp.ClientSession) -> None: ...
+    async def begin(self, folder: Path) -> None: ...
     async def join(self, number: int) -> None: ...
     async def known(self) -> list[int]: ...
     def pids(self) -> list[int]: ...
@@ -56,23 +54,16 @@ class _Ours:
     name = "our managers"
     needs: tuple[str, ...] = ()
 
-    async def begin(self, folder: Path, http: aiohttp.ClientSession) -> None:
-        self._http, self._group = http, Managers()
-        self._sockets: list[aiohttp.ClientWebSocketResponse] = []
+    async def begin(self, folder: Path) -> None:
+        self._group = Managers()
+        self._nodes: list[Node] = []
         await self._group.start(3, f"--state-dir={folder}")
         await self._group.until_agreed()
 
     async def join(self, number: int) -> None:
-        host = self._group.hosts[number % 3]
-        url = f"http://{host}:{NODE_PORT}{PATH}"
-        socket = await self._http.ws_connect(url, protocols=(SUBPROTOCOL,), max_msg_size=FRAME_BYTES_MAX)
-        self._sockets.append(socket)
-        await socket.send_bytes(
-            encode(Hello(key=os.urandom(KEY_BYTES), incarnation=1, nonce=1, name="bench"))
-        )
-        answer = decode(await socket.receive_bytes())
-        if not isinstance(answer, Welcome):
-            raise BenchmarkError(f"no welcome but {answer}")
+        node = await Node.dial(self._group.hosts[number % 3])
+        self._nodes.append(node)
+        await node.joins(hello())
 
     async def known(self) -> list[int]:
         answers = await asyncio.gather(*(api.get("/api/v1/subscription") for api in self._group.apis))
@@ -83,18 +74,38 @@ class _Ours:
 
     async def end(self) -> None:
         await self._group.kill()
-        for socket in self._sockets:
-            await socket.close()
+        for node in self._nodes:
+            node.close()
+
+
+class _OursOpen(_Ours):
+    """As others are asked: over connections that are open when the clock starts."""
+
+    name = "our managers, connections open before"
+
+    async def begin(self, folder: Path) -> None:
+        await super().begin(folder)
+        for at in range(0, JOINS, IN_FLIGHT):
+            numbers = range(at, min(JOINS, at + IN_FLIGHT))
+            self._nodes += await asyncio.gather(*(self._dial(one) for one in numbers))
+
+    async def _dial(self, number: int) -> Node:
+        # From many addresses: of one a manager holds only so many that have not said hello.
+        return await Node.dial(self._group.hosts[number % 3], own=f"127.0.3.{1 + number % 200}")
+
+    async def join(self, number: int) -> None:
+        await self._nodes[number].joins(hello())
 
 
 class _Etcd:
-    name = "etcd"
+    name = "etcd, by HTTP"
     needs: tuple[str, ...] = ("etcd",)
 
-    async def begin(self, folder: Path, http: aiohttp.ClientSession) -> None:
-        self._http, net = http, block()
-        self._urls = [f"http://{net}.{at}:2379" for at in (1, 2, 3)]
-        peers = {f"e{at}": f"http://{net}.{at}:2380" for at in (1, 2, 3)}
+    async def begin(self, folder: Path) -> None:
+        net = block()
+        self._hosts = [f"{net}.{at}" for at in (1, 2, 3)]
+        urls = [f"http://{host}:2379" for host in self._hosts]
+        peers = {f"e{at}": f"http://{host}:2380" for at, host in enumerate(self._hosts, start=1)}
         cluster = ",".join(f"{name}={url}" for name, url in peers.items())
         self._processes = [
             await start(
@@ -108,41 +119,80 @@ class _Etcd:
                 f"--initial-advertise-peer-urls={peer}",
                 f"--initial-cluster={cluster}",
             )
-            for (name, peer), client in zip(peers.items(), self._urls, strict=True)
+            for (name, peer), client in zip(peers.items(), urls, strict=True)
         ]
         await asyncio.gather(
             *(process.until_ready("ready to serve client requests") for process in self._processes)
         )
+        await self.connect()
+
+    async def connect(self) -> None:
+        self._free: list[asyncio.LifoQueue[Http]] = [asyncio.LifoQueue() for _ in self._hosts]
+        for free, host in zip(self._free, self._hosts, strict=True):
+            for _ in range(IN_FLIGHT):
+                free.put_nowait(await Http.open(host, 2379))
 
     async def join(self, number: int) -> None:
-        url = self._urls[number % 3]
-        lease = await self._ask(url, "lease/grant", {"TTL": LEASE_SECONDS, "ID": 0})
-        await self._ask(url, "kv/put", {"key": _text(f"node/{number}"), "value": "", "lease": lease["ID"]})
+        lease = await self._ask(number % 3, "lease/grant", {"TTL": LEASE_SECONDS, "ID": 0})
+        put = {"key": _text(f"node/{number}"), "value": "", "lease": lease["ID"]}
+        await self._ask(number % 3, "kv/put", put)
 
     async def known(self) -> list[int]:
         asked = {"key": _text("node/"), "range_end": _text("node0"), "count_only": True, "serializable": True}
-        answers = await asyncio.gather(*(self._ask(url, "kv/range", asked) for url in self._urls))
+        answers = await asyncio.gather(*(self._ask(at, "kv/range", asked) for at in range(3)))
         return [int(answer.get("count", 0)) for answer in answers]
 
-    async def _ask(self, url: str, what: str, body: dict[str, object]) -> dict[str, str]:
-        async with self._http.post(f"{url}/v3/{what}", json=body) as answer:
-            said: dict[str, str] = await answer.json()
-            if answer.status != 200:
-                raise BenchmarkError(f"etcd: {said}")
-            return said
+    async def _ask(self, at: int, what: str, body: dict[str, object]) -> Any:
+        link = await self._free[at].get()
+        try:
+            return await link.post(f"/v3/{what}", body)
+        finally:
+            self._free[at].put_nowait(link)
 
     def pids(self) -> list[int]:
         return [process.pid for process in self._processes]
 
     async def end(self) -> None:
+        for free in self._free:
+            while not free.empty():
+                free.get_nowait().close()
         await asyncio.gather(*(process.kill() for process in self._processes))
+
+
+class _EtcdGrpc(_Etcd):
+    name = "etcd, by gRPC"
+
+    async def connect(self) -> None:
+        self._free = []
+        aio: Any = importlib.import_module("grpc.aio")
+        self._channels = [aio.insecure_channel(f"{host}:2379") for host in self._hosts]
+        self._grants = [channel.unary_unary("/etcdserverpb.Lease/LeaseGrant") for channel in self._channels]
+        self._puts = [channel.unary_unary("/etcdserverpb.KV/Put") for channel in self._channels]
+        self._ranges = [channel.unary_unary("/etcdserverpb.KV/Range") for channel in self._channels]
+
+    async def join(self, number: int) -> None:
+        granted = await self._grants[number % 3](number_field(1, LEASE_SECONDS))
+        lease = read_number_field(granted, 2)
+        key = bytes_field(1, f"node/{number}".encode())
+        await self._puts[number % 3](key + bytes_field(2, b"") + number_field(3, lease))
+
+    async def known(self) -> list[int]:
+        asked = bytes_field(1, b"node/") + bytes_field(2, b"node0") + number_field(7, 1) + number_field(9, 1)
+        return [
+            read_number_field(said, 4) for said in await asyncio.gather(*(r(asked) for r in self._ranges))
+        ]
+
+    async def end(self) -> None:
+        for channel in self._channels:
+            await channel.close()
+        await super().end()
 
 
 class _Redis:
     name = "Redis, one replica"
     needs: tuple[str, ...] = ("redis-server",)
 
-    async def begin(self, folder: Path, http: aiohttp.ClientSession) -> None:
+    async def begin(self, folder: Path) -> None:
         net = block()
         self._hosts = [f"{net}.1", f"{net}.2"]
         self._processes: list[Process] = []
@@ -198,17 +248,29 @@ class _Samples:
     took: list[float] = field(default_factory=list)
     visible: list[float] = field(default_factory=list)
     cpu: list[float] = field(default_factory=list)
-    """Seconds of all members together for 1,000 joins, until all were visible."""
+    """Seconds of all members together for 1,000 joins, until all were visible …"""
+    client: list[float] = field(default_factory=list)
+    """… and of the client."""
+
+
+_KINDS: tuple[type[_Store], ...] = (_Ours, _OursOpen, _EtcdGrpc, _Etcd, _Redis)
+
+
+def _lacks(kind: type[_Store]) -> str:
+    """What is not installed here, or empty."""
+    if kind is _EtcdGrpc and not HAS_GRPC:
+        return "grpcio (pip install grpcio)"
+    return ", ".join(program for program in kind.needs if shutil.which(program) is None)
 
 
 async def measure(options: argparse.Namespace) -> list[Table]:
     """One table; what is not installed is left out, and said."""
-    samples = {kind: _Samples() for kind in (_Ours, _Etcd, _Redis) if all(map(shutil.which, kind.needs))}
+    samples = {kind: _Samples() for kind in _KINDS if not _lacks(kind)}
     for _ in range(options.rounds):
         for kind, found in samples.items():
             with tempfile.TemporaryDirectory() as folder:
                 await _round(kind(), Path(folder), found)
-    ours = samples[_Ours]
+    ours, alike = samples[_Ours], samples[_OursOpen]
     rows = [
         (
             kind.name,
@@ -216,41 +278,42 @@ async def measure(options: argparse.Namespace) -> list[Table]:
             f"{1000 * percentile(found.took, 50):.1f} / {1000 * percentile(found.took, 99):.1f} ms",
             spread(found.visible, "ms", 1000.0),
             spread(found.cpu, "s"),
-            "" if found is ours else ratio(ours.rate, found.rate),
+            spread(found.client, "s"),
+            *(
+                ("", "")
+                if found in (ours, alike)
+                else (ratio(ours.rate, found.rate), ratio(alike.rate, found.rate))
+            ),
         )
         for kind, found in samples.items()
     ]
     head = (
-        "who",
-        "joins/s",
-        "a join, p50 / p99",
-        "last → all visible",
-        "CPU for 1,000",
-        "ours to it, joins/s",
-    )
-    missing = [kind.name for kind in (_Etcd, _Redis) if kind not in samples]
+        "who", "joins/s", "a join, p50 / p99", "last → all visible", "CPU for 1,000", "the client's",
+        "ours to it, joins/s", "with connections open",
+    )  # fmt: skip
     notes = NOTES.format(rounds=options.rounds, joins=JOINS, in_flight=IN_FLIGHT)
-    notes += "".join(f"- {name} is not installed, and left out.\n" for name in missing)
+    notes += "".join(
+        f"- {kind.name} is left out, for want of {_lacks(kind)}.\n" for kind in _KINDS if _lacks(kind)
+    )
     return [Table("Joins", head, rows, notes)]
 
 
 async def _round(store: _Store, folder: Path, samples: _Samples) -> None:
-    connector = aiohttp.TCPConnector(limit=0)
-    async with aiohttp.ClientSession(connector=connector) as http:
-        await store.begin(folder, http)
-        try:
-            before, began = sum(map(_cpu, store.pids())), time.monotonic()
-            samples.took += await _all(store.join)
-            ended = time.monotonic()
-            while min(await store.known()) < JOINS:
-                if time.monotonic() - ended > SEEN_SECONDS_MAX:
-                    raise BenchmarkError(f"{store.name}: not all are visible within {SEEN_SECONDS_MAX:g} s")
-                await asyncio.sleep(POLL_PAUSE)
-            samples.visible.append(time.monotonic() - ended)
-            samples.rate.append(JOINS / (ended - began))
-            samples.cpu.append((sum(map(_cpu, store.pids())) - before) * 1000 / JOINS)
-        finally:
-            await store.end()
+    await store.begin(folder)
+    try:
+        spent, before, began = time.process_time(), sum(map(cpu_seconds, store.pids())), time.monotonic()
+        samples.took += await _all(store.join)
+        ended = time.monotonic()
+        samples.client.append((time.process_time() - spent) * 1000 / JOINS)
+        while min(await store.known()) < JOINS:
+            if time.monotonic() - ended > SEEN_SECONDS_MAX:
+                raise BenchmarkError(f"{store.name}: not all are visible within {SEEN_SECONDS_MAX:g} s")
+            await asyncio.sleep(POLL_PAUSE)
+        samples.visible.append(time.monotonic() - ended)
+        samples.rate.append(JOINS / (ended - began))
+        samples.cpu.append((sum(map(cpu_seconds, store.pids())) - before) * 1000 / JOINS)
+    finally:
+        await store.end()
 
 
 async def _all(join: Callable[[int], Awaitable[None]]) -> list[float]:
@@ -265,11 +328,6 @@ async def _all(join: Callable[[int], Awaitable[None]]) -> list[float]:
 
     await asyncio.gather(*(some() for _ in range(IN_FLIGHT)))
     return took
-
-
-def _cpu(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / _TICKS
 
 
 def _text(text: str) -> str:

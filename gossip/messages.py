@@ -6,12 +6,22 @@ handle nothing else. Names are text decoded with `surrogateescape`, since peers 
 
 from dataclasses import dataclass, field
 from enum import IntEnum
+from functools import lru_cache
 from ipaddress import IPv6Address, ip_address
 from typing import NamedTuple, TypeAlias
 
 NodeName: TypeAlias = str
 Incarnation: TypeAlias = int
 """Unsigned 32-bit; only its owner raises it."""
+
+
+@lru_cache(maxsize=1024)
+def _canonical(host: str) -> str:
+    # Kept, for every packet asks it of its sender.
+    ip = ip_address(host.partition("%")[0])
+    if isinstance(ip, IPv6Address) and ip.ipv4_mapped is not None:
+        ip = ip.ipv4_mapped
+    return str(ip)
 
 
 class Address(NamedTuple):
@@ -26,10 +36,7 @@ class Address(NamedTuple):
     @classmethod
     def of(cls, host: str, port: int) -> "Address":
         """The canonical form of an IP address in text; raises `ValueError` if it is none."""
-        ip = ip_address(host.partition("%")[0])
-        if isinstance(ip, IPv6Address) and ip.ipv4_mapped is not None:
-            ip = ip.ipv4_mapped
-        return cls(str(ip), port)
+        return cls(_canonical(host), port)
 
 
 class Versions(NamedTuple):

@@ -83,6 +83,8 @@ class Reconciler:
         self._random = random
         self._kin: dict[NodeName, Member] = {}
         self._readers: dict[NodeName, _Reader] = {}
+        self._grown: dict[NodeName, None] = {}
+        """Whose pages we were sent pieces of in this turn: each is answered when it ends."""
         self._syncs: dict[int, tuple[NodeName, int]] = {}
         """With whom we exchange, and our generation when we asked, by the stream's token."""
         self._summary_at = now + random.uniform(0, config.probe_interval)
@@ -114,7 +116,7 @@ class Reconciler:
         """Tell what was written to our page since the last flush."""
         piece = self._ledger.flush()
         if piece is None:
-            return []
+            return self._answers()
         kin = self.kin()
         if len(kin) > _FAN_OUT_MAX:
             kin = self._random.sample(kin, _FAN_OUT_MAX)
@@ -123,7 +125,18 @@ class Reconciler:
             if reader.resend_at == inf:
                 reader.resend_at = now + self._config.resend_after
             reader.tries = 0
-        return self._tell(kin, piece)
+        return [*self._tell(kin, piece), *self._answers()]
+
+    def _answers(self) -> list[Output]:
+        """One for each owner whose page has grown in this turn, with what we wrote by then."""
+        output: list[Output] = []
+        for name in self._grown:
+            owner = self._members.get(name)
+            if owner is not None and owner.present:
+                heard = Heard(self._me, name, self._ledger.pages[name].mark, self._ledger.own.mark)
+                output.append(self._to(owner, heard))
+        self._grown.clear()
+        return output
 
     @property
     def all_heard(self) -> bool:
@@ -330,10 +343,7 @@ class Reconciler:
                 continue
             if changed:
                 output.append(PageChanged(piece.owner, changed))
-            owner = self._members.get(piece.owner)
-            if owner is not None and owner.present:
-                upto = self._ledger.pages[piece.owner].mark
-                output.append(self._to(owner, Heard(self._me, piece.owner, upto, self._ledger.own.mark)))
+            self._grown[piece.owner] = None
         return output
 
     def _take_own(self, piece: Piece) -> list[Output]:

@@ -410,10 +410,11 @@ class Manager:
     # Gossip
 
     def packet_received(
-        self, messages: Iterable[Message], sender: Address, now: float
+        self, messages: Iterable[Message], sender: Address, now: float, *, more: bool = False
     ) -> list[ManagerEffect]:
+        """`more`: nothing is decided nor told before `end_turn`, for what arrived together."""
         self._absorb(self.group.packet_received(messages, sender, now), now)
-        return self._turn(now)
+        return [] if more else self._turn(now)
 
     def stream_received(
         self, message: StreamMessage, now: float
@@ -439,14 +440,22 @@ class Manager:
 
     # Nodes
 
-    def node_message(self, conn: int, message: NodeMessage, peer: str, now: float) -> list[ManagerEffect]:
-        """A frame from the node on `conn`, which comes from IP address `peer`."""
+    def node_message(
+        self, conn: int, message: NodeMessage, peer: str, now: float, *, more: bool = False
+    ) -> list[ManagerEffect]:
+        """A frame from the node on `conn`, which comes from IP address `peer`; `more` as above."""
         self._sessions.received(conn, message, peer, now)
-        return self._turn(now)
+        return [] if more else self._turn(now)
 
-    def node_closed(self, conn: int, code: int | None, now: float) -> list[ManagerEffect]:
-        """The connection has ended, with the node's close code if there was one."""
+    def node_closed(
+        self, conn: int, code: int | None, now: float, *, more: bool = False
+    ) -> list[ManagerEffect]:
+        """The connection has ended, with the node's close code if there was one; `more` as above."""
         self._sessions.closed(conn, code, now)
+        return [] if more else self._turn(now)
+
+    def end_turn(self, now: float) -> list[ManagerEffect]:
+        """What follows from all that came with `more`: one turn, and so one commit and one piece of news."""
         return self._turn(now)
 
     # Time

@@ -6,6 +6,7 @@ timer. Nothing else is decided here.
 
 import asyncio
 import contextlib
+import gc
 import logging
 import signal
 import socket
@@ -72,6 +73,8 @@ STOP_SECONDS_MAX = 9.0
 """After a signal the process has ended by then, whatever its peers do."""
 TRIAL_SECONDS_MAX = 60.0
 """A gateway's own check of a configuration takes no longer."""
+GARBAGE_YOUNG, GARBAGE_MIDDLE, GARBAGE_ALL = 20_000, 20, 50
+"""After so many new objects the young ones are looked through; the older, and all, every so many times."""
 _CLOCK_EVERY = 1.0
 _CLOCK_JUMP = 0.5
 _CERTIFICATE_EVERY = 5.0
@@ -134,6 +137,7 @@ class ManagerHost:
         self._notices = notices
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
+        self._turn_ends: asyncio.Handle | None = None
         self._ended = asyncio.Event()
         self._exit_code = 0
         self._keys_done: asyncio.Future[KeysDone] | None = None
@@ -303,6 +307,7 @@ class ManagerHost:
         """Listen, join, serve until told to stop. Raises `ListenError` before anything was sent."""
         async with contextlib.AsyncExitStack() as stack:
             await self._open(stack)
+            _settle_garbage()
             notify(READY)
             self._feed_watchdog()
             for number in (signal.SIGTERM, signal.SIGINT):
@@ -446,7 +451,8 @@ class ManagerHost:
     # Inputs
 
     def _packet(self, messages: tuple[Message, ...], sender: Address) -> None:
-        self._perform(self.core.packet_received(messages, sender, self.now()))
+        self.core.packet_received(messages, sender, self.now(), more=True)
+        self._end_turn_soon()
 
     async def _stream(self, message: StreamMessage) -> StreamMessage | None:
         answer, effects = self.core.stream_received(message, self.now())
@@ -455,10 +461,21 @@ class ManagerHost:
         return await kept
 
     def _node_message(self, conn: int, message: NodeMessage, peer: str) -> None:
-        self._perform(self.core.node_message(conn, message, peer, self.now()))
+        self.core.node_message(conn, message, peer, self.now(), more=True)
+        self._end_turn_soon()
 
     def _node_closed(self, conn: int, code: int | None) -> None:
-        self._perform(self.core.node_closed(conn, code, self.now()))
+        self.core.node_closed(conn, code, self.now(), more=True)
+        self._end_turn_soon()
+
+    def _end_turn_soon(self) -> None:
+        """Once for all that the sockets have now: each alone would cost a turn, a packet and an answer."""
+        if self._turn_ends is None:
+            self._turn_ends = self._loop.call_soon(self._end_turn)
+
+    def _end_turn(self) -> None:
+        self._turn_ends = None
+        self._perform(self.core.end_turn(self.now()))
 
     def _ticked(self) -> None:
         self._perform(self.core.tick(self.now()))
@@ -577,6 +594,17 @@ class ManagerHost:
         self._said[reason, peer] = self.now() + (_KEYS_SAID_EVERY if reason in _WRONG_KEY else _SAID_EVERY)
         file = self.file
         log.warning(text.format(peer=peer, node=file.node_port, gossip=file.gossip_port, http=file.http_port))
+
+
+def _settle_garbage() -> None:
+    """Have Python look for cycles seldom, and never among what was there when this manager started.
+
+    By default it looks through all that lives again and again while nodes join: a third of the CPU. What it
+    is for is rare here, since sessions and records end by their count of references.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(GARBAGE_YOUNG, GARBAGE_MIDDLE, GARBAGE_ALL)
 
 
 async def looked_up(file: ManagerFile, family: int = socket.AF_UNSPEC) -> dict[str, tuple[str, ...]]:

@@ -6,9 +6,8 @@ name, and then guards against accidents only, not against strangers.
 
 import hmac
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass, fields
 from hashlib import blake2b, sha256
-from uuid import UUID
 
 import msgpack
 
@@ -50,6 +49,9 @@ class Ticket:
         return self.incarnation, self.ask
 
 
+_FIELDS = tuple(field.name for field in fields(Ticket))
+
+
 class Identity:
     """Makes and checks ids and tickets for one group."""
 
@@ -62,11 +64,14 @@ class Identity:
     def id_of(self, key: bytes) -> str:
         """The id that belongs to a node's `key`: the same however often and wherever it asks."""
         digest = hmac.digest(self._id_key, key, sha256)
-        return f"krakend_{UUID(bytes=digest[:16], version=4)}"
+        # As `UUID(bytes=…, version=4)` does it, which takes longer than the HMAC.
+        bits = int.from_bytes(digest[:16]) & ~(0xF000 << 64) & ~(0xC000 << 48) | 4 << 76 | 0x8000 << 48
+        text = f"{bits:032x}"
+        return f"krakend_{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
     def seal(self, ticket: Ticket) -> str:
         """The ticket in text form."""
-        parts = list(astuple(ticket))
+        parts = [getattr(ticket, name) for name in _FIELDS]
         # Managers of before know no margin in a ticket: they are shown none where there is none.
         body: bytes = msgpack.packb(parts if ticket.over_since else parts[:-1])
         return urlsafe_b64encode(body + self._signature(body)).decode()

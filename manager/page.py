@@ -121,9 +121,13 @@ class NodePage:
 
     def sweep(self, now: float) -> list[str]:
         """What time changes: silence, rejoin windows, forgetting. Gives the ids that are down from now on."""
-        down = [id_ for id_, heard in list(self._last_heard.items()) if self._judge(id_, now - heard, now)]
+        longest = self._config.unreachable_after
+        silent = [(id_, now - heard) for id_, heard in self._last_heard.items() if now - heard > longest]
+        down = [id_ for id_, seconds in silent if self._judge(id_, seconds, now)]
         for id_, record in self._registry.own_records():
-            self._age(id_, record, now)
+            # Of the thousands that just run nothing ages.
+            if record.state not in _RUNNING or record.over_since:
+                self._age(id_, record, now)
         return down
 
     def _judge(self, id_: str, silent: float, now: float) -> bool:

@@ -9,6 +9,7 @@ Managers that hold the same pages and see the same members derive the same.
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from math import inf
+from typing import NamedTuple
 
 from gossip.ledger import Ledger
 from manager.outbox import Outbox
@@ -42,8 +43,7 @@ class NodeView:
         return self.state is not NodeState.CLAIMED
 
 
-@dataclass(frozen=True, slots=True)
-class _Source:
+class _Source(NamedTuple):
     """Where a record stands: on its owner's page, or on the one from before the owner's last start."""
 
     owner: str
@@ -67,6 +67,7 @@ class Registry:
         self, ledger: Ledger, grace: float, rejoin_window: float, wall_offset: float, outbox: Outbox
     ) -> None:
         self._ledger = ledger
+        self._own = _Source(ledger.own.owner, False)
         self._grace = grace
         self._rejoin_window = rejoin_window
         self.wall_offset = wall_offset
@@ -111,12 +112,12 @@ class Registry:
 
     def own_records(self) -> Iterator[tuple[str, NodeRecord]]:
         """What stands on our own page; it may be written meanwhile."""
-        source = _Source(self._ledger.own.owner, False)
-        for id_ in list(self._by_source.get(source, ())):
-            yield id_, self._records[id_][source]
+        for id_ in list(self._by_source.get(self._own, ())):
+            yield id_, self._records[id_][self._own]
 
     def own_record(self, id_: str) -> NodeRecord | None:
-        return self._records.get(id_, {}).get(_Source(self._ledger.own.owner, False))
+        records = self._records.get(id_)
+        return None if records is None else records.get(self._own)
 
     def highest(self, id_: str) -> tuple[int, int]:
         """The newest (incarnation, nonce) that any page names; (0, 0) for an unknown node."""
@@ -125,9 +126,8 @@ class Registry:
 
     def may_forget(self, id_: str) -> bool:
         """Whether no page names an older record whose writer does not know that it is outdated (rule I6)."""
-        own = _Source(self._ledger.own.owner, False)
-        others = [record for source, record in self._records.get(id_, {}).items() if source != own]
-        mine = self._records[id_][own]
+        others = [record for source, record in self._records.get(id_, {}).items() if source != self._own]
+        mine = self._records[id_][self._own]
         return all(r.state is NodeState.MOVED or r.order > mine.order for r in others)
 
     def surplus(self, cap: int) -> set[str]:
@@ -243,9 +243,12 @@ class Registry:
         if not records:
             self._put(id_, None)
             return
-        source, record = max(
-            records.items(), key=lambda item: (item[1].order, not item[0].former, item[0].owner)
-        )
+        if len(records) == 1:
+            [(source, record)] = records.items()
+        else:
+            source, record = max(
+                records.items(), key=lambda item: (item[1].order, not item[0].former, item[0].owner)
+            )
         self._put(id_, self._as_seen(id_, source, record, now))
 
     def _as_seen(self, id_: str, source: _Source, record: NodeRecord, now: float) -> NodeView:

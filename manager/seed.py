@@ -1,17 +1,29 @@
 """The server that nodes connect to: one WebSocket each, behind a door that costs strangers more than us."""
 
 import asyncio
-import contextlib
 import socket
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable
 from itertools import count
 from ssl import SSLContext
+from typing import cast
 
-from aiohttp import WSCloseCode, WSMsgType, web
-
-from manager.passage import Passage
+from manager.websocket import (
+    CLOSE_NORMAL,
+    MESSAGE_TOO_BIG,
+    FrameError,
+    Frames,
+    Opcode,
+    RequestError,
+    accepted,
+    answered,
+    close_code,
+    close_frame,
+    frame,
+    read_request,
+)
 from node.protocol import (
+    CLOSE_GOING,
     CLOSE_PROTOCOL,
     FRAME_BYTES_MAX,
     PATH,
@@ -39,6 +51,7 @@ REPORTS_TOLERATED = 4.0
 """How many times as often as every heartbeat a node may report for long: leases are renewed more often."""
 
 _MEMBERLIST_FIRST_BYTES = frozenset({0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 244})
+_ELSEWHERE = f"This port takes gateway nodes at {PATH}; the page and the API are on the HTTP port (9897).\n"
 
 
 class SeedServer:
@@ -55,27 +68,24 @@ class SeedServer:
     ) -> None:
         self.rejected = rejected
         self.near = near
+        self.message = message
+        self.closed = closed
         self.ungreeted: Counter[str] = Counter()
-        self._message = message
-        self._closed = closed
-        self._rate = max(RATE_MAX, REPORTS_TOLERATED / heartbeat)
-        self._numbers = count(1)
-        self._connections: dict[int, _Connection] = {}
-        self._doors: dict[int, _Door] = {}
+        self.numbers = count(1)
+        self.rate = max(RATE_MAX, REPORTS_TOLERATED / heartbeat)
+        self.connections: dict[int, _Connection] = {}
+        """Those that speak for a node, by number. Not to be written by others than they."""
+        self._open: set[_Connection] = set()
+        self._all_gone = asyncio.Event()
         self._servers: list[asyncio.Server] = []
-        app = web.Application()
-        app.router.add_get(PATH, self._serve)
-        app.router.add_route("*", "/{rest:.*}", self._other)
-        self._runner = web.AppRunner(app, handle_signals=False, access_log=None)
 
     async def open(self, sockets: list[socket.socket], tls: SSLContext | None = None) -> None:
         """Serve on these listening sockets, by TLS where it is given."""
-        await self._runner.setup()
         loop = asyncio.get_running_loop()
         for sock in sockets:
             self._servers.append(
                 await loop.create_server(
-                    lambda: _Door(self),
+                    lambda: _Connection(self),
                     sock=sock,
                     ssl=tls,
                     ssl_handshake_timeout=None if tls is None else HELLO_SECONDS_MAX,
@@ -86,109 +96,39 @@ class SeedServer:
         """Stop listening and let every connection go."""
         for server in self._servers:
             server.close()
-        for connection in list(self._connections.values()):
-            connection.end(WSCloseCode.GOING_AWAY, "this manager stops")
-        await self._runner.cleanup()
+        self.connections.clear()
+        for connection in list(self._open):
+            connection.end(CLOSE_GOING, "this manager stops")
+        if self._open:
+            self._all_gone.clear()
+            await self._all_gone.wait()  # each is aborted when its time is over
+
+    def came(self, connection: "_Connection") -> None:
+        self._open.add(connection)
+
+    def went(self, connection: "_Connection") -> None:
+        self._open.discard(connection)
+        if not self._open:
+            self._all_gone.set()
 
     def send(self, conn: int, message: ManagerMessage) -> None:
         """Send on `conn`, if it is still there."""
-        connection = self._connections.get(conn)
+        connection = self.connections.get(conn)
         if connection is not None and not connection.put(encode(message)):
             self.rejected("slow_reader", connection.peer)
             connection.abort()
 
     def end(self, conn: int, code: int, reason: str) -> None:
         """Close `conn` after what was sent; `closed` is not called for it."""
-        connection = self._connections.pop(conn, None)
+        connection = self.connections.pop(conn, None)
         if connection is not None:
             connection.end(code, reason)
-
-    def handler(self, door: "_Door") -> asyncio.Protocol:
-        """aiohttp's end of a connection that came through `door`."""
-        assert self._runner.server is not None
-        handler = self._runner.server()
-        self._doors[id(handler)] = door
-        return handler
-
-    def forget(self, handler: asyncio.Protocol) -> None:
-        self._doors.pop(id(handler), None)
-
-    def wrong_port(self, peer: str) -> None:
-        """A member of a gossip group took this port for its own."""
-        self.rejected("memberlist_on_node_port", peer)
-
-    async def _other(self, request: web.Request) -> web.Response:
-        text = f"This port takes gateway nodes at {PATH}; the page and the API are on the HTTP port (9897).\n"
-        return web.Response(status=404, text=text)
-
-    async def _serve(self, request: web.Request) -> web.StreamResponse:
-        socket_ = web.WebSocketResponse(
-            protocols=(SUBPROTOCOL,), max_msg_size=FRAME_BYTES_MAX, compress=False, autoping=True
-        )
-        peer = request.remote or ""
-        try:
-            await socket_.prepare(request)
-        except OSError:  # it went away in the middle of the handshake
-            self.rejected("gone_in_handshake", peer)
-            # aiohttp would take a WebSocket that was not prepared for an error of ours.
-            return web.Response(status=400)
-        door = self._doors.get(id(request.protocol))
-        number = next(self._numbers)
-        connection = self._connections[number] = _Connection(socket_, peer, request.transport)
-        writer = asyncio.ensure_future(connection.write())
-        try:
-            await self._read(number, connection, door)
-        finally:
-            if self._connections.pop(number, None) is not None:
-                self._closed(number, socket_.close_code)
-            if not connection.ending:
-                writer.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await writer
-        return socket_
-
-    async def _read(self, number: int, connection: "_Connection", door: "_Door | None") -> None:
-        allowance = Allowance(self._rate, BURST_MAX)
-        loop = asyncio.get_running_loop()
-        async for frame in connection.socket:
-            if (wait := allowance.take(loop.time())) is not None:
-                if wait and not connection.floods:
-                    connection.floods = True
-                    self.rejected("flood", connection.peer)
-                await asyncio.sleep(wait)  # its socket fills meanwhile, and the others have their turn
-            if number not in self._connections:
-                return
-            if frame.type is WSMsgType.ERROR:
-                # aiohttp has told the node and closed: a frame was too large, or none at all.
-                big = getattr(frame.data, "code", None) == WSCloseCode.MESSAGE_TOO_BIG
-                self.rejected("oversized_frame" if big else "protocol", connection.peer)
-                return
-            if frame.type is not WSMsgType.BINARY:
-                self._broken(number, connection, "frames must be binary")
-                return
-            try:
-                message = decode(frame.data)
-            except ProtocolError as error:
-                self._broken(number, connection, str(error))
-                return
-            if message is None:
-                continue
-            if isinstance(message, Hello) and door is not None:
-                door.greeted()
-            if not isinstance(message, NodeMessage):
-                self._broken(number, connection, f"a node does not say {type(message).__name__.lower()}")
-                return
-            self._message(number, message, connection.peer)
-
-    def _broken(self, number: int, connection: "_Connection", reason: str) -> None:
-        self.rejected("protocol", connection.peer)
-        self._connections.pop(number, None)
-        self._closed(number, CLOSE_PROTOCOL)
-        connection.end(CLOSE_PROTOCOL, reason)
 
 
 class Allowance:
     """How much of one node's is taken: `burst` at once, then `rate` a second."""
+
+    __slots__ = ("_at", "_burst", "_left", "_rate")
 
     def __init__(self, rate: float, burst: int) -> None:
         self._rate, self._burst = rate, burst
@@ -204,102 +144,246 @@ class Allowance:
         return 0.0 if self._left < self._burst / 2 else None
 
 
-class _Connection:
-    """One node's WebSocket and what waits to be written to it."""
+class _Connection(asyncio.Protocol):
+    """One TCP connection: a stranger, then a WebSocket, then, with its first hello, a node's."""
 
-    def __init__(
-        self, socket_: web.WebSocketResponse, peer: str, transport: asyncio.Transport | None
-    ) -> None:
-        self.socket = socket_
-        self.peer = peer
-        self.ending: tuple[int, str] | None = None
-        self.floods = False
-        """Whether it has sent more than it may, so that it was made to wait."""
-        self._transport = transport
-        self._frames: deque[bytes] = deque()
-        self._news = asyncio.Event()
-
-    def put(self, frame: bytes) -> bool:
-        """Queue `frame`; false where too many wait already."""
-        self._frames.append(frame)
-        self._news.set()
-        return len(self._frames) <= UNSENT_MESSAGES_MAX
-
-    def end(self, code: int, reason: str) -> None:
-        """Close after what is queued, and at the latest after a while: the other end may not read."""
-        self.ending = (code, reason)
-        self._news.set()
-        asyncio.get_running_loop().call_later(CLOSE_SECONDS_MAX, self.abort)
-
-    def abort(self) -> None:
-        if self._transport is not None:
-            self._transport.abort()
-
-    async def write(self) -> None:
-        """Send what is queued until the connection ends."""
-        with contextlib.suppress(ConnectionError, RuntimeError):
-            while True:
-                while self._frames:
-                    await self.socket.send_bytes(self._frames.popleft())
-                if self.ending is not None:
-                    code, reason = self.ending
-                    await self.socket.close(code=code, message=reason.encode()[:120])
-                    return
-                self._news.clear()
-                await self._news.wait()
-
-
-class _Door(Passage):
-    """Stands before aiohttp: turns away who may not come in, and who does not say hello."""
+    __slots__ = (
+        "_allowance", "_counted", "_ending", "_floods", "_frames", "_hello_by", "_loop", "_number",
+        "_request", "_server", "_transport", "_unread", "_unsent", "_waits", "peer",
+    )  # fmt: skip
 
     def __init__(self, server: SeedServer) -> None:
-        super().__init__()
         self._server = server
+        self._loop = asyncio.get_running_loop()
+        self._transport: asyncio.Transport | None = None
+        self.peer = ""
+        """The IP address of the other end, empty where there is none."""
+        self._request = b""
+        """What has come of its handshake."""
+        self._number = 0
+        """By which it is known once it is a WebSocket."""
+        self._frames = Frames(FRAME_BYTES_MAX)
+        self._allowance: Allowance | None = None
         self._counted = False
-        self._timer: asyncio.TimerHandle | None = None
+        self._hello_by: asyncio.TimerHandle | None = None
+        self._unread = True
+        """Whether no frame has come yet."""
+        self._waits: asyncio.TimerHandle | None = None
+        """While it has sent more than is taken at once."""
+        self._floods = False
+        """Whether it has sent more than it may, so that it was made to wait."""
+        self._unsent = -1
+        """Messages that were put while its socket took none; -1 while it takes them."""
+        self._ending = False
+
+    # The other end comes and goes
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        super().connection_made(transport)
-        if not self._server.near(self._peer):
+        # uvloop's transports do not derive from asyncio's.
+        self._transport = cast("asyncio.Transport", transport)
+        peer = transport.get_extra_info("peername")
+        self.peer = str(peer[0]) if peer else ""
+        self._server.came(self)
+        if not self._server.near(self.peer):
             self._turn_away("not_near")
-        elif self._server.ungreeted[self._peer] >= UNGREETED_MAX:
+        elif self._server.ungreeted[self.peer] >= UNGREETED_MAX:
             self._turn_away("too_many_without_hello")
         else:
             self._counted = True
-            self._server.ungreeted[self._peer] += 1
-            self._timer = asyncio.get_running_loop().call_later(
-                HELLO_SECONDS_MAX, self._turn_away, "no_hello"
-            )
-
-    def data_received(self, data: bytes) -> None:
-        if self._transport is None or self._transport.is_closing():
-            return
-        if self._inner is None:
-            if data[0] in _MEMBERLIST_FIRST_BYTES:
-                self._server.wrong_port(self._peer)
-                self._abort()
-                return
-            self._inner = self._server.handler(self)
-            self._inner.connection_made(self._transport)
-        self._inner.data_received(data)
+            self._server.ungreeted[self.peer] += 1
+            self._hello_by = self._loop.call_later(HELLO_SECONDS_MAX, self._turn_away, "no_hello")
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self.greeted()
-        if self._inner is not None:
-            self._server.forget(self._inner)
-            self._inner.connection_lost(exc)
+        self._server.went(self)
+        self._greeted()
+        if self._waits is not None:
+            self._waits.cancel()
+        if self._number and self._unread and not self._ending:
+            self._server.rejected("gone_in_handshake", self.peer)
+        self._over(None)
 
-    def greeted(self) -> None:
-        """A hello has come, or never will: it no longer counts as a stranger."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        if self._counted:
-            self._counted = False
-            self._server.ungreeted[self._peer] -= 1
-            if not self._server.ungreeted[self._peer]:
-                del self._server.ungreeted[self._peer]
+    def _over(self, code: int | None) -> None:
+        """Tell the owner, once, that the node of this connection is gone."""
+        if self._server.connections.pop(self._number, None) is not None:
+            self._server.closed(self._number, code)
 
     def _turn_away(self, reason: str) -> None:
-        self._server.rejected(reason, self._peer)
-        self._abort()
+        self._server.rejected(reason, self.peer)
+        self._ending = True
+        self.abort()
+
+    def _greeted(self) -> None:
+        """A hello has come, or never will: it no longer counts as a stranger."""
+        if self._hello_by is not None:
+            self._hello_by.cancel()
+            self._hello_by = None
+        if self._counted:
+            self._counted = False
+            ungreeted = self._server.ungreeted
+            ungreeted[self.peer] -= 1
+            if not ungreeted[self.peer]:
+                del ungreeted[self.peer]
+
+    # What it says
+
+    def data_received(self, data: bytes) -> None:
+        if self._number:
+            self._frames.feed(data)
+            if self._waits is None:
+                self._take()
+        elif not self._ending:
+            self._shake_hands(data)
+
+    def _shake_hands(self, data: bytes) -> None:
+        if not self._request and data[0] in _MEMBERLIST_FIRST_BYTES:
+            # A member of a gossip group took this port for its own.
+            self._turn_away("memberlist_on_node_port")
+            return
+        self._request += data
+        try:
+            read = read_request(self._request)
+        except RequestError as error:
+            self._server.rejected("protocol", self.peer)
+            self._answer("400 Bad Request", f"{error}\n")
+            return
+        if read is None:
+            return
+        request, rest = read
+        self._request = b""
+        if request.path != PATH:
+            self._answer("404 Not Found", _ELSEWHERE)
+        elif (key := request.key) is None:
+            self._server.rejected("protocol", self.peer)
+            self._answer("400 Bad Request", f"{PATH} takes WebSockets of version 13 only\n")
+        else:
+            self._number = next(self._server.numbers)
+            self._server.connections[self._number] = self
+            self._write(accepted(key, SUBPROTOCOL if SUBPROTOCOL in request.subprotocols else ""))
+            if rest:
+                self.data_received(rest)
+
+    def _answer(self, status: str, text: str) -> None:
+        self._ending = True
+        self._write(answered(status, text))
+        if self._transport is not None:
+            self._transport.close()
+
+    def _take(self) -> None:
+        """Take what has come, as far as it may have its turn."""
+        try:
+            while (found := self._frames.take()) is not None:
+                self._unread = False
+                self._frame(*found)
+                if self._has_to_wait():
+                    return
+        except FrameError as error:
+            self._unread = False
+            if not self._ending:
+                big = error.code == MESSAGE_TOO_BIG
+                self._server.rejected("oversized_frame" if big else "protocol", self.peer)
+                self._over(error.code)
+                self.end(error.code, str(error))
+
+    def _frame(self, opcode: Opcode, payload: bytes) -> None:
+        match opcode:
+            case Opcode.CLOSE:
+                self._closed_by_it(payload)
+            case _ if self._ending:
+                pass
+            case Opcode.BINARY:
+                self._message(payload)
+            case Opcode.PING:
+                if not self._put(frame(Opcode.PONG, payload)):
+                    self._turn_away("slow_reader")
+            case Opcode.TEXT:
+                self._broken("frames must be binary")
+            case _:
+                pass
+
+    def _has_to_wait(self) -> bool:
+        """Whether it has sent so much that the others have their turn first; its socket fills meanwhile."""
+        if self._allowance is None:
+            self._allowance = Allowance(self._server.rate, BURST_MAX)
+        wait = self._allowance.take(self._loop.time())
+        if wait is None or self._transport is None or self._transport.is_closing():
+            return False
+        if wait and not self._floods:
+            self._floods = True
+            self._server.rejected("flood", self.peer)
+        self._transport.pause_reading()
+        self._waits = self._loop.call_later(wait, self._go_on)
+        return True
+
+    def _go_on(self) -> None:
+        self._waits = None
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.resume_reading()
+            self._take()
+
+    def _message(self, payload: bytes) -> None:
+        try:
+            message = decode(payload)
+        except ProtocolError as error:
+            self._broken(str(error))
+            return
+        if message is None:
+            return
+        if isinstance(message, Hello):
+            self._greeted()
+        if not isinstance(message, NodeMessage):
+            self._broken(f"a node does not say {type(message).__name__.lower()}")
+            return
+        self._server.message(self._number, message, self.peer)
+
+    def _broken(self, reason: str) -> None:
+        self._server.rejected("protocol", self.peer)
+        self._over(CLOSE_PROTOCOL)
+        self.end(CLOSE_PROTOCOL, reason)
+
+    def _closed_by_it(self, payload: bytes) -> None:
+        if not self._ending:
+            self._ending = True
+            self._over(close_code(payload))
+            self._write(close_frame(CLOSE_NORMAL, ""))
+        if self._transport is not None:
+            self._transport.close()
+
+    # What it is told
+
+    def put(self, message: bytes) -> bool:
+        """Send a message; false where too many wait already."""
+        return self._put(frame(Opcode.BINARY, message))
+
+    def _put(self, data: bytes) -> bool:
+        self._write(data)
+        if self._unsent >= 0:
+            self._unsent += 1
+        return self._unsent <= UNSENT_MESSAGES_MAX
+
+    def _write(self, data: bytes) -> None:
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.write(data)
+
+    def pause_writing(self) -> None:
+        self._unsent = 0
+
+    def resume_writing(self) -> None:
+        self._unsent = -1
+
+    def end(self, code: int, reason: str) -> None:
+        """Close after what was sent, and at the latest after a while: the other end may not read."""
+        if self._ending:
+            return
+        self._ending = True
+        if self._hello_by is not None:
+            self._hello_by.cancel()
+        if not self._number:
+            self.abort()
+            return
+        self._write(close_frame(code, reason))
+        self._loop.call_later(CLOSE_SECONDS_MAX, self.abort)
+
+    def abort(self) -> None:
+        """End the connection at once."""
+        if self._transport is not None:
+            self._transport.abort()

@@ -260,8 +260,8 @@ class Shares:
         self._seen, self._changed, self._unsettled = self._signature(), False, False
         self._look_for_splits()
         self._forget_the_gone(now)
-        census = self._census(now)
         limits = self._terms.limits
+        census = self._census(now) if limits else _Census()
         for name in [name for name in self._budgets if name not in limits]:
             del self._budgets[name]
             self._parts.pop(name, None)
@@ -472,12 +472,12 @@ class Shares:
     # The nodes
 
     def _census(self, now: float) -> _Census:
-        census, wall = _Census(), self._group.wall(now)
+        census, ended_since = _Census(), self._group.wall(now) - self._longest
         for view in self._registry.unordered():
             if view.running and not self._is_free(view, now):
                 census.running[view.manager].append(view)
             ended = view.state in (NodeState.REMOVED, NodeState.DOWN)
-            if view.running or (ended and wall < view.since + self._longest):
+            if view.running or (ended and view.since > ended_since):
                 census.left[view.manager] += 1
         return census
 

@@ -5,11 +5,11 @@ from random import Random
 from gossip.effects import OpenStream, Output, Send
 from gossip.group import Group
 from gossip.kinship import LEDGER_PROTOCOL, TAG_GROUP, TAG_SPEAKS, TAG_STARTED
-from gossip.ledger import NOTHING
-from gossip.ledger_messages import Heard, Sender
+from gossip.ledger import NOTHING, Entry, Mark, Piece
+from gossip.ledger_messages import Heard, Push, Sender
 from gossip.messages import OUR_VERSIONS, Address, Alive, Dead, User
 from gossip.wire import encode_tags
-from gossip.wire.ledger import encode_ledger
+from gossip.wire.ledger import decode_ledger, encode_ledger
 
 M2 = Address("10.0.0.2", 7946)
 S3 = Address("10.0.0.3", 7946)
@@ -75,3 +75,19 @@ def test_an_agent_has_time_to_hear_that_a_member_means_to_leave() -> None:
     group.leave(1.0)
     assert not departures(m2_has_heard_all(group, 1.01))
     assert departures(group.tick(1.6)) == {M2, S3}
+
+
+def test_packets_that_come_together_are_answered_once_for_each_page() -> None:
+    group = member()
+    m2_has_heard_all(group, 1.0)
+    for version in (1, 2, 3):
+        piece = Piece("m2", 7, version - 1, version, 0, (Entry(f"k{version}", version, b"v"),))
+        pushed = User(encode_ledger(Push(Sender("m2", 0), (piece,))))
+        assert not [item for item in group.packet_received([pushed], M2, 1.0) if isinstance(item, Send)]
+    [answer] = [item for item in group.flush(1.0) if isinstance(item, Send)]
+    [message] = answer.messages
+    assert isinstance(message, User)
+    heard = decode_ledger(message.payload)
+    assert isinstance(heard, Heard)
+    assert (answer.address, heard.owner, heard.upto) == (M2, "m2", Mark(7, 3))
+    assert not group.flush(1.1)

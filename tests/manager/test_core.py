@@ -105,6 +105,17 @@ def only(messages: Sequence[ManagerMessage], kind: type[ManagerMessage]) -> Mana
     return message
 
 
+def test_what_comes_together_is_one_turn_and_each_is_answered() -> None:
+    bench = Bench()
+    for number in (1, 2, 3):
+        assert not bench.core.node_message(number, hello(number), PEER, 0.0, more=True)
+    bench.core.node_closed(2, CLOSE_MOVING, 0.0, more=True)
+    bench.effects = bench.core.end_turn(0.0)
+    assert [len(bench.on(number)) for number in (1, 2, 3)] == [1, 0, 1]
+    assert bench.core.registry.used == 2
+    assert not bench.core.end_turn(0.0)
+
+
 def test_a_newcomer_is_welcomed_with_an_id_a_ticket_and_its_limits() -> None:
     bench = Bench(ManagerConfig(limits={"public": Limit(100.0)}))
     welcome = only(bench.say(1, hello(1)), Welcome)
