@@ -445,7 +445,7 @@ class ManagerHost:
 
     async def _fetch_content(self, hash_: str, size: int) -> None:
         managers = other_managers(self.core, "http" if self.to_peers is None else "https").values()
-        content = await fetch_content(self.http, managers, self.peers_token, self.to_peers, hash_, size)
+        content = await fetch_content(self, managers, hash_, size)
         self._perform(self.core.content_fetched(content, self.now()))
 
     # Inputs

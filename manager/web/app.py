@@ -23,10 +23,12 @@ from manager.web import (
 )
 from manager.web.metrics import exposition
 from manager.web.operations import Operations
+from manager.web.peers import HEADER, is_proof
 from manager.web.problems import Handler, of_http_error, problem
 from manager.web.scopes import is_among_managers, wanted_scope
 from manager.web.session import COOKIE
 from manager.web.shared import CALLER, CHANGE, OPERATIONS, STARTED, STREAMS
+from manager.web.uploads import content_of
 
 log = logging.getLogger(__name__)
 
@@ -117,7 +119,7 @@ async def _guard(request: web.Request, handler: Handler) -> web.StreamResponse:
             return await handler(request)
         operations.count("http", caller.reason)
         return problem(caller.status, caller.text, _ASK_FOR_TOKEN if caller.status == 401 else None)
-    if wanted is not None and not caller.scope.covers(wanted) and not _asks_as_manager(request):
+    if wanted is not None and not caller.scope.covers(wanted) and not await _asks_as_manager(request):
         operations.count("http", "change_refused")
         by_address = None if operations.door.tokens else may_change(remote, request.headers)
         return problem(
@@ -127,11 +129,17 @@ async def _guard(request: web.Request, handler: Handler) -> web.StreamResponse:
     return await handler(request)
 
 
-def _asks_as_manager(request: web.Request) -> bool:
-    """Without tokens managers know each other by their addresses: whoever is there may do all this anyway."""
+async def _asks_as_manager(request: web.Request) -> bool:
+    """Without tokens managers know each other by the group's secret, or by their addresses: whoever is there
+    may do all this anyway."""
     operations = request.app[OPERATIONS]
     if operations.door.tokens or not is_among_managers(request):
         return False
+    if shown := request.headers.get(HEADER):
+        body = await content_of(request) if request.method == "POST" else b""
+        secret, wall = operations.core.config.secret, operations.core.group.wall(operations.now())
+        if is_proof(shown, secret, request.method, request.path, body, wall):
+            return True
     addresses = {member.address.host for member in operations.core.group.kin()}
     return is_at(request.remote or "", request.headers, addresses)
 

@@ -3,7 +3,6 @@
 import contextlib
 from collections.abc import Callable, Iterable, Mapping
 from hashlib import sha256
-from ssl import SSLContext
 from typing import Any, cast
 
 import aiohttp
@@ -13,6 +12,8 @@ from manager.config_views import config_view, configs_view
 from manager.configs import Manner
 from manager.plan import KINDS, P95_MARGIN_MAX, PAUSE_MAX, UNAVAILABLE_MAX, Plan, PlanError, read_waves
 from manager.records import Setting
+from manager.web.operations import Operations
+from manager.web.peers import headers_for
 from manager.web.problems import problem
 from manager.web.query import flag, json_object, known
 from manager.web.shared import CALLER, CHANGE, OPERATIONS
@@ -130,25 +131,20 @@ async def content(request: web.Request) -> web.Response:
 
 
 async def fetch_content(
-    http: aiohttp.ClientSession,
-    managers: Iterable[str],
-    token: str,
-    tls: SSLContext | None,
-    hash_: str,
-    size: int,
+    operations: Operations, managers: Iterable[str], hash_: str, size: int
 ) -> bytes | None:
     """What has this hash, from the first of `managers` (base URLs) that gives it; None if none does."""
-    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    path = f"/api/v1/contents/{hash_}"
     timeout = aiohttp.ClientTimeout(total=FETCH_SECONDS_MAX)
     for url in managers:
         try:
-            async with http.get(
-                f"{url}/api/v1/contents/{hash_}",
-                headers=headers,
+            async with operations.http.get(
+                url + path,
+                headers=headers_for(operations, "GET", path),
                 timeout=timeout,
                 raise_for_status=True,
                 allow_redirects=False,
-                ssl=tls or True,
+                ssl=operations.to_peers or True,
             ) as answer:
                 found = await read_bounded(answer.content, size)
         except (aiohttp.ClientError, TimeoutError):

@@ -14,5 +14,7 @@ STREAMS = web.AppKey[set[asyncio.Task[Any]]]("streams")
 """Live event streams that are open."""
 CALLER = web.RequestKey("caller", Caller)
 """Who asks."""
+CONTENT = web.RequestKey("content", bytes)
+"""A configuration that was its body."""
 CHANGE = web.RequestKey("change", str)
 """A handler's words, on its request, for what it changed: what the audit log says."""

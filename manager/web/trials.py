@@ -8,6 +8,7 @@ from aiohttp import web
 from manager import views
 from manager.plan import PlanError
 from manager.web.operations import Operations
+from manager.web.peers import headers_for
 from manager.web.problems import problem
 from manager.web.query import known
 from manager.web.shared import OPERATIONS
@@ -44,7 +45,7 @@ async def tried(operations: Operations, kind: str, content: bytes) -> dict[str, 
         return {"valid": not done.error, "node": done.node, "error": done.error, "manager": core.name}
     for name, url in _elsewhere(operations, kind):
         try:
-            return await _ask(operations, f"{url}/api/v1/trials/{kind}", content)
+            return await _ask(operations, url, f"/api/v1/trials/{kind}", content)
         except PlanError as error:
             whys.append(f"manager {name}: {error}")
     if whys:
@@ -63,15 +64,13 @@ def _elsewhere(operations: Operations, kind: str) -> Iterator[tuple[str, str]]:
             yield name, others[name]
 
 
-async def _ask(operations: Operations, url: str, content: bytes) -> dict[str, object]:
-    headers = {"Content-Type": "application/octet-stream"}
-    if operations.peers_token:
-        headers["Authorization"] = f"Bearer {operations.peers_token}"
+async def _ask(operations: Operations, url: str, path: str, content: bytes) -> dict[str, object]:
+    proof = headers_for(operations, "POST", path, content)
     try:
         async with operations.http.post(
-            url,
+            url + path,
             data=content,
-            headers=headers,
+            headers={"Content-Type": "application/octet-stream", **proof},
             timeout=aiohttp.ClientTimeout(total=ASK_SECONDS_MAX),
             allow_redirects=False,
             ssl=operations.to_peers or True,

@@ -5,6 +5,7 @@ import asyncio
 import aiohttp
 from aiohttp import web
 
+from manager.web.shared import CONTENT
 from node.bounds import CONFIG_BYTES_MAX
 
 UPLOAD_SECONDS_MAX = 60.0
@@ -12,7 +13,9 @@ _CHUNK_BYTES = 64 * 1024
 
 
 async def content_of(request: web.Request) -> bytes:
-    """The body; raises the answer where it is too large, or of another type."""
+    """The body, whoever asks for it again; raises the answer where it is too large, or of another type."""
+    if CONTENT in request:
+        return request[CONTENT]
     if request.content_type != "application/octet-stream":
         # A page of somebody else's cannot send this type unasked.
         raise web.HTTPUnsupportedMediaType(
@@ -26,6 +29,7 @@ async def content_of(request: web.Request) -> bytes:
         raise web.HTTPRequestTimeout(text=text) from None
     if found is None:
         raise web.HTTPBadRequest(text=f"a configuration has at most {CONFIG_BYTES_MAX} bytes")
+    request[CONTENT] = found
     return found
 
 
