@@ -110,7 +110,10 @@ class Claims:
 
     def _newer(self, claim: Alive, member: Member, now: float) -> list[Output]:
         before = member.state
-        news = before is not State.ALIVE or claim.meta != member.meta or claim.address != member.address
+        other = claim.meta != member.meta or claim.address != member.address
+        news = before is not State.ALIVE or other
+        if not other:
+            self.suspects.answered(member, now)
         if claim.address != member.address:
             self._members.move(member, claim.address)
         member.meta, member.versions, member.incarnation = claim.meta, claim.versions, claim.incarnation

@@ -47,6 +47,10 @@ class GossipConfig:
     suspicion_confirmed: float = 0.75
     """With all its confirmations a suspicion lasts this × the shortest."""
 
+    comeback_patience: float = 30.0
+    """For so long after a member came back from the dead no confirmation shortens a suspicion of it; doubled
+    with each time. memberlist: 0."""
+
     gossip_interval: float = 0.2
     gossip_nodes: int = 3
 

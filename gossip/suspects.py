@@ -2,6 +2,7 @@
 
 from math import inf
 
+from gossip.comebacks import Comebacks
 from gossip.config import GossipConfig
 from gossip.effects import Output, Send
 from gossip.members import Member, Members
@@ -18,6 +19,7 @@ class Suspects:
     def __init__(self, members: Members, config: GossipConfig) -> None:
         self._members = members
         self._config = config
+        self._comebacks = Comebacks(config)
         self._first_end = inf
         """No suspicion ends before; by how many could confirm, which `_confirmers` was then."""
         self._confirmers = 0
@@ -30,11 +32,14 @@ class Suspects:
         shortest, longest = suspicion_bounds(
             members, config.suspicion_mult, config.suspicion_max_mult, config.probe_interval
         )
+        confirmed = config.suspicion_confirmed * shortest
+        if self._comebacks.lately(member.name, now):
+            confirmed = shortest = longest
         suspicion = Suspicion(
             incarnation=incarnation,
             started=now,
             most=config.suspicion_confirmations,
-            confirmed=config.suspicion_confirmed * shortest,
+            confirmed=confirmed,
             shortest=shortest,
             longest=longest,
             accusers={accuser},
@@ -49,6 +54,17 @@ class Suspects:
             return False
         self._first_end = min(self._first_end, self._end(member))
         return True
+
+    def answered(self, member: Member, now: float) -> None:
+        """`member`, suspected or given up, says that it is there, and is the process that it was."""
+        suspicion, config = member.suspicion, self._config
+        if suspicion is None:
+            given_up = member.state is State.DEAD
+        else:
+            usual = config.suspicion_confirmed * suspicion.longest / config.suspicion_max_mult
+            given_up = suspicion.confirmed == suspicion.longest and now - suspicion.started >= usual
+        if given_up:
+            self._comebacks.note(member.name, now)
 
     def excuse(self, late: float, now: float) -> None:
         """We were called `late` seconds late, in which no refutation could reach us."""

@@ -19,8 +19,9 @@ _MEMBERLIST = replace(
     accused_first=False,
     suspicion_confirmations=2,
     suspicion_confirmed=1.0,
+    comeback_patience=0.0,
 )
-"""It joins once, tells news every 200 ms, takes the clock's word, and probes in turn."""
+"""It joins once, tells news every 200 ms, takes the clock's word, probes in turn, and remembers no return."""
 
 RULES: dict[str, GossipConfig] = {
     "paper-swim": replace(_MEMBERLIST, suspicion_mult=5, suspicion_max_mult=1, awareness_max=0),
