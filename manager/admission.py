@@ -98,6 +98,8 @@ class Admission:
 
     def judge(self, cap: int | None, now: float) -> list[tuple[Claim, bool]]:
         """The claims that are decided now, each with whether it is within the cap."""
+        if not self._claims:
+            return []
         judged: list[tuple[Claim, bool]] = []
         taken = self._registry.used + self._registry.over
         for claim in sorted(self._claims.values(), key=lambda c: (c.stamp, c.id)):
@@ -125,6 +127,8 @@ class Admission:
 
     def next_deadline(self) -> float:
         """When a claim is judged without further answers."""
+        if not self._claims:
+            return inf
         deadlines = [inf]
         for claim in self._claims.values():
             deadlines += [claim.at + PATIENCE_SILENT, claim.at + PATIENCE, claim.at + UNDECIDED_MAX]

@@ -136,13 +136,15 @@ class NodePage:
         if record is None or record.state not in _RUNNING:
             del self._last_heard[id_]
             return False
+        if silent <= config.unreachable_after:
+            return False
         why = f"silent for {silent:.0f} s"
         if silent > config.unreachable_after + config.grace:
             del self._last_heard[id_]
             self._outbox.log(Level.WARNING, f"{id_} is down: {why}")
             self.change(id_, record, NodeState.DOWN, why, now)
             return True
-        if record.state is NodeState.ACTIVE and silent > config.unreachable_after:
+        if record.state is NodeState.ACTIVE:
             self._outbox.log(Level.WARNING, f"{id_} is unreachable: {why}")
             self.change(id_, record, NodeState.UNREACHABLE, why, now)
         return False

@@ -88,6 +88,8 @@ class Registry:
         """Nodes that may be serving traffic."""
         self.changes = 0
         """How often a node came to run, ceased to, or went to another manager."""
+        self.derived = 0
+        """How often some view was derived anew: as long as it is the same, so are all views."""
         self.highest_stamp = 0
         self._ticked = -inf
         self._before: dict[str, NodeView | None] = {}
@@ -139,6 +141,8 @@ class Registry:
 
     def take_changes(self) -> list[tuple[NodeView | None, NodeView | None]]:
         """Each node that changed since the last time, as it was and as it is: None where it is not shown."""
+        if not self._before:
+            return []
         # Whoever claims is neither there nor gone: a refused node that tries again stays listed meanwhile.
         waiting = {id_: was for id_, was in self._before.items() if id_ in self._claims}
         taken = {id_: was for id_, was in self._before.items() if id_ not in waiting}
@@ -194,6 +198,8 @@ class Registry:
 
     def next_deadline(self) -> float:
         """When a derived state changes by itself."""
+        if not self._lost and not self._former_since:
+            return inf
         return min((at for at in self._turns() if at > self._ticked), default=inf)
 
     def tick(self, now: float) -> None:
@@ -283,6 +289,7 @@ class Registry:
 
     def _put(self, id_: str, view: NodeView | None) -> None:
         old = self._views.get(id_)
+        self.derived += 1
         self._before.setdefault(id_, old)
         for counted, sign in ((old, -1), (view, 1)):
             if counted is not None and counted.shown:

@@ -94,7 +94,7 @@ class Rollouts:
         self._tidy_at = 0.0
         self._asking: dict[str, float] = {}
         """Since when nodes ask for a turn to take limits; infinite where that is new."""
-        self._seen: tuple[object, ...] = ()
+        self._seen: tuple[object, ...] | None = None
 
     # What there is to see
 
@@ -449,7 +449,7 @@ class Rollouts:
         plans = self.configs.plans()
         running = {kind: plan for kind, (_, plan) in plans.items() if plan.phase is Phase.RUNNING}
         self._tallies.follow({kind: plan.wanted.sha256 for kind, plan in running.items()}, now)
-        signature = self._signature()
+        signature = self._signature() if plans else None
         news, self._seen = signature != self._seen, signature
         for kind, (setting, plan) in plans.items():
             if news or plan.phase.moves:

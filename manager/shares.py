@@ -250,7 +250,7 @@ class Shares:
 
     def _signature(self) -> tuple[object, ...]:
         terms = self._terms
-        return self._registry.changes, terms.limits_order, terms.cap, terms.free_only, self.fresh
+        return self._registry.changes, terms.limits_setting, terms.cap, terms.free_only, self.fresh
 
     # Working out
 

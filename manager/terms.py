@@ -138,10 +138,9 @@ class Terms:
         return self._limits[0]
 
     @property
-    def limits_order(self) -> tuple[int, str, str]:
+    def limits_setting(self) -> Setting | None:
         """Another one whenever the limits have changed."""
-        setting = self.settings.get(LIMITS)
-        return (0, "", "") if setting is None else setting.order
+        return self.settings.get(LIMITS)
 
     def sharing(self, name: str) -> Sharing:
         """How the limit is divided."""

@@ -74,6 +74,11 @@ class _Seen:
     serial: int = 0
     running: dict[str, NodeView] = field(default_factory=dict)
     """The nodes that counted as running at the last look."""
+    derived: int = -1
+    """The registry's, at the last look: at the same one there is nothing new to be seen in its views."""
+    removed: dict[str, NodeView] = field(default_factory=dict)
+    given_up: list[NodeView] = field(default_factory=list)
+    """Nodes that are down since their manager is gone."""
 
 
 class Watch:
@@ -176,19 +181,27 @@ class Watch:
         self.looked += 1
         for manager in self._managers:
             if manager.alive:
-                shown = list(manager.core.registry.views())
                 self._copies_claim_what_was_written(manager)
-                self._no_running_node_vanishes(manager, shown)
-                self._nodes_go_forward(manager, shown)
-                self._removed_means_ended(manager, shown)
-                self._grace_waits_for_the_last_who_sees(manager, shown)
+                self._look_at_nodes(manager)
+                self._removed_means_ended(manager)
+                self._grace_waits_for_the_last_who_sees(manager)
                 self._settings_go_forward(manager)
                 self._serials_are_an_operators(manager)
-                self._seats_counted_are_seats_shown(manager, shown)
         self._conduct.look()
         self.rights.looked()
         self._uncopied_nodes_keep_their_key()
         self._judge_calm()
+
+    def _look_at_nodes(self, manager: SimManager) -> None:
+        registry, seen = manager.core.registry, self._of(manager)
+        if registry.derived == seen.derived:
+            return
+        seen.derived, shown = registry.derived, list(registry.views())
+        self._no_running_node_vanishes(manager, shown)
+        self._nodes_go_forward(manager, shown)
+        self._seats_counted_are_seats_shown(manager, shown)
+        seen.removed = {view.id: view for view in shown if view.record.state is NodeState.REMOVED}
+        seen.given_up = [v for v in shown if v.state is NodeState.DOWN and v.record.state in RUNNING]
 
     def _fail(self, text: str) -> NoReturn:
         checker = sys._getframe(1).f_code.co_name.strip("_")
@@ -325,22 +338,23 @@ class Watch:
                     return True
         return False
 
-    def _removed_means_ended(self, manager: SimManager, shown: list[NodeView]) -> None:
+    def _removed_means_ended(self, manager: SimManager) -> None:
         """No process is `removed` that runs and never left, wherever it moved (I1, I5)."""
-        removed = {view.id: view for view in shown if view.record.state is NodeState.REMOVED}
+        removed = self._of(manager).removed
         for node in self._nodes if removed else ():
             view = removed.get(node.id) if node.alive else None
             if view is not None and view.record.nonce == node.nonce and not node.leaving:
                 self._fail(f"{manager.name} shows {node.name} removed ({view.why}), and it runs")
 
-    def _grace_waits_for_the_last_who_sees(self, manager: SimManager, shown: list[NodeView]) -> None:
+    def _grace_waits_for_the_last_who_sees(self, manager: SimManager) -> None:
         """No node is down by its manager's death as long as any live manager sees that one (I7)."""
-        core = manager.core
+        core, given_up = manager.core, self._of(manager).given_up
+        if not given_up:
+            return
         pages, alive = core.group.ledger.pages, [member.name for member in core.group.kin()]
         seen = {name for kin in alive if kin in pages for name in unpack_names(pages[kin].get(SEES) or EMPTY)}
-        for view in shown:
-            derived = view.state is NodeState.DOWN and view.record.state in RUNNING
-            if derived and view.manager in seen - set(alive) and view.manager not in core.group.ledger.former:
+        for view in given_up:
+            if view.manager in seen - set(alive) and view.manager not in core.group.ledger.former:
                 self._fail(f"{manager.name} gave {view.record.name} up, whose manager is still seen")
 
     def _settings_go_forward(self, manager: SimManager) -> None:

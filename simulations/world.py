@@ -58,8 +58,7 @@ class World:
     def run_for(self, seconds: float) -> None:
         """Let `seconds` pass."""
         end = self.now + seconds
-        while self._queue and self._queue[0][0] <= end:
-            self._step()
+        self._until(end)
         self.now = end
 
     def run_until(self, condition: Callable[[], bool], within: float, what: str) -> float:
@@ -69,14 +68,15 @@ class World:
             if not self._queue or self._queue[0][0] > end:
                 raise Deadline(f"within {within} s: {what} (seed {self.seed})")
             checked = self.now + 0.01
-            while self._queue and self._queue[0][0] <= checked:
-                self._step()
+            self._until(checked)
             self.now = max(self.now, min(checked, end))
         return self.now - start
 
-    def _step(self) -> None:
-        self.now, _, action = heapq.heappop(self._queue)
-        self.events += 1
-        if self.events > self.events_max:
-            raise Deadline(f"a storm: {self.events} events by {self.now:.3f} s (seed {self.seed})")
-        action()
+    def _until(self, end: float) -> None:
+        queue, pop = self._queue, heapq.heappop
+        while queue and queue[0][0] <= end:
+            self.now, _, action = pop(queue)
+            self.events += 1
+            if self.events > self.events_max:
+                raise Deadline(f"a storm: {self.events} events by {self.now:.3f} s (seed {self.seed})")
+            action()
