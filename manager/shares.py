@@ -127,7 +127,7 @@ class Shares:
 
     def _cover(self, in_force: Limits) -> None:
         """Say that it is ours now, before the page says that the node is: nobody counts it as nobody's."""
-        for name in in_force.keys() & self._terms.limits.keys():
+        for name in sorted(in_force.keys() & self._terms.limits.keys()):
             claimed = self._budgets.setdefault(name, Budget()).claimed + rate(in_force[name])
             claim = Claim(float(claimed), float(claimed))
             self._group.ledger.put(HELD + name, claim.pack(), ends_something=True)

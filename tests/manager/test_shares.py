@@ -199,3 +199,12 @@ def test_a_fair_share_follows_demand_and_small_changes_of_it_change_nothing() ->
     assert nodes.told == versions
     load(10, n1=400.0, n2=400.0, n3=400.0)
     assert nodes.shares == {1: 100.0, 2: 100.0, 3: 100.0}
+
+
+def test_what_a_node_brings_along_is_written_in_the_same_order_in_every_process() -> None:
+    """A set's order hangs on PYTHONHASHSEED, and with it went the trace of a seed of the simulator."""
+    names = [f"limit{number:02}" for number in range(20)]
+    bench = Bench(ManagerConfig(limits={name: Limit(100.0) for name in names}))
+    bench.core.shares.joined("krakend_1", 1, {name: Limit(1.0) for name in reversed(names)}, bench.now)
+    written = [entry.key for entry in bench.core.group.ledger.own.since(0) if entry.key.startswith("held/")]
+    assert written == [f"held/{name}" for name in names]
