@@ -11,7 +11,7 @@ import simulations
 ROOMS = ("gossip", "manager", "node")
 FOLDER = Path(simulations.__file__).parent
 FILES = sorted(path for path in FOLDER.rglob("*.py") if path.relative_to(FOLDER).parts[0] != "mutants")
-OF_SHELLS = frozenset({"self.session.gateway", "self.session.counters"})
+OF_SHELLS = frozenset({"self.session.gateway", "self.session.counters", "self.session.served"})
 """What a session wants its shell to set, as the agent does."""
 SETTERS = frozenset({"setattr", "delattr"})
 
