@@ -84,3 +84,21 @@ def test_systemd_takes_the_unit_and_finds_it_closed(unit: str, tmp_path: Path) -
     score = re.search(r"Overall exposure level for \S+: ([\d.]+)", told.stdout)
     assert score, told.stderr
     assert float(score[1]) <= EXPOSURE_MAX[unit]
+
+
+def test_a_gateways_own_unit_is_bound_to_the_agents_and_systemd_takes_that(tmp_path: Path) -> None:
+    drop_in = (FOLDER / "nginx.service.d" / "agent.conf").read_text()
+    assert "\nBindsTo=krakend-cluster-node.service\nAfter=krakend-cluster-node.service\n" in drop_in
+    if ANALYZE is None:
+        return
+    (tmp_path / "nginx.service.d").mkdir()
+    (tmp_path / "nginx.service.d" / "agent.conf").write_text(drop_in)
+    for name in ("nginx", "krakend-cluster-node"):
+        (tmp_path / f"{name}.service").write_text("[Service]\nExecStart=/bin/true\n")
+    verified = subprocess.run(
+        [ANALYZE, "verify", "--man=no", *map(str, sorted(tmp_path.glob("*.service")))],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (verified.returncode, verified.stderr) == (0, "")
