@@ -7,13 +7,19 @@ import os
 import signal
 import sys
 
-from benchmarks import formation, gossip, idle, joins, limits, load, machine, news
+from benchmarks import formation, gossip, heartbeats, idle, joins, limits, load, machine, news
 from benchmarks.figures import Table, with_part
 from benchmarks.processes import BenchmarkError
 from node.loop import run
 
 FIGURES = {"formation": formation.measure, "news": news.measure, "idle": idle.measure}
-ASKED_FOR = {"gossip": gossip.measure, "joins": joins.measure, "limits": limits.measure, "load": load.measure}
+ASKED_FOR = {
+    "gossip": gossip.measure,
+    "joins": joins.measure,
+    "heartbeats": heartbeats.measure,
+    "limits": limits.measure,
+    "load": load.measure,
+}
 """They take long, or need root: only when named."""
 RESULTS = machine.ROOT / "benchmarks" / "RESULTS.md"
 
@@ -45,7 +51,9 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("--rounds", type=int, default=5, help="how often each is taken (default 5)")
     parser.add_argument("--write", action="store_true", help="also write them to benchmarks/RESULTS.md")
-    parser.add_argument("--nodes", type=int, default=load.NODES, help="of `load` (default 10000)")
+    parser.add_argument(
+        "--nodes", type=int, default=load.NODES, help="of `load` and `heartbeats` (default 10000)"
+    )
     gossip.add_options(parser)
     options = parser.parse_args(given)
     if unknown := sorted(set(options.names) - {*FIGURES, *ASKED_FOR}):

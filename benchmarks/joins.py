@@ -103,9 +103,9 @@ class _Etcd:
 
     async def begin(self, folder: Path) -> None:
         net = block()
-        self._hosts = [f"{net}.{at}" for at in (1, 2, 3)]
-        urls = [f"http://{host}:2379" for host in self._hosts]
-        peers = {f"e{at}": f"http://{host}:2380" for at, host in enumerate(self._hosts, start=1)}
+        self.hosts = [f"{net}.{at}" for at in (1, 2, 3)]
+        urls = [f"http://{host}:2379" for host in self.hosts]
+        peers = {f"e{at}": f"http://{host}:2380" for at, host in enumerate(self.hosts, start=1)}
         cluster = ",".join(f"{name}={url}" for name, url in peers.items())
         self._processes = [
             await start(
@@ -127,8 +127,8 @@ class _Etcd:
         await self.connect()
 
     async def connect(self) -> None:
-        self._free: list[asyncio.LifoQueue[Http]] = [asyncio.LifoQueue() for _ in self._hosts]
-        for free, host in zip(self._free, self._hosts, strict=True):
+        self._free: list[asyncio.LifoQueue[Http]] = [asyncio.LifoQueue() for _ in self.hosts]
+        for free, host in zip(self._free, self.hosts, strict=True):
             for _ in range(IN_FLIGHT):
                 free.put_nowait(await Http.open(host, 2379))
 
@@ -159,13 +159,15 @@ class _Etcd:
         await asyncio.gather(*(process.kill() for process in self._processes))
 
 
-class _EtcdGrpc(_Etcd):
+class EtcdGrpc(_Etcd):
+    """The same in what its own clients speak."""
+
     name = "etcd, by gRPC"
 
     async def connect(self) -> None:
         self._free = []
         aio: Any = importlib.import_module("grpc.aio")
-        self._channels = [aio.insecure_channel(f"{host}:2379") for host in self._hosts]
+        self._channels = [aio.insecure_channel(f"{host}:2379") for host in self.hosts]
         self._grants = [channel.unary_unary("/etcdserverpb.Lease/LeaseGrant") for channel in self._channels]
         self._puts = [channel.unary_unary("/etcdserverpb.KV/Put") for channel in self._channels]
         self._ranges = [channel.unary_unary("/etcdserverpb.KV/Range") for channel in self._channels]
@@ -253,19 +255,19 @@ class _Samples:
     """… and of the client."""
 
 
-_KINDS: tuple[type[_Store], ...] = (_Ours, _OursOpen, _EtcdGrpc, _Etcd, _Redis)
+_KINDS: tuple[type[_Store], ...] = (_Ours, _OursOpen, EtcdGrpc, _Etcd, _Redis)
 
 
-def _lacks(kind: type[_Store]) -> str:
+def lacks(kind: type[_Store]) -> str:
     """What is not installed here, or empty."""
-    if kind is _EtcdGrpc and not HAS_GRPC:
+    if kind is EtcdGrpc and not HAS_GRPC:
         return "grpcio (pip install grpcio)"
     return ", ".join(program for program in kind.needs if shutil.which(program) is None)
 
 
 async def measure(options: argparse.Namespace) -> list[Table]:
     """One table; what is not installed is left out, and said."""
-    samples = {kind: _Samples() for kind in _KINDS if not _lacks(kind)}
+    samples = {kind: _Samples() for kind in _KINDS if not lacks(kind)}
     for _ in range(options.rounds):
         for kind, found in samples.items():
             with tempfile.TemporaryDirectory() as folder:
@@ -293,7 +295,7 @@ async def measure(options: argparse.Namespace) -> list[Table]:
     )  # fmt: skip
     notes = NOTES.format(rounds=options.rounds, joins=JOINS, in_flight=IN_FLIGHT)
     notes += "".join(
-        f"- {kind.name} is left out, for want of {_lacks(kind)}.\n" for kind in _KINDS if _lacks(kind)
+        f"- {kind.name} is left out, for want of {lacks(kind)}.\n" for kind in _KINDS if lacks(kind)
     )
     return [Table("Joins", head, rows, notes)]
 

@@ -33,6 +33,8 @@ class NodePage:
         """When a running node of ours last gave a sign of life."""
         self._aging: dict[str, tuple[float, float]] = {}
         """`since` of a record of ours, and when that was by the clock that nobody sets."""
+        self._restless: dict[str, None] = {}
+        """Those of our records that time changes; of the thousands that just run nothing ages."""
         self._within: dict[str, float] = {}
         """Since when a node of ours that was over the limit has been within it."""
 
@@ -49,6 +51,10 @@ class NodePage:
             self._outbox.count("ledger", "page_full")
             return False
         self._registry.page_changed(self._group.name, (key,), now)
+        if record.state not in _RUNNING or record.over_since:
+            self._restless[id_] = None
+        else:
+            self._restless.pop(id_, None)
         return True
 
     def change(self, id_: str, record: NodeRecord, state: NodeState, why: str, now: float) -> None:
@@ -59,6 +65,7 @@ class NodePage:
     def erase(self, id_: str, now: float) -> None:
         """Forget it."""
         self._aging.pop(id_, None)
+        self._restless.pop(id_, None)
         self._within.pop(id_, None)
         self._group.ledger.delete(NODE + id_)
         self._registry.page_changed(self._group.name, (NODE + id_,), now)
@@ -124,9 +131,8 @@ class NodePage:
         longest = self._config.unreachable_after
         silent = [(id_, now - heard) for id_, heard in self._last_heard.items() if now - heard > longest]
         down = [id_ for id_, seconds in silent if self._judge(id_, seconds, now)]
-        for id_, record in self._registry.own_records():
-            # Of the thousands that just run nothing ages.
-            if record.state not in _RUNNING or record.over_since:
+        for id_ in list(self._restless):
+            if (record := self.record(id_)) is not None:
                 self._age(id_, record, now)
         return down
 

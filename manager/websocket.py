@@ -186,7 +186,7 @@ class Frames:
         if len(data) < end:
             return None
         payload = _unmasked(data[at + 4 : end], data[at : at + 4])
-        self._data = data[end:]
+        self._data = data[end:] if len(data) > end else b""
         if opcode >= Opcode.CLOSE or (first & 0x80 and opcode and self._parts is None):
             return opcode, payload
         return self._part(opcode, payload, final=bool(first & 0x80))

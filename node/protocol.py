@@ -640,13 +640,13 @@ def decode(frame: bytes) -> AnyMessage | None:
     message = _KINDS.get(kind)
     if message is None:
         return None
-    values = {}
-    for name, reader, required in _FIELDS[message]:
-        if name in body:
-            try:
+    values, name = {}, ""
+    try:
+        for name, reader, required in _FIELDS[message]:
+            if name in body:
                 values[name] = reader(body[name])
-            except ValueError as error:
-                raise ProtocolError(f"{kind}.{name} {error}") from None
-        elif required:
-            raise ProtocolError(f"{kind}.{name} is missing")
+            elif required:
+                raise ValueError("is missing")
+    except ValueError as error:
+        raise ProtocolError(f"{kind}.{name} {error}") from None
     return message(**values)
