@@ -67,8 +67,8 @@ async def measure(options: argparse.Namespace) -> list[Table]:
     count, bad = options.nodes, options.nodes // 10
     with tempfile.TemporaryDirectory(prefix="kcm-load") as folder:
         authority = Authority(Path(folder))
-        cert, key = authority.issue("m1")
         host = f"{block()}.1"
+        cert, key = authority.issue("m1", host)
         tls = (f"--tls-cert={cert}", f"--tls-key={key}", f"--tls-ca={authority.ca}")
         names = ("--config=/dev/null", "--name=m1", f"--bind={host}", "--log-level=warning")
         manager = await start("m1", str(PROGRAM), *names, *tls)

@@ -26,6 +26,8 @@ class Facts:
     """What was dropped since the start: (where, reason) → how often."""
     days_left: float | None
     """Of the certificate; None where there is none."""
+    unfit: str
+    """Why those who connect to this manager do not believe its certificate; empty where they do."""
 
 
 def rows(facts: Facts) -> Iterator[dict[str, str]]:
@@ -36,7 +38,10 @@ def rows(facts: Facts) -> Iterator[dict[str, str]]:
     if facts.days_left is not None:
         days = f"the certificate lasts {facts.days_left:.0f} days"
         short = facts.days_left < _DAYS_LEFT
-        yield row("certificate", BAD if short else GOOD, f"{days}: replace tls.cert" if short else days)
+        if facts.unfit:
+            yield row("certificate", BAD, facts.unfit)
+        if short or not facts.unfit:
+            yield row("certificate", BAD if short else GOOD, f"{days}: replace tls.cert" if short else days)
 
 
 def row(check: str, verdict: str, what: str) -> dict[str, str]:

@@ -13,6 +13,7 @@ from urllib.parse import quote
 
 from manager import (
     cli_bundle,
+    cli_certificates,
     cli_completion,
     cli_config,
     cli_doctor,
@@ -105,6 +106,7 @@ def _parser() -> argparse.ArgumentParser:
     cli_keys.add_verbs(verbs, _verb, _shown)
     cli_tokens.add_verb(verbs, _verb, _shown)
     cli_init.add_verb(verbs, _verb, _shown)
+    cli_certificates.add_verb(verbs, _verb, _shown)
     cli_look.add_verbs(verbs, _verb, _shown)
     cli_membership.add_verbs(verbs, _verb, _shown)
     cli_doctor.add_verb(verbs, _verb, _shown)

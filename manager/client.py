@@ -2,6 +2,7 @@
 
 import json
 import os
+import ssl
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -10,6 +11,8 @@ from contextlib import contextmanager
 from http.client import HTTPException, HTTPResponse
 from types import MappingProxyType
 from typing import Any
+
+from node.tls import refusal, to_managers
 
 SECONDS_MAX = 5.0
 SILENT_SECONDS_MAX = 15.0
@@ -131,18 +134,20 @@ def _opened(
             raise _refusal(error, manager) from None
     except (OSError, HTTPException) as error:
         reason = error.reason if isinstance(error, urllib.error.URLError) else error
+        if isinstance(reason, ssl.SSLCertVerificationError):
+            why = refusal(reason, "KCM_CA", "KCM_SERVER_NAME")
+            raise NoManager(f"what answers at {manager} is not believed: {why}") from None
         raise NoManager(f"no manager answers at {manager} ({reason}): {_REMEDY}") from None
 
 
 def _authority() -> list[urllib.request.BaseHandler]:
-    """The group's own authority, where KCM_CA names its file: names are not compared, as among managers."""
+    """The group's own authority, where KCM_CA names its file."""
     if not (name := os.environ.get("KCM_CA")):
         return []
-    # Loaded only here: it takes longer to load than the rest.
-    import ssl
-
-    context = ssl.create_default_context(cafile=name)
-    context.check_hostname = False
+    try:
+        context = to_managers(name, os.environ.get("KCM_SERVER_NAME", ""))
+    except (OSError, ValueError) as error:
+        raise ClientError(f"KCM_CA: {name} cannot be used ({error}): name a file in PEM") from None
     return [urllib.request.HTTPSHandler(context=context)]
 
 

@@ -409,7 +409,7 @@ class HttpSettings(Settings):
 
 
 class TlsSettings(Settings):
-    """Certificates of the node and HTTP ports."""
+    """Certificates of the node and HTTP ports, and which of other managers are believed."""
 
     cert: Annotated[str, Field(description="a file with this manager's certificate and chain, PEM")] = ""
     key: Annotated[str, Field(description="a file with its private key, PEM")] = ""
@@ -417,10 +417,14 @@ class TlsSettings(Settings):
     client_ca: Annotated[
         str, Field(description="nodes must show a certificate of the authority in this file")
     ] = ""
+    server_name: Annotated[
+        str, Field(description="a name that all managers' certificates have; default: each one's address")
+    ] = ""
 
     @model_validator(mode="after")
     def _is_whole(self) -> Self:
-        if (self.cert or self.key or self.ca or self.client_ca) and not (self.cert and self.key and self.ca):
+        given = self.cert or self.key or self.ca or self.client_ca or self.server_name
+        if given and not (self.cert and self.key and self.ca):
             raise ValueError("needs `cert`, `key` and `ca` together")
         return self
 

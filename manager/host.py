@@ -58,7 +58,7 @@ from manager.plan import PlanError
 from manager.saved import Saved
 from manager.seed import SeedServer
 from manager.store import Store, StoreError
-from manager.tls import Certificate, to_managers
+from manager.tls import Certificate
 from manager.views import other_managers
 from manager.web.app import create_app
 from manager.web.configs import fetch_content
@@ -66,6 +66,7 @@ from manager.web.server import HttpServer
 from node.lookup import look_up
 from node.notify import ALIVE, READY, STOPPING, notify, watchdog_seconds
 from node.protocol import Limit, NodeMessage
+from node.tls import to_managers
 
 log = logging.getLogger("manager")
 
@@ -128,7 +129,7 @@ class ManagerHost:
         tls = file.tls
         self._nodes_tls = Certificate(tls.cert, tls.key, tls.client_ca) if tls.cert else None
         self._http_tls = Certificate(tls.cert, tls.key) if tls.cert else None
-        self.to_peers = to_managers(tls.ca) if tls.ca else None
+        self.to_peers = to_managers(tls.ca, tls.server_name) if tls.ca else None
         self.counts: Counter[tuple[str, str]] = Counter()
         self.file = file
         self.http: ClientSession
@@ -247,6 +248,7 @@ class ManagerHost:
             has_key=self._layers.keyring is not None,
             rejected=self.counts,
             days_left=self.certificate_days_left,
+            unfit="" if self._http_tls is None else self._http_tls.unfit(me.host, self.file.tls.server_name),
         )
 
     async def _keep(self, effects: list[ManagerEffect]) -> None:

@@ -18,10 +18,11 @@ from manager.host import looked_up, run_manager
 from manager.keys import A_NEW_KEY
 from manager.output import write
 from manager.store import SYSTEM_DIRECTORY, Store, StoreError, state_directory
-from manager.tls import Certificate, to_managers
+from manager.tls import Certificate
 from manager.version import installed_version
 from node import logs, loop, settings
 from node.settings import Loaded, SettingsError, add_arguments, load, options_given
+from node.tls import to_managers
 
 FROM_HERE_ONLY = (
     "no private address found on this host, so this manager is reached by 127.0.0.1, from here only: "
@@ -69,8 +70,8 @@ def run(arguments: Sequence[str] | None, program: str) -> int:
             # As UTF-8 whatever the locale: so it is read when it is fed back.
             write(_printed(file), encoding="utf-8")
             return 0
-        _check_tls(file)
         advertise = address_to_advertise(file, own_addresses())
+        unfit = _check_tls(file, advertise)
         layers = _layers(file)
         if layers.keyring is None and not is_near(advertise):
             raise SettingsError(
@@ -87,7 +88,7 @@ def run(arguments: Sequence[str] | None, program: str) -> int:
         print(f"{program}: {error}", file=sys.stderr)
         return error.exit_code
     kept = [NOTHING_KEPT] if store is None else store.notices
-    notices = [*loaded.warnings, *kept, *open_doors(file)]
+    notices = [*loaded.warnings, *kept, *open_doors(file), *([unfit] if unfit else [])]
     if "gossip.key" in options_given(options):
         notices.append(KEY_IN_SIGHT)
     if advertise == "127.0.0.1" and not file.advertise and file.bind != advertise:
@@ -120,16 +121,16 @@ def _layers(file: ManagerFile) -> Layers:
         raise SettingsError(f"`gossip.keyring_file` {error}") from None
 
 
-def _check_tls(file: ManagerFile) -> None:
+def _check_tls(file: ManagerFile, advertise: str) -> str:
+    """What others will not like about the certificate; or empty. Raises `SettingsError`."""
     tls = file.tls
-    if tls.cert:
-        try:
-            Certificate(tls.cert, tls.key, tls.client_ca)
-            to_managers(tls.ca)
-        except (OSError, ValueError) as error:
-            raise SettingsError(
-                f"`tls` cannot be used ({error}): name files that are a pair, in PEM"
-            ) from None
+    if not tls.cert:
+        return ""
+    try:
+        to_managers(tls.ca)
+        return Certificate(tls.cert, tls.key, tls.client_ca).unfit(advertise, tls.server_name)
+    except (OSError, ValueError) as error:
+        raise SettingsError(f"`tls` cannot be used ({error}): name files that are a pair, in PEM") from None
 
 
 def load_as_started() -> ManagerFile:
@@ -151,6 +152,7 @@ async def examine(file: ManagerFile) -> list[dict[str, str]]:
         has_key=bool(file.gossip.key.get_secret_value() or file.gossip.keyring_file),
         rejected={},
         days_left=None,
+        unfit="",
     )
     return list(checks.rows(facts))
 

@@ -2,6 +2,7 @@
 
 import ssl
 import time
+from ipaddress import ip_address
 from pathlib import Path
 
 from cryptography import x509
@@ -20,6 +21,8 @@ class Certificate:
         self._files = (cert, key)
         self._mark: object = None
         self._expires = 0.0
+        self.names: tuple[str, ...] = ()
+        """Names and addresses that the certificate is for."""
         self.context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         self.context.minimum_version = ssl.TLSVersion.TLSv1_2
         if client_ca:
@@ -46,14 +49,39 @@ class Certificate:
         found = x509.load_pem_x509_certificate(Path(cert).read_bytes())
         self.context.load_cert_chain(cert, key)
         self._expires, self._mark = found.not_valid_after_utc.timestamp(), mark
+        self.names = _names(found)
         return True
 
+    def is_for(self, name: str) -> bool:
+        """Whether a client that connects to `name`, a host's name or an address, takes it."""
+        wanted = name.lower()
+        _, _, parent = wanted.partition(".")
+        return wanted in self.names or (not _is_address(wanted) and f"*.{parent}" in self.names)
 
-def to_managers(ca: str) -> ssl.SSLContext:
-    """For asking managers whose certificates are of authority `ca`, the group's own: names are not compared.
+    def unfit(self, address: str, server_name: str) -> str:
+        """Why those who connect to a manager at `address` do not believe it, and the remedy; or empty."""
+        if self.is_for(server_name or address):
+            return ""
+        what = f"the name in tls.server_name, {server_name}" if server_name else address
+        return (
+            f"tls.cert is for {', '.join(self.names) or 'no name at all'} and not for {what}, which nodes and"
+            " managers compare it with: make one that is, as `kcm certificates` does"
+            + ("" if server_name else ", or give all a name in common by tls.server_name")
+        )
 
-    Raises `OSError`.
-    """
-    context = ssl.create_default_context(cafile=ca)
-    context.check_hostname = False
-    return context
+
+def _names(certificate: x509.Certificate) -> tuple[str, ...]:
+    try:
+        found = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        return ()
+    addresses = map(str, found.get_values_for_type(x509.IPAddress))
+    return (*(name.lower() for name in found.get_values_for_type(x509.DNSName)), *addresses)
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ip_address(name)
+    except ValueError:
+        return False
+    return True

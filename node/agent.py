@@ -43,7 +43,7 @@ from node.gateways.configfile import ConfigFile
 from node.gateways.errors import GatewayError
 from node.gateways.files import Files
 from node.gateways.processes import use_of
-from node.link import CONNECT_SECONDS_MAX, Link, tls_to_managers
+from node.link import CONNECT_SECONDS_MAX, Link
 from node.lookup import look_up
 from node.notify import READY, STOPPING, notify
 from node.protocol import Limits, ProtocolError, decode, encode
@@ -52,6 +52,7 @@ from node.service import WHY
 from node.session import Joined, Session
 from node.settings import HostPort, SettingsError
 from node.state import StateError, StateFile, write_atomically
+from node.tls import to_managers
 
 _LOG = logging.getLogger(__name__)
 
@@ -94,7 +95,7 @@ class Agent:
         )
         tls = settings.tls
         try:
-            self._tls = tls_to_managers(tls.ca, tls.cert, tls.key)
+            self._tls = to_managers(tls.ca, tls.server_name, tls.cert, tls.key) if tls.ca else None
         except (OSError, ValueError) as error:
             raise SettingsError(f"`tls` cannot be used ({error}): name files in PEM") from None
         self._client: aiohttp.ClientSession | None = None

@@ -178,6 +178,10 @@ class TlsSettings(Settings):
         str, Field(description="a file with this node's certificate, where managers want one")
     ] = ""
     key: Annotated[str, Field(description="a file with its private key")] = ""
+    server_name: Annotated[
+        str,
+        Field(description="a name that all managers' certificates have; default: what is connected to"),
+    ] = ""
 
 
 class NodeSettings(Settings):

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import logging
 import os
-from ssl import SSLContext, create_default_context
+from ssl import SSLCertVerificationError, SSLContext
 from typing import Protocol
 
 import aiohttp
@@ -12,6 +12,7 @@ from yarl import URL
 
 from node.protocol import FRAME_BYTES_MAX, PATH, SUBPROTOCOL
 from node.settings import HostPort
+from node.tls import refusal
 
 _LOG = logging.getLogger(__name__)
 
@@ -23,20 +24,6 @@ _NOT_A_NODE_PORT = (
     "it answers, but not as a manager's node port: nodes connect to `node_port` (7000),"
     " not to the gossip (7946) or HTTP port (9897)"
 )
-
-
-def tls_to_managers(ca: str, cert: str, key: str) -> SSLContext | None:
-    """For managers whose certificates are of authority `ca`, the group's own: names are not compared.
-
-    None without `ca`. `cert` and `key` are shown where managers want them. Raises `OSError` or `ValueError`.
-    """
-    if not ca:
-        return None
-    context = create_default_context(cafile=ca)
-    context.check_hostname = False
-    if cert:
-        context.load_cert_chain(cert, key or None)
-    return context
 
 
 class Owner(Protocol):
@@ -160,6 +147,8 @@ def _explain(error: Exception) -> str:
             return f"no answer within {CONNECT_SECONDS_MAX:g} s"
         case aiohttp.ClientConnectorDNSError():
             return "the name does not resolve"
+        case aiohttp.ClientConnectorCertificateError(certificate_error=SSLCertVerificationError() as cause):
+            return refusal(cause, "tls.ca", "tls.server_name")
         case aiohttp.ClientConnectorError(os_error=cause) if cause.errno is not None:
             return os.strerror(cause.errno).lower()
         case aiohttp.WSServerHandshakeError(status=status) if status == 403:

@@ -5,7 +5,7 @@ import subprocess
 import urllib.request
 from pathlib import Path
 
-from manager.tls import to_managers
+from node.tls import to_managers
 from tests.authority import Authority
 from tests.e2e.cluster import HTTP_PORT, PROGRAMS, Cluster, wait_for
 
@@ -15,7 +15,7 @@ def test_nodes_managers_and_kcm_meet_by_tls_while_certificates_change(
 ) -> None:
     authority, nodes = Authority(tmp_path), Authority(tmp_path, "nodes")
     for name in ("m1", "m2"):
-        cert, key = authority.issue(name)
+        cert, key = authority.issue(name, cluster.address(name))
         tls = f"tls: {{cert: {cert}, key: {key}, ca: {authority.ca}, client_ca: {nodes.ca}}}\n"
         cluster.start_manager(name, peers=["m1", "m2"], config=f"nodes: {{heartbeat: 1s}}\n{tls}")
     cert, key = nodes.issue("n1")
@@ -43,6 +43,6 @@ def test_nodes_managers_and_kcm_meet_by_tls_while_certificates_change(
             return text
 
     assert "kcm_certificate_days_left 9." in metrics()
-    authority.issue("m1", days=25)
+    authority.issue("m1", cluster.address("m1"), days=25)
     wait_for(lambda: "kcm_certificate_days_left 24." in metrics(), 20.0, "m1 has its new certificate in use")
     assert cluster.nodes["n1"].running

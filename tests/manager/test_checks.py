@@ -14,6 +14,7 @@ WELL = Facts(
     has_key=True,
     rejected={},
     days_left=90.0,
+    unfit="",
 )
 
 
@@ -34,6 +35,7 @@ def test_a_manager_that_is_well_finds_nothing() -> None:
         (replace(WELL, has_key=False), "key", "odd", "`kcm init` makes one"),
         (replace(WELL, rejected={("gossip", "undecryptable"): 3}), "key", "bad", "compare gossip.key"),
         (replace(WELL, days_left=3.0), "certificate", "bad", "replace tls.cert"),
+        (replace(WELL, unfit="tls.cert is for m1"), "certificate", "bad", "tls.cert is for m1"),
     ],
 )
 def test_what_is_amiss_is_told_with_what_to_do(facts: Facts, check: str, verdict: str, todo: str) -> None:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from manager.tls import Certificate, to_managers
-from node.link import tls_to_managers
+from manager.tls import Certificate
+from node.tls import refusal, to_managers
 from tests.authority import Authority
 
 
@@ -22,7 +22,7 @@ async def served(certificate: Certificate, client: ssl.SSLContext) -> bytes:
     server = await asyncio.start_server(answer, "127.0.0.1", 0, ssl=certificate.context)
     async with server:
         port = server.sockets[0].getsockname()[1]
-        reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=client, server_hostname="")
+        reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=client)
         try:
             if await reader.read() != b"in":
                 # With TLS 1.3 a client hears only afterwards that it was turned away.
@@ -35,11 +35,11 @@ async def served(certificate: Certificate, client: ssl.SSLContext) -> bytes:
 
 async def test_a_new_pair_serves_new_connections_without_a_restart(tmp_path: Path) -> None:
     authority = Authority(tmp_path)
-    cert, key = authority.issue("m1", days=10)
+    cert, key = authority.issue("m1", "127.0.0.1", days=10)
     certificate, client = Certificate(str(cert), str(key)), to_managers(str(authority.ca))
     before = await served(certificate, client)
     assert not certificate.refresh()
-    authority.issue("m1", days=20)
+    authority.issue("m1", "127.0.0.1", days=20)
     os.utime(cert, (1, 1))
     assert certificate.refresh()
     assert await served(certificate, client) != before
@@ -48,7 +48,7 @@ async def test_a_new_pair_serves_new_connections_without_a_restart(tmp_path: Pat
 
 async def test_half_a_pair_is_refused_and_the_former_serves_on(tmp_path: Path) -> None:
     authority = Authority(tmp_path)
-    cert, key = authority.issue("m1")
+    cert, key = authority.issue("m1", "127.0.0.1")
     certificate, client = Certificate(str(cert), str(key)), to_managers(str(authority.ca))
     before = await served(certificate, client)
     key.write_bytes(authority.issue("m2")[1].read_bytes() + b"\n")
@@ -58,7 +58,7 @@ async def test_half_a_pair_is_refused_and_the_former_serves_on(tmp_path: Path) -
 
 
 async def test_a_manager_of_another_authority_is_not_believed(tmp_path: Path) -> None:
-    cert, key = Authority(tmp_path).issue("m1")
+    cert, key = Authority(tmp_path).issue("m1", "127.0.0.1")
     other = Authority(tmp_path, "other")
     with pytest.raises(ssl.SSLCertVerificationError):
         await served(Certificate(str(cert), str(key)), to_managers(str(other.ca)))
@@ -68,15 +68,52 @@ async def test_where_clients_must_show_a_certificate_only_those_of_its_authority
     tmp_path: Path,
 ) -> None:
     authority, nodes = Authority(tmp_path), Authority(tmp_path, "nodes")
-    cert, key = authority.issue("m1")
+    cert, key = authority.issue("m1", "127.0.0.1")
     own = [str(file) for file in nodes.issue("n1")]
     foreign = [str(file) for file in authority.issue("n2")]
     certificate = Certificate(str(cert), str(key), str(nodes.ca))
-    known = tls_to_managers(str(authority.ca), *own)
-    assert known is not None
-    assert await served(certificate, known)
+    assert await served(certificate, to_managers(str(authority.ca), "", *own))
     for wrong in ([*foreign], ["", ""]):
-        client = tls_to_managers(str(authority.ca), *wrong)
-        assert client is not None
+        client = to_managers(str(authority.ca), "", *wrong)
         with pytest.raises(OSError, match=r"alert|turned away"):
             await served(certificate, client)
+
+
+NAMES = [
+    (("127.0.0.1",), "", True),
+    (("m1", "127.0.0.2"), "", False),
+    ((), "", False),
+    (("managers", "127.0.0.2"), "managers", True),
+    (("127.0.0.1",), "managers", False),
+    (("*.example.com",), "cm1.example.com", True),
+    (("*.example.com",), "a.cm1.example.com", False),
+]
+
+
+@pytest.mark.parametrize(("hosts", "server_name", "fits"), NAMES)
+async def test_a_certificate_must_be_for_the_address_or_for_the_name_that_all_have(
+    tmp_path: Path, hosts: tuple[str, ...], server_name: str, fits: bool
+) -> None:
+    """The manager itself says at its start what its clients will say."""
+    authority = Authority(tmp_path)
+    certificate = Certificate(*map(str, authority.issue("m1", *hosts)))
+    client = to_managers(str(authority.ca), server_name)
+    assert (certificate.unfit("127.0.0.1", server_name) == "") is fits
+    if fits:
+        assert await served(certificate, client)
+        return
+    with pytest.raises(ssl.SSLCertVerificationError) as caught:
+        await served(certificate, client)
+    assert "`kcm certificates`" in refusal(caught.value, "tls.ca", "tls.server_name")
+
+
+async def test_a_certificate_of_another_authority_and_one_that_expired_are_told_apart(tmp_path: Path) -> None:
+    authority, other = Authority(tmp_path), Authority(tmp_path, "other")
+    for issuer, days, why in (
+        (other, 1.0, "not of the authority in tls.ca"),
+        (authority, -0.5, "has expired"),
+    ):
+        certificate = Certificate(*map(str, issuer.issue("m1", "127.0.0.1", days=days)))
+        with pytest.raises(ssl.SSLCertVerificationError) as caught:
+            await served(certificate, to_managers(str(authority.ca)))
+        assert why in refusal(caught.value, "tls.ca", "tls.server_name")
