@@ -1,4 +1,5 @@
-"""Who is let in when seats run short: claims that every live manager has answered for (rules A1, A2).
+"""Who is let in when seats or uses of a join token run short: claims that every live manager has answered for
+(rules A1, A2, A5).
 
 Of two concurrent claims at least one manager sees both, and since a later claim has a higher stamp than all
 that its manager had answered, both judge alike (Ricart and Agrawala 1981).
@@ -6,6 +7,7 @@ that its manager had answered, both judge alike (Ricart and Agrawala 1981).
 
 from collections import deque
 from dataclasses import dataclass
+from enum import Enum
 from math import inf
 from typing import Literal
 
@@ -35,6 +37,18 @@ class Claim:
     at: float
     instead: str = ""
     """The id of the lost node in whose place it comes, or empty."""
+    token: str = ""
+    """The name of the join token that it showed …"""
+    uses: int | None = None
+    """… and how many nodes that lets in; None for any number."""
+
+
+class Verdict(Enum):
+    """What becomes of a claim."""
+
+    IN = "in"
+    FULL = "full"
+    USED_UP = "used up"
 
 
 class Admission:
@@ -66,21 +80,29 @@ class Admission:
         )
         return self._stamp
 
-    def way(self, cap: int | None) -> Literal["open", "claim", "wait"]:
-        """How the next newcomer is dealt with: at once, by a claim, or after answers have come."""
-        if cap is None:
+    def way(self, cap: int | None, *, counted: bool) -> Literal["open", "claim", "wait"]:
+        """How the next newcomer is dealt with: at once, by a claim, or after answers have come.
+
+        `counted`: whether its join token lets only so many in.
+        """
+        if cap is None and not counted:
             return "open"
         kin = [member.name for member in self._group.kin()]
-        free = cap - self._registry.used - self._registry.over
-        if free < OUTSTANDING_MAX * (len(kin) + 1):
-            return "claim" if len(self._claims) < OUTSTANDING_MAX else "wait"
         while self._open and all(self._group.heard_by(name, self._open[0]) for name in kin):
             self._open.popleft()
-        return "open" if len(self._open) < OUTSTANDING_MAX else "wait"
+        if cap is not None:
+            free = cap - self._registry.used - self._registry.over
+            if free < OUTSTANDING_MAX * (len(kin) + 1):
+                return "claim" if len(self._claims) < OUTSTANDING_MAX else "wait"
+        # Other managers may not know of either: together no more than they reckon with.
+        if len(self._open) + len(self._claims) >= OUTSTANDING_MAX:
+            return "wait"
+        return "claim" if counted else "open"
 
-    def note_open(self) -> None:
-        """A newcomer was admitted at once; it stands on our page at its present version."""
-        self._open.append(self._group.ledger.own.version)
+    def note_admitted(self, cap: int | None) -> None:
+        """A newcomer was admitted under `cap`; it stands on our page at its present version."""
+        if cap is not None:
+            self._open.append(self._group.ledger.own.version)
 
     def claimed(self, claim: Claim) -> None:
         self._claims[claim.conn] = claim
@@ -96,11 +118,12 @@ class Admission:
         """Who is no longer alive is not waited for anyway, and starts afresh when it returns."""
         self._silent &= alive
 
-    def judge(self, cap: int | None, now: float) -> list[tuple[Claim, bool]]:
-        """The claims that are decided now, each with whether it is within the cap."""
+    def judge(self, cap: int | None, now: float) -> list[tuple[Claim, Verdict]]:
+        """The claims that are decided now."""
         if not self._claims:
             return []
-        judged: list[tuple[Claim, bool]] = []
+        judged: list[tuple[Claim, Verdict]] = []
+        uses = self._registry.uses.copy()
         taken = self._registry.used + self._registry.over
         for claim in sorted(self._claims.values(), key=lambda c: (c.stamp, c.id)):
             if not self._answered(claim, now):
@@ -114,13 +137,20 @@ class Admission:
             seats = cap
             if cap is not None and claim.instead:
                 coming = {claim.instead, *(view.record.instead for view in before_it)}
-                coming |= {done.instead for done, admitted in judged if admitted}
+                coming |= {done.instead for done, verdict in judged if verdict is Verdict.IN}
                 seats = cap + self._surge.extra(self._group.wall(now), coming)
-            if seats is None or taken + len(before_it) < seats:
+            late = now - claim.at >= UNDECIDED_MAX
+            fits = _fits(taken, len(before_it), seats, late=late)
+            by_it = sum(view.record.token == claim.token for view in before_it)
+            counts = _fits(uses[claim.token], by_it, claim.uses, late=late)
+            if fits and counts:
                 taken += 1
-                judged.append((claim, True))
-            elif taken >= seats or now - claim.at >= UNDECIDED_MAX:
-                judged.append((claim, False))
+                uses[claim.token] += 1
+                judged.append((claim, Verdict.IN))
+            elif counts is False:
+                judged.append((claim, Verdict.USED_UP))
+            elif fits is False:
+                judged.append((claim, Verdict.FULL))
         for claim, _ in judged:
             del self._claims[claim.conn]
         return judged
@@ -148,3 +178,10 @@ class Admission:
                 return False
             self._silent.add(member.name)
         return True
+
+
+def _fits(taken: int, ahead: int, there: int | None, *, late: bool) -> bool | None:
+    """Whether there is one more than what is taken, and claimed by those ahead; None: not yet known."""
+    if there is None or taken + ahead < there:
+        return True
+    return False if taken >= there or late else None

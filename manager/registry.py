@@ -6,6 +6,7 @@ its writer left in good order the node is on its way to another manager, and sta
 Managers that hold the same pages and see the same members derive the same.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from math import inf
@@ -91,6 +92,8 @@ class Registry:
         self.derived = 0
         """How often some view was derived anew: as long as it is the same, so are all views."""
         self.highest_stamp = 0
+        self.uses: Counter[str] = Counter()
+        """By the name of a join token: how many nodes are known that came in by it."""
         self._ticked = -inf
         self._before: dict[str, NodeView | None] = {}
         """The nodes that changed since `take_changes`, as they were then."""
@@ -296,6 +299,8 @@ class Registry:
                 self.used += sign * counted.seat
                 self.running += sign * counted.running
                 self.over += sign * (counted.record.over_limit and counted.running)
+                if counted.record.token and counted.record.stamp and counted.state is not NodeState.REFUSED:
+                    self.uses[counted.record.token] += sign
         self.changes += _uses_a_share(old) != _uses_a_share(view)
         self._claims.pop(id_, None)
         if view is None:

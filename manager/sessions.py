@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from math import inf
 
 from gossip.group import Group
-from manager.admission import Admission, Claim
+from manager.admission import Admission, Claim, Verdict
 from manager.desk import Answer, Desk, Question
 from manager.effects import Level
 from manager.identity import KEY_BYTES, Identity, Ticket, TicketError
@@ -21,7 +21,7 @@ from manager.shares import Shares
 from manager.stats import StatsWindow
 from manager.surge import Surge
 from manager.terms import Terms
-from manager.tokens import JoinToken, find_join_token, why_not
+from manager.tokens import JoinToken, find_join_token, used_up, why_not
 from manager.traffic import Told, TrafficWindow
 from node.protocol import (
     CLOSE_GOING,
@@ -79,7 +79,9 @@ class _Session:
     limits_sent: tuple[Limits, Leases, bool, float] | None = None
     """Share, leases, whether over the limit, and since when its margin runs."""
     token: JoinToken | None = None
-    """What it showed."""
+    """What it showed …"""
+    counted: bool = False
+    """… and whether its use is counted: every manager alive has answered for it (rule A5)."""
     challenge: tuple[int, int] | None = None
     """The newer (incarnation, nonce) of its id, while it is asked whether it lives (rule I3)."""
     challenge_ends: float = inf
@@ -96,6 +98,11 @@ class _Session:
     def asked(self) -> tuple[int, int]:
         """Its last question (`manager.seats.Asked`)."""
         return (0, 0) if self.hello is None else (self.hello.incarnation, self.asks)
+
+    @property
+    def is_counted(self) -> bool:
+        """Whether it comes by a token that lets only so many in."""
+        return self.ticket is None and self.token is not None and self.token.uses is not None
 
     @property
     def stamp(self) -> int:
@@ -204,10 +211,7 @@ class Sessions:
         if refusal is None and (lacks := self._lacks_token(id_, stamp, token, now)):
             refusal = "token", lacks
         if refusal is not None:
-            code, sentence = refusal
-            self._outbox.count("node", code)
-            self._outbox.log(Level.WARNING, f"refused a node from {session.peer}: {sentence}")
-            self._refuse(session, code, sentence)
+            self._turn_away(session, *refusal)
             return
         if self.going:
             # Not a redirect: two managers that both stop would send it to and fro without a pause.
@@ -223,7 +227,7 @@ class Sessions:
             self._sessions[session.conn] = session
         session.id, session.hello, session.admitted = id_, hello, False
         session.ticket, session.left, session.asks = ticket, hello.left, 0
-        session.token, session.told = token, None
+        session.token, session.counted, session.told = token, False, None
         session.limits_version = max(session.limits_version, hello.limits_version)
         session.limits_sent, session.challenge, session.challenge_ends = None, None, inf
         self._by_id[id_] = session
@@ -238,10 +242,7 @@ class Sessions:
         known = stamp or (view is not None and view.shown and view.state is not NodeState.REFUSED)
         if known or not self._terms.config.join_tokens:
             return ""
-        used = 0
-        if token is not None and token.uses is not None:
-            others = (view for view in self._registry.views() if view.id != id_)
-            used = sum(view.record.token == token.name and view.record.stamp > 0 for view in others)
+        used = 0 if token is None else self._registry.uses[token.name]
         return why_not(token, used, self._group.wall(now))
 
     def _identify(self, hello: Hello) -> tuple[str, Ticket | None, tuple[str, str] | None]:
@@ -317,11 +318,10 @@ class Sessions:
         self._newcomers.pop(session.conn, None)
         if self._desk is not None:
             self._desk.withdraw(session.conn)
-        if self.admission.withdraw(session.conn) is None:
-            return False
-        record = self._page.record(session.id)
-        if record is not None and record.order == session.order:
-            self._page.erase(session.id, now)
+        claim, record = self.admission.withdraw(session.conn), self._page.record(session.id)
+        if record is None or record.order != session.order or record.state is not NodeState.CLAIMED:
+            return claim is not None
+        self._page.erase(session.id, now)
         return True
 
     def _detach(self, session: _Session) -> None:
@@ -355,15 +355,16 @@ class Sessions:
         return True
 
     def admit_newcomers(self, now: float) -> None:
-        """Decide about everyone who waits, as far as that can be decided now (rules A1, A2)."""
+        """Decide about everyone who waits, as far as that can be decided now (rules A1, A2, A5)."""
         if self.fresh:
             return
         if self._desk is not None:
+            self._judge(None, now)
             self._get_tickets(self._desk, now)
             return
         cap = self._terms.cap
         for conn, session in list(self._newcomers.items()):
-            way = self.admission.way(cap)
+            way = self.admission.way(cap, counted=session.is_counted)
             if way == "wait":
                 break
             del self._newcomers[conn]
@@ -377,13 +378,25 @@ class Sessions:
                 self._claim(session, now)
             else:
                 self._welcome(session, self.admission.new_stamp(now), False, now)
-                self.admission.note_open()
-        for claim, admitted in self.admission.judge(cap, now):
+                self.admission.note_admitted(cap)
+        self._judge(cap, now)
+
+    def _judge(self, cap: int | None, now: float) -> None:
+        for claim, verdict in self.admission.judge(cap, now):
             session = self._sessions[claim.conn]
-            if admitted:
-                self._welcome(session, claim.stamp, False, now)
-            else:
+            if verdict is Verdict.USED_UP:
+                assert session.token is not None
+                self._withdraw(session, now)
+                self._turn_away(session, "token", used_up(session.token))
+            elif verdict is Verdict.FULL:
                 self._refuse_full(session, now)
+            elif self._desk is not None:
+                # Its claim stands until a founder has answered.
+                session.counted = True
+                self._newcomers[claim.conn] = session
+            else:
+                self._welcome(session, claim.stamp, False, now)
+                self.admission.note_admitted(cap)
 
     def _claim(self, session: _Session, now: float) -> None:
         stamp = self.admission.new_stamp(now)
@@ -391,8 +404,10 @@ class Sessions:
         instead = self.surge.lost_like(record.name, record.address, self._group.wall(now))
         record = replace(record, instead=instead)
         if self._page.write(session.id, record, now, newcomer=True):
-            version = self._group.ledger.own.version
-            self.admission.claimed(Claim(session.conn, session.id, stamp, version, now, instead))
+            version, token = self._group.ledger.own.version, session.token
+            name, uses = ("", None) if token is None else (token.name, token.uses)
+            claim = Claim(session.conn, session.id, stamp, version, now, instead, name, uses)
+            self.admission.claimed(claim)
         else:
             self._refuse_page_full(session)
 
@@ -515,17 +530,20 @@ class Sessions:
     def _get_tickets(self, desk: Desk, now: float) -> None:
         """Ask founders for those who wait, and pass on what they gave (rules S1, S4)."""
         for conn, session in list(self._newcomers.items()):
-            if desk.full:
+            to_count = session.is_counted and not session.counted
+            if desk.full or (to_count and self.admission.way(None, counted=True) == "wait"):
                 break
             del self._newcomers[conn]
             highest = self._registry.highest(session.id)
-            if session.order <= highest:
+            if session.order < highest or (session.order == highest and not session.counted):
                 self._outbox.say(conn, Behind(incarnation=highest[0]))
             elif not self._admit_by_ticket(session, desk, now):
                 if session.left > 0:
                     # It has a ticket that lives, of a home that we have not heard of: others may have.
                     sentence = f"manager {self._group.name} does not know the home of this ticket yet"
                     self._refuse(session, "starting", sentence)
+                elif to_count:
+                    self._claim(session, now)
                 else:
                     desk.wants(self._question(session, now), now)
         for answer in desk.decided(now):
@@ -575,6 +593,7 @@ class Sessions:
     def _refuse_without(self, session: _Session, desk: Desk, now: float) -> None:
         code, sentence = desk.refusal(now)
         if code == "starting":
+            self._withdraw(session, now)
             self._refuse(session, code, sentence)
         else:
             self._refuse_full(session, now, code, sentence)
@@ -599,6 +618,12 @@ class Sessions:
         )
         self._outbox.log(Level.ERROR, sentence)
         self._refuse(session, "starting", sentence)
+
+    def _turn_away(self, session: _Session, code: str, sentence: str) -> None:
+        """Refuse what is no node of ours: it is not listed."""
+        self._outbox.count("node", code)
+        self._outbox.log(Level.WARNING, f"refused a node from {session.peer}: {sentence}")
+        self._refuse(session, code, sentence)
 
     def _refuse(self, session: _Session, code: str, sentence: str) -> None:
         refused = Refused(

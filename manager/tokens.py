@@ -84,5 +84,10 @@ def why_not(token: JoinToken | None, used: int, wall: float) -> str:
     if token.expires is not None and token.expires <= wall:
         return f"join token {token.name} has expired: have another one issued"
     if token.uses is not None and used >= token.uses:
-        return f"join token {token.name} is used up by {used} nodes: have another one issued"
+        return used_up(token)
     return ""
+
+
+def used_up(token: JoinToken) -> str:
+    """The sentence for a newcomer beyond its uses, with the remedy."""
+    return f"join token {token.name} is used up by {token.uses} nodes: have another one issued"

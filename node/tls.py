@@ -42,8 +42,8 @@ def refusal(error: ssl.SSLCertVerificationError, ca: str, server_name: str) -> s
     """Why a manager's certificate is not believed, and what to do, by the settings `ca` and `server_name`."""
     if error.verify_code in _NOT_THE_NAME:
         return (
-            f"its certificate is not for this name ({error.verify_message.rstrip('.')}): make one that names it,"
-            f" as `kcm certificates` does, or put a name that all of them have into {server_name}"
+            f"its certificate is not for this name ({error.verify_message.rstrip('.')}): make one that"
+            f" names it, as `kcm certificates` does, or put a name that all of them have into {server_name}"
         )
     if error.verify_code == _EXPIRED:
         return "its certificate has expired: put a new one in its place, as `kcm certificates` makes it"

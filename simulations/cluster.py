@@ -49,11 +49,20 @@ class Cluster:
             )
             self.managers.append(manager)
 
-    def add_nodes(self, count: int, seeds: tuple[str, ...] = ()) -> list[SimNode]:
-        """`count` more nodes, each on a host of its own, that know `seeds`, or else all managers."""
+    def add_nodes(self, count: int, seeds: tuple[str, ...] = (), token: str = "") -> list[SimNode]:
+        """`count` more nodes, each on a host of its own, that know `seeds`, or else all managers.
+
+        `token`: what they show.
+        """
         start = len(self.nodes)
         added = [
-            SimNode(self.network, f"n{at + 1}", f"10.1.{at // 250}.{at % 250 + 1}", seeds or self.seeds)
+            SimNode(
+                self.network,
+                f"n{at + 1}",
+                f"10.1.{at // 250}.{at % 250 + 1}",
+                seeds or self.seeds,
+                token=token,
+            )
             for at in range(start, start + count)
         ]
         self.nodes += added

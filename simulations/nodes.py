@@ -71,6 +71,7 @@ class SimNode:
         *,
         rate: float = 1.0,
         ephemeral: bool = False,
+        token: str = "",
         saved: Callable[[], None] | None = None,
     ) -> None:
         """`saved` is called whenever something new is on its disk."""
@@ -83,6 +84,7 @@ class SimNode:
         self.gone = False
         """Whether it never starts again: an operator has vouched for that."""
         self._ephemeral = ephemeral
+        self._token = token
         self._saved = saved
         self._boots = 1
         self._booted = network.world.now
@@ -172,6 +174,7 @@ class SimNode:
             clock=self.clock,
             name=self.name,
             ephemeral=self._ephemeral,
+            token=self._token,
         )
         self.gateway.start()
         self._look_at_gateway()

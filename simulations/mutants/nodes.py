@@ -27,7 +27,7 @@ def fresh_manager_admits(patch: Patch) -> None:
 def no_claims(patch: Patch) -> None:
     """Each manager admits by its own count alone (A1)."""
 
-    def way(self: Admission, cap: int | None) -> str:
+    def way(self: Admission, cap: int | None, **_: Any) -> str:
         taken = self._registry.used + self._registry.over
         return "open" if cap is None or taken < cap else "claim"
 
