@@ -89,7 +89,9 @@ def _members(members: list[dict[str, Any]], now: float) -> Iterator[Row]:
                     "members", GONE, f"{name} is {since}: `kcm force-leave {name}` if it does not come back"
                 )
             else:
-                yield row("members", BAD, f"{name} at {member['address']} is {since}: look at its host")
+                where = f"{name} at {member['address']}"
+                todo = f"look at its host; if it is gone for good, `kcm force-leave {name}`"
+                yield row("members", BAD, f"{where} is {since}: {todo}")
 
 
 def _reached(answer: dict[str, Any]) -> Iterator[Row]:
