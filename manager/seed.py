@@ -8,6 +8,7 @@ from itertools import count
 from ssl import SSLContext
 from typing import cast
 
+from manager.acceptor import Acceptor
 from manager.websocket import (
     CLOSE_NORMAL,
     MESSAGE_TOO_BIG,
@@ -77,31 +78,26 @@ class SeedServer:
         """Those that speak for a node, by number. Not to be written by others than they."""
         self._open: set[_Connection] = set()
         self._all_gone = asyncio.Event()
-        self._servers: list[asyncio.Server] = []
+        self._acceptor: Acceptor | None = None
 
     async def open(self, sockets: list[socket.socket], tls: SSLContext | None = None) -> None:
         """Serve on these listening sockets, by TLS where it is given."""
-        loop = asyncio.get_running_loop()
-        for sock in sockets:
-            self._servers.append(
-                await loop.create_server(
-                    lambda: _Connection(self),
-                    sock=sock,
-                    ssl=tls,
-                    ssl_handshake_timeout=None if tls is None else HELLO_SECONDS_MAX,
-                )
-            )
+        self._acceptor = Acceptor(lambda: _Connection(self), self._too_many, tls, HELLO_SECONDS_MAX)
+        self._acceptor.open(sockets)
 
     async def close(self) -> None:
         """Stop listening and let every connection go."""
-        for server in self._servers:
-            server.close()
+        if self._acceptor is not None:
+            self._acceptor.close()
         self.connections.clear()
         for connection in list(self._open):
             connection.end(CLOSE_GOING, "this manager stops")
         if self._open:
             self._all_gone.clear()
             await self._all_gone.wait()  # each is aborted when its time is over
+
+    def _too_many(self, peer: str) -> None:
+        self.rejected("too_many_without_hello", peer)
 
     def came(self, connection: "_Connection") -> None:
         self._open.add(connection)

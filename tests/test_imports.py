@@ -14,6 +14,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 SHELLS = (
     "gossip.host",
+    "manager.acceptor",
     "manager.addresses",
     "manager.agreement",
     "manager.cli",

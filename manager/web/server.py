@@ -13,6 +13,7 @@ from ssl import SSLContext
 
 from aiohttp import web
 
+from manager.acceptor import Acceptor
 from manager.passage import Passage
 from manager.web.problems import Handler
 
@@ -33,7 +34,7 @@ class HttpServer:
         self.count = count
         self.open_from: Counter[str] = Counter()
         self.doors: dict[int, _Door] = {}
-        self._servers: list[asyncio.Server] = []
+        self._acceptor: Acceptor | None = None
         app[_DOORS] = self.doors
         app.middlewares.insert(0, _mark_busy)
         self._runner = web.AppRunner(
@@ -47,19 +48,17 @@ class HttpServer:
     async def open(self, sockets: list[socket.socket], tls: SSLContext | None = None) -> None:
         """Serve on these listening sockets, by TLS where it is given."""
         await self._runner.setup()
-        loop = asyncio.get_running_loop()
-        handshake = None if tls is None else REQUEST_SECONDS_MAX
-        for sock in sockets:
-            server = await loop.create_server(
-                lambda: _Door(self), sock=sock, ssl=tls, ssl_handshake_timeout=handshake
-            )
-            self._servers.append(server)
+        self._acceptor = Acceptor(lambda: _Door(self), self._too_many, tls, REQUEST_SECONDS_MAX)
+        self._acceptor.open(sockets)
 
     async def close(self) -> None:
         """Stop listening, and end what is under way."""
-        for server in self._servers:
-            server.close()
+        if self._acceptor is not None:
+            self._acceptor.close()
         await self._runner.cleanup()
+
+    def _too_many(self, _: str) -> None:
+        self.count("http", "too_many_connections")
 
     def handler(self) -> asyncio.Protocol:
         """aiohttp's end of a connection."""

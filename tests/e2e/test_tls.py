@@ -1,13 +1,19 @@
 """Managers, nodes and `kcm` by TLS, as real processes; a certificate is replaced under them."""
 
 import os
+import socket
 import subprocess
+import time
 import urllib.request
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from node.tls import to_managers
 from tests.authority import Authority
 from tests.e2e.cluster import HTTP_PORT, PROGRAMS, Cluster, wait_for
+
+FLOODS_FROM = "127.0.0.77"
 
 
 def test_nodes_managers_and_kcm_meet_by_tls_while_certificates_change(
@@ -46,3 +52,37 @@ def test_nodes_managers_and_kcm_meet_by_tls_while_certificates_change(
     authority.issue("m1", cluster.address("m1"), days=25)
     wait_for(lambda: "kcm_certificate_days_left 24." in metrics(), 20.0, "m1 has its new certificate in use")
     assert cluster.nodes["n1"].running
+
+    before = time.monotonic()
+    with ThreadPoolExecutor() as threads:
+        flood = threads.submit(connect_and_say_nothing, cluster.address("m1"), HTTP_PORT, MANY)
+        slowest = 0.0
+        while not flood.done():
+            began = time.monotonic()
+            assert "kcm_nodes_connected" in metrics()
+            slowest = max(slowest, time.monotonic() - began)
+        flood.result()
+    assert counted(metrics(), "too_many_connections") > MANY - 2 * 256
+    assert slowest < 5.0, f"of {time.monotonic() - before:.1f} s"
+    assert "unreachable" not in "".join(process.text for process in cluster.managers.values())
+    assert cluster.nodes["n1"].text.count("Joined as") == 1
+
+
+MANY = 10_000
+
+
+def connect_and_say_nothing(host: str, port: int, count: int) -> None:
+    """`count` connections from one address that begin no handshake; those that are turned away are let go."""
+    held, passing = list[socket.socket](), deque[socket.socket]()
+    for _ in range(count):
+        one = socket.create_connection((host, port), source_address=(FLOODS_FROM, 0))
+        (held if len(held) < 300 else passing).append(one)
+        if len(passing) > 300:
+            passing.popleft().close()
+    for one in (*held, *passing):
+        one.close()
+
+
+def counted(metrics: str, reason: str) -> float:
+    [line] = [line for line in metrics.splitlines() if f'{{reason="{reason}"' in line]
+    return float(line.split()[-1])

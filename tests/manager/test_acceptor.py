@@ -1,0 +1,91 @@
+"""Accepting: whoever does not come to the end of a TLS handshake is counted, and nobody waits for it."""
+
+import asyncio
+import errno
+import socket
+from collections import Counter
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from manager.acceptor import Acceptor
+from manager.tls import Certificate
+from node.tls import to_managers
+from tests.authority import Authority
+
+
+class Greeting(asyncio.Protocol):
+    """Says one word and hangs up."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.WriteTransport)
+        transport.write(b"hello")
+        transport.close()
+
+
+class Port:
+    def __init__(self, folder: Path, seconds: float = 60.0) -> None:
+        self.authority = Authority(folder)
+        certificate = Certificate(*map(str, self.authority.issue("m1", "127.0.0.1")))
+        self.rejected: Counter[str] = Counter()
+        self.socket = socket.create_server(("127.0.0.1", 0))
+        self.number = self.socket.getsockname()[1]
+        self.acceptor = Acceptor(
+            Greeting, lambda peer: self.rejected.update([peer]), certificate.context, seconds
+        )
+
+    async def greets(self) -> bool:
+        client = to_managers(str(self.authority.ca))
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.number, ssl=client)
+        try:
+            return await reader.read() == b"hello"
+        finally:
+            writer.close()
+
+
+@pytest.fixture
+async def port(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Port]:
+    monkeypatch.setattr("manager.acceptor.HANDSHAKES_MAX", 3)
+    monkeypatch.setattr("manager.acceptor.FULL_SECONDS", 0.01)
+    port = Port(tmp_path)
+    yield port
+    port.acceptor.close()
+
+
+async def test_of_one_address_so_many_are_in_their_handshake_and_no_more(port: Port) -> None:
+    port.acceptor.open([port.socket])
+    silent = [await asyncio.open_connection("127.0.0.1", port.number) for _ in range(3)]
+    reader, writer = await asyncio.open_connection("127.0.0.1", port.number)
+    async with asyncio.timeout(10.0):
+        assert await reader.read() == b""
+    assert port.rejected == {"127.0.0.1": 1}
+    writer.close()
+    silent[0][1].close()
+    async with asyncio.timeout(10.0):
+        while True:
+            try:
+                assert await port.greets()
+                break
+            except OSError:  # until the manager has seen the end of that one
+                await asyncio.sleep(0.01)
+    for _, held in silent:
+        held.close()
+
+
+async def test_where_no_file_may_be_opened_it_is_tried_again(
+    port: Port, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    loop, times = asyncio.get_running_loop(), iter([errno.EMFILE, errno.ECONNABORTED])
+    accept = loop.sock_accept
+
+    async def refuse(sock: socket.socket) -> Any:
+        if (error := next(times, None)) is not None:
+            raise OSError(error, "no")
+        return await accept(sock)
+
+    monkeypatch.setattr(loop, "sock_accept", refuse)
+    port.acceptor.open([port.socket])
+    assert await port.greets()
+    assert "raise the limit of open files" in caplog.text
