@@ -118,6 +118,7 @@ def subscription_view(core: Manager, now: float) -> dict[str, Any]:
     refused = sum(view.state is NodeState.REFUSED for view in core.registry.views())
     return {
         "max_nodes": core.max_nodes,
+        "cap": cap,
         "used": used,
         "free": free,
         "over_limit": core.registry.over,

@@ -72,6 +72,7 @@ _NODE = _object(
 _LAPSE = {key: _or_null(_TIME) for key in ("away_since", "first_lapse", "last_lapse")}
 _SUBSCRIPTION = _object(
     max_nodes=_or_null(_WHOLE),
+    cap=_or_null(_WHOLE),
     used=_WHOLE,
     free=_or_null(_WHOLE),
     over_limit=_WHOLE,

@@ -5,6 +5,7 @@ import contextlib
 import secrets
 import threading
 from collections.abc import Iterator
+from itertools import count
 from math import cos
 
 from aiohttp import ClientError, ClientSession, ClientWebSocketResponse
@@ -13,6 +14,7 @@ from node.latency import bucket_of
 from node.protocol import FRAME_BYTES_MAX, PATH, SUBPROTOCOL, Hello, Report, Served, ServedKind, encode
 
 _REPORT_EVERY = 1.0
+_AGAIN_AFTER = 3.0
 
 
 @contextlib.contextmanager
@@ -43,7 +45,15 @@ def simulated_nodes(seeds: list[str], names: list[str]) -> Iterator[None]:
 
 
 async def _node(http: ClientSession, seed: str, name: str, at: int) -> None:
-    hello = Hello(key=secrets.token_bytes(32), incarnation=1, nonce=1, name=name, gateway="nginx: running")
+    key = secrets.token_bytes(32)
+    for incarnation in count(1):
+        hello = Hello(key=key, incarnation=incarnation, nonce=1, name=name, gateway="nginx: running")
+        await _session(http, seed, hello, at)
+        # A manager that has just started lets newcomers in a little later.
+        await asyncio.sleep(_AGAIN_AFTER)
+
+
+async def _session(http: ClientSession, seed: str, hello: Hello, at: int) -> None:
     with contextlib.suppress(ClientError):
         async with http.ws_connect(
             f"http://{seed}{PATH}", protocols=(SUBPROTOCOL,), max_msg_size=FRAME_BYTES_MAX

@@ -47,18 +47,27 @@ def test_what_happens_in_the_group_is_on_the_page_while_it_happens(cluster: Clus
         expect(page.locator("#events li", has_text="n1")).to_contain_text("active", timeout=SOON)
         page.goto(url(cluster, "configuration"))
         expect(page.locator("main")).to_contain_text("No configuration was pushed yet", timeout=SOON)
-        content = b"events {}"
-        asked = urllib.request.Request(
-            url(cluster).replace("#/", "api/v1/config/nginx"),
-            content,
-            {"Content-Type": "application/octet-stream"},
-            method="PUT",
-        )
-        fetched(asked, 10.0)
-        expect(page.locator("main")).to_contain_text("version 1", timeout=SOON)
+        for content in (b"events {}\nhttp {\n}\n", b"events {}\nhttp {\n  gzip on;\n}\n"):
+            asked = urllib.request.Request(
+                url(cluster).replace("#/", "api/v1/config/nginx"),
+                content,
+                {"Content-Type": "application/octet-stream"},
+                method="PUT",
+            )
+            fetched(asked, 10.0)
+        expect(page.locator("main")).to_contain_text("version 2", timeout=SOON)
         expect(page.locator("main")).to_contain_text("0 of 0 nodes", timeout=SOON)
+        page.get_by_role("button", name="Show what differs").click()
+        expect(page.locator(".diff .added")).to_have_text("+   gzip on;", timeout=SOON)
+        expect(page.locator(".diff .gone")).to_have_count(0)
         page.goto(url(cluster, "limits"))
-        expect(page.locator("main tbody tr")).to_contain_text("9 in 90 s")
+        expect(page.get_by_role("region", name="Limits", exact=True).locator("tbody tr")).to_contain_text(
+            "9 in 90 s"
+        )
+        expect(page.get_by_role("region", name="Shares and requests")).to_contain_text("n3", timeout=SOON)
+        page.goto(url(cluster, "subscription"))
+        page.locator("summary").click()
+        expect(page.get_by_role("region", name="Seats by day", exact=True)).to_contain_text("3", timeout=SOON)
 
         page.goto(url(cluster, "nodes"))
         cluster.nodes["n1"].kill()

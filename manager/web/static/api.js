@@ -6,7 +6,12 @@ const PAGE = 1000;
 const KEPT_EVENTS = 500;
 
 /** The JSON at `/api/v1/WHAT`. */
-export async function ask(what) {
+export const ask = async (what) => (await answerOf(what)).json();
+
+/** The same of a text. */
+export const askText = async (what) => (await answerOf(what)).text();
+
+async function answerOf(what) {
   const answer = await fetch(`/api/v1/${what}`, { signal: AbortSignal.timeout(ANSWER_MS) });
   if (answer.status === 401 && !live.locked) {
     live.locked = true;
@@ -14,7 +19,7 @@ export async function ask(what) {
   }
   if (!answer.ok) throw new Error(await reason(answer));
   live.behind = Date.parse(answer.headers.get("Date")) - Date.now();
-  return answer.json();
+  return answer;
 }
 
 async function reason(answer) {

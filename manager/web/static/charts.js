@@ -5,8 +5,15 @@ import uPlot from "./vendor/uPlot.esm.js";
 
 const DARK = matchMedia("(prefers-color-scheme: dark)");
 const HEIGHT = 200;
+const POWERS = Array.from({ length: 50 }, (_, power) => 2 ** power);
+const DAYS = [1, 2, 7, 14, 28, 56, 112].map((days) => days * 86400);
 
 const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
+
+const dayOf = (at) => new Date(at * 1000).toLocaleDateString("en-GB", { day: "numeric", month: "short", timeZone: "UTC" });
+
+/** Of the axis at the left, in pixels. */
+const widthOf = (_, labels) => 24 + 7 * Math.max(3, ...(labels ?? []).map((label) => label.length));
 
 /** The time `at` on an axis whose ticks are `step` seconds apart. */
 function timeOf(at, step) {
@@ -16,10 +23,11 @@ function timeOf(at, step) {
 }
 
 /**
- * A chart titled `title` of `series`: `{label, colour, dash?, stepped?}`, the colour a name of the style sheet's.
- * `format` makes text of a value. What it shows also stands below it in words: `describe(columns)`.
+ * A chart titled `title` of `series`: `{label, colour, dash?, stepped?, bars?}`, the colour a name of the style sheet's.
+ * `format` makes text of a value, `binary`: of bytes. `daily`: times are whole days (UTC). What it shows also stands below
+ * it in words: `describe(columns)`.
  */
-export function chart(title, series, { format = String, describe = () => "" } = {}) {
+export function chart(title, series, { format = String, describe = () => "", daily = false, binary = false } = {}) {
   const place = h("div", { class: "plot", "aria-hidden": "true" });
   const words = h("p", { class: "quiet" });
   const element = h("figure", { class: "card" }, h("figcaption", {}, title), place, words);
@@ -34,16 +42,21 @@ export function chart(title, series, { format = String, describe = () => "" } = 
     plot = new uPlot({
       width: place.clientWidth,
       height: HEIGHT,
-      scales: { y: { range: (_, low, high) => [0, Math.max(1, high * 1.1)] } },
-      axes: [{ ...axis, space: 90, values: (_, ticks, __, ___, step) => ticks.map((at) => timeOf(at, step)) }, { ...axis, size: 60, values: (_, ticks) => ticks.map(format) }],
+      scales: { ...(daily && { x: { range: (_, low, high) => [low - DAYS[0] / 2, high + DAYS[0] / 2] } }), y: { range: (_, low, high) => [0, Math.max(1, high * 1.1)] } },
+      tzDate: daily ? (at) => uPlot.tzDate(new Date(at * 1000), "Etc/UTC") : undefined,
+      axes: [
+        { ...axis, space: 90, incrs: daily ? DAYS : undefined, values: (_, ticks, __, ___, step) => ticks.map((at) => (daily ? dayOf(at) : timeOf(at, step))) },
+        { ...axis, size: widthOf, incrs: binary ? POWERS : undefined, values: (_, ticks) => ticks.map(format) },
+      ],
       series: [
-        { value: (_, at) => (at === null ? "" : new Date(at * 1000).toLocaleTimeString("en-GB")) },
+        { label: daily ? "Day" : "Time", value: (_, at) => (at === null ? "" : daily ? dayOf(at) : new Date(at * 1000).toLocaleTimeString("en-GB")) },
         ...series.map((one) => ({
           label: one.label,
           stroke: colour(one.colour),
           width: 2,
           dash: one.dash,
-          paths: one.stepped ? uPlot.paths.stepped({ align: 1 }) : undefined,
+          fill: one.bars ? colour(one.colour) : undefined,
+          paths: one.bars ? uPlot.paths.bars({ size: [0.8, 40] }) : one.stepped ? uPlot.paths.stepped({ align: one.align ?? 1 }) : undefined,
           points: { show: false },
           value: (_, value) => (value === null || value === undefined ? "–" : format(value)),
         })),

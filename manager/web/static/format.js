@@ -24,6 +24,7 @@ export function duration(seconds) {
 export const rate = (limit) => `${number(limit.max_rate)} in ${duration(limit.every)}`;
 
 export function bytes(count) {
+  if (count < 1024) return `${number(count)} B`;
   if (count < 1024 * 1024) return `${number(count / 1024)} KiB`;
   return `${number(count / (1024 * 1024))} MiB`;
 }

@@ -71,7 +71,7 @@ async def problem(answer: ClientResponse, status: int) -> str:
         ("nodes", {"nodes", "next"}),
         (
             "subscription",
-            {"max_nodes", "used", "free", "over_limit", "refused", "source", "serial", "policy"}
+            {"max_nodes", "cap", "used", "free", "over_limit", "refused", "source", "serial", "policy"}
             | {"overage", "expires", "stage", "why", "next", "refusal", "lapses"},
         ),
         ("limits", {"limits", "share", "nodes", "mode", "source", "serial"}),

@@ -1,7 +1,8 @@
 // Which configuration the gateways of each kind run, where a rollout stands, and who differs.
 
-import { ask } from "../api.js";
+import { ask, askText } from "../api.js";
 import { every } from "../charts.js";
+import { diff } from "../diff.js";
 import { fill, fillFacts, h, put, show, table } from "../dom.js";
 import { bytes, clock, counted } from "../format.js";
 
@@ -57,8 +58,9 @@ function kindSection(kind) {
     { label: "SHA-256", cell: (one) => ({ text: one.sha256.slice(0, 12), title: one.sha256 }) },
     { label: "Kept here", cell: (one) => (one.here ? "yes" : "not yet") },
   ]);
+  const compared = comparison(kind);
   const element = h("section", { "aria-label": kind }, h("h3", {}, kind), facts, progress, nodes.element,
-    h("h3", {}, `Versions for ${kind}`), versions.element);
+    h("h3", {}, `Versions for ${kind}`), versions.element, compared.element);
 
   function update(config) {
     fillFacts(facts, [
@@ -72,8 +74,48 @@ function kindSection(kind) {
     ]);
     progress.max = Math.max(1, config.total);
     progress.value = config.done;
+    show(progress, config.total > 0);
+    show(nodes.element, config.nodes.length > 0);
+    compared.update(config);
     nodes.fill(config.nodes, ({ id }) => id);
     versions.fill([...config.versions].sort((one, other) => other.version - one.version), ({ version }) => version);
+  }
+
+  return { element, update };
+}
+
+/** What differs between two versions, once that is asked for: a configuration may hold secrets. */
+function comparison(kind) {
+  const [one, other] = [`${kind}-from`, `${kind}-to`].map((id) => h("select", { id }));
+  const note = h("p", { class: "quiet", role: "status" });
+  const shown = h("pre", { class: "diff", tabindex: "0", role: "region", "aria-label": `what differs between versions for ${kind}` });
+  const element = h("form", { class: "compared", onsubmit: compare },
+    h("label", { for: one.id }, "From ", one), " ", h("label", { for: other.id }, "to ", other), " ",
+    h("button", {}, "Show what differs"), note, shown);
+  show(shown, false);
+
+  async function compare(event) {
+    event.preventDefault();
+    try {
+      const [before, after] = await Promise.all([one, other].map((list) => askText(`config/${encodeURIComponent(kind)}/versions/${list.value}`)));
+      const lines = diff(before, after);
+      put(note, lines.length ? `From version ${one.value} to version ${other.value}:` : "They are the same.");
+      shown.replaceChildren(...lines.map(([mark, text]) => h("span", { class: { "+": "added", "-": "gone", "…": "between" }[mark] }, `${mark} ${text}`)));
+      show(shown, lines.length > 0);
+    } catch (error) {
+      show(shown, false);
+      put(note, `They cannot be compared: ${error.message}.`);
+    }
+  }
+
+  function update({ versions, version }) {
+    const numbers = versions.map((known) => known.version).sort((a, b) => b - a);
+    show(element, numbers.length > 1);
+    for (const [list, chosen] of [[one, numbers.find((number) => number !== version)], [other, version]]) {
+      const fresh = list.children.length === 0;
+      fill(list, numbers, { key: (number) => number, make: (number) => h("option", { value: number }, `version ${number}`) });
+      if (fresh && chosen) list.value = chosen;
+    }
   }
 
   return { element, update };

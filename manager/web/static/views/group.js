@@ -128,5 +128,8 @@ function draw(picture, names, views) {
     word.textContent = name;
     parts.push(svg("circle", { cx: x, cy: y, r: 12, class: name in views ? "alive" : "dead" }), word);
   });
+  const heights = names.map((_, index) => at(index, 0.43)[1]);
+  const [top, bottom] = [Math.min(...heights) - 20, Math.max(...heights) + 20];
+  picture.setAttribute("viewBox", `0 ${top} ${SIZE} ${bottom - top}`);
   picture.replaceChildren(...parts);
 }

@@ -33,7 +33,7 @@ export function open(id) {
   const charts = {
     requests: chart("Requests per second", [{ label: "requests", colour: "accent" }, { label: "errors", colour: "bad" }], { format: number, describe: latest(number) }),
     cpu: chart("CPU of the gateway, cores", [{ label: "gateway", colour: "accent" }, { label: "agent", colour: "good" }], { format: number, describe: latest(number) }),
-    memory: chart("Memory of the gateway", [{ label: "gateway", colour: "accent" }, { label: "agent", colour: "good" }], { format: bytes, describe: latest(bytes) }),
+    memory: chart("Memory of the gateway", [{ label: "gateway", colour: "accent" }, { label: "agent", colour: "good" }], { format: bytes, describe: latest(bytes), binary: true }),
   };
   const plots = h("div", { class: "plots" }, ...Object.values(charts).map((one) => one.element));
   const element = h("div", {}, h("p", {}, h("a", { href: "#/nodes" }, "← All nodes")), heading, missing, state, facts, limitsSection, answers, past,

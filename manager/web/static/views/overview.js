@@ -77,8 +77,9 @@ export function open() {
 export function words({ kind, name, subject, before, state, why }) {
   const href = ["node", "gateway"].includes(kind) ? `#/nodes/${encodeURIComponent(subject)}` : null;
   const label = name || "(no name)";
-  const from = before && before !== state ? `, was ${before}` : "";
-  return h("span", {}, `${kind} `, href ? h("a", { href }, label) : h("strong", {}, label),
+  const freed = before === `${state}, seat held`;
+  const from = freed ? ", its seat is free again" : before && before !== state ? `, was ${before}` : "";
+  return h("span", {}, `${kind} `, href ? h("a", { href }, label) : name === kind ? "" : h("strong", {}, label),
     ` ${state || "no longer listed"}${from}${why ? `: ${why}` : ""}`);
 }
 
@@ -101,7 +102,7 @@ function tilesOf({ summary, nodes }, traffics, whole) {
   const { info, subscription } = summary;
   const states = countStates(nodes);
   const listed = nodes.size - states.refused - states.removed;
-  const cap = subscription.max_nodes;
+  const { cap } = subscription;
   const others = STATES.filter((state) => state !== "active" && states[state]);
   const tiles = [
     { label: "Nodes active", id: "active", href: "#/nodes", value: `${states.active} of ${listed}`,
@@ -126,9 +127,9 @@ function tilesOf({ summary, nodes }, traffics, whole) {
   return tiles;
 }
 
-function seatsNote({ max_nodes, source, free, next }) {
-  if (max_nodes === null) return "no cap is set";
-  if (next.length) return `${free} free; ${next[0].stage} on ${day(next[0].at)}`;
+function seatsNote({ cap, source, free, next }) {
+  if (cap === null) return "no cap is set";
+  if (next.length) return `${free} free; ${next[0].stage === "expired" ? "expires" : next[0].stage} on ${day(next[0].at)}`;
   return `${free} free; ${{ set: "set by an operator", yaml: "from the file", document: "signed" }[source]}`;
 }
 
@@ -172,7 +173,8 @@ export function troublesOf({ summary, nodes }) {
     const waiting = counted(subscription.refused, "node waits", "nodes wait");
     troubles.push([subscription.free
       ? `${waiting} for a seat; one is free for its next try.`
-      : `${waiting} for a seat: raise the cap with kcm subscription set --max-nodes N.`, "#/nodes?state=refused"]);
+      : `${waiting} for a seat: ${subscription.source === "document" ? "install a document for more nodes"
+        : "raise the cap with kcm subscription set --max-nodes N"}.`, "#/nodes?state=refused"]);
   }
   return troubles;
 }

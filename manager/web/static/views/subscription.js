@@ -2,8 +2,8 @@
 
 import { ask, live } from "../api.js";
 import { chart, every } from "../charts.js";
-import { fill, fillFacts, h, section, show, table } from "../dom.js";
-import { day } from "../format.js";
+import { fill, fillFacts, h, put, section, show, table } from "../dom.js";
+import { counted, day } from "../format.js";
 import { ago, nameOf } from "../node_facts.js";
 
 export const title = "Subscription";
@@ -41,7 +41,13 @@ export function open() {
     { label: "99 % of the time at most", cell: (one) => String(one.p99) },
     { label: "May run", cell: (one) => (one.cap === null ? "any number" : String(one.cap)) },
   ]);
-  const days = section("Seats by day, as this manager saw them", daily.element);
+  const peaks = chart("Most seats used at once", [
+    { label: "peak", colour: "accent", bars: true },
+    { label: "99 % of the time at most", colour: "text", stepped: true, align: 0 },
+    { label: "may run", colour: "quiet", dash: [6, 4], stepped: true, align: 0 },
+  ], { daily: true, describe: describeDays });
+  const listed = h("summary", {});
+  const days = section("Seats by day, as this manager saw them", peaks.element, h("details", {}, listed, daily.element));
   const element = h("div", {}, h("h2", {}, title), facts, seats.element, steps, refused, signed, days);
   show(signed, false);
   const ends = [
@@ -53,14 +59,18 @@ export function open() {
       show(signed, answer.documents.length > 0);
       documents.fill(answer.documents, (one) => one.serial);
       daily.fill(answer.days, (one) => one.date);
+      put(listed, `As a table: ${counted(answer.days.length, "day", "days")} (UTC), the latest first`);
+      // One day makes no picture.
+      show(peaks.element, answer.days.length > 1);
+      peaks.set(columns(answer.days));
     }),
   ];
 
   function update() {
     const { subscription } = live.summary;
-    const cap = subscription.max_nodes;
+    const { cap, max_nodes: granted, overage } = subscription;
     fillFacts(facts, [
-      ["May run", cap === null ? "any number" : `${cap}${subscription.overage === "none" ? "" : `, overage ${subscription.overage}`}`],
+      ["May run", cap === null ? "any number" : `${cap}${overage === "none" ? "" : `: ${granted} and overage ${overage}`}`],
       ["Seats used", String(subscription.used)],
       ["Free", subscription.free === null ? "–" : String(subscription.free)],
       ["Over the limit", String(subscription.over_limit)],
@@ -86,7 +96,21 @@ export function open() {
     waiting.fill(nodes, (node) => node.id);
   }
 
-  return { element, update, close() { for (const end of ends) end(); seats.close(); } };
+  return { element, update, close() { for (const end of ends) end(); seats.close(); peaks.close(); } };
+}
+
+/** Days as a chart's columns: each from its first to its last, also those without an answer. */
+function columns(days) {
+  const known = new Map(days.map((one) => [Date.parse(one.date) / 86400000, one]));
+  const last = Math.max(...known.keys());
+  const all = Array.from({ length: days.length ? last - Math.min(...known.keys()) + 1 : 0 }, (_, at) => last - at).reverse();
+  return [all.map((at) => at * 86400), ...["peak", "p99", "cap"].map((what) => all.map((at) => known.get(at)?.[what] ?? null))];
+}
+
+function describeDays([at, peak]) {
+  if (at.length === 0) return "";
+  const most = Math.max(...peak);
+  return `At most ${most}, on ${day(at[peak.indexOf(most)] * 1000)}.`;
 }
 
 function describe([at, used, cap]) {
