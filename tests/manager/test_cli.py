@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 import pytest
-from aiohttp import web
+import yaml
+from aiohttp import ClientSession, web
 from aiohttp.test_utils import TestServer
 
 from manager import cli, cli_config
 from manager.client import base_url, head
+from manager.configs import Manner
 from manager.plan import Phase
 from manager.store import Store
 from manager.tables import pairs, table
@@ -169,14 +171,15 @@ Kcm: TypeAlias = Callable[..., Awaitable[tuple[int, str, str]]]
 
 
 @pytest.fixture
-def running() -> Running:
+async def running() -> AsyncIterator[Running]:
     """Manager m1, two seats, three nodes."""
-    running = Running(ManagerConfig(max_nodes=2, limits={"public": Limit(100.0)}))
-    running.wait(10.0)
-    for number in (1, 2, 3):
-        running.node(number)
-    running.meets("m2", "10.0.0.2")
-    return running
+    async with ClientSession() as http:
+        running = Running(ManagerConfig(max_nodes=2, limits={"public": Limit(100.0)}), http=http)
+        running.wait(10.0)
+        for number in (1, 2, 3):
+            running.node(number)
+        running.meets("m2", "10.0.0.2")
+        yield running
 
 
 @pytest.fixture
@@ -275,12 +278,34 @@ async def test_nodes_are_a_table_and_one_node_is_a_list(kcm: Kcm, running: Runni
     assert dict(line.split(maxsplit=1) for line in out.splitlines() if " " in line)["id"] == id_
 
 
-@pytest.mark.parametrize("verb", [("members",), ("nodes",), ("info",), ("subscription", "show")])
-async def test_as_json_every_verb_prints_what_the_api_answers(kcm: Kcm, verb: tuple[str, ...]) -> None:
-    code, out, error = await kcm(*verb, "-o", "json")
-    assert (code, error) == (0, "")
-    assert json.loads(out)
-    assert not out.isprintable()  # on more than one line, for people as well
+READING = (
+    "members", "nodes", "info", "events", "rtt", "stats", "stats --by endpoint", "reachability", "doctor",
+    "subscription show", "subscription history", "limits show", "limits shares public",
+    "limits explain public", "explain n1", "node show n1", "group founders", "config show", "config history",
+    "config drift", "rollout status",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("verb", READING)
+async def test_as_json_or_yaml_every_reading_verb_prints_one_and_the_same_answer(
+    kcm: Kcm, running: Running, verb: str
+) -> None:
+    if verb.split()[0] in ("config", "rollout"):
+        await running.push_config("nginx", b"events {}", "alice", Manner(), force=False)
+    running.loses("m2")
+    _, as_json, error = await kcm(*verb.split(), "-o", "json")
+    assert as_json, error
+    _, as_yaml, _ = await kcm(*verb.split(), "-o", "yaml")
+    found = json.loads(as_json)
+    assert shape(found) == shape(yaml.safe_load(as_yaml))
+    assert not as_json.isprintable()  # on more than one line, for people as well
+
+
+def shape(value: object) -> object:
+    """Without the figures, which time changes."""
+    if isinstance(value, dict):
+        return {key: shape(one) for key, one in value.items()}
+    return [shape(one) for one in value] if isinstance(value, list) else type(value)
 
 
 async def test_info_and_subscription_are_lists(kcm: Kcm) -> None:
