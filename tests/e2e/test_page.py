@@ -3,6 +3,7 @@
 import json
 import signal
 import urllib.request
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -126,6 +127,7 @@ def test_every_view_is_labelled_fits_a_phone_and_is_reached_by_keyboard(cluster:
             expect(page.locator("main h2")).to_have_count(1)
             page.wait_for_timeout(500)
             assert page.evaluate(UNLABELLED) == [], view
+            assert amiss(page) == [], view
             assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0, view
         expect(page.locator(".plot canvas").first).to_be_visible(timeout=SOON)
         expect(page.locator("main")).to_contain_text("10.0.8.12:8080", timeout=SOON)
@@ -163,6 +165,19 @@ def test_every_view_is_labelled_fits_a_phone_and_is_reached_by_keyboard(cluster:
         expect(page.locator("main h2")).to_have_text("Subscription")
         expect(page.locator("main")).to_be_focused()
         assert complaints == []
+
+
+WCAG = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
+AXE = """tags => axe.run({ runOnly: tags }).then(({ violations }) => violations.flatMap(
+    ({ id, nodes }) => nodes.map((one) => `${id}: ${one.html} ${one.failureSummary}`)))"""
+
+
+def amiss(page: Page) -> list[str]:
+    """What axe-core, which is not ours, finds against WCAG 2.2 AA."""
+    if not page.evaluate("'axe' in window"):
+        page.evaluate((Path(__file__).parent / "axe" / "axe.min.js").read_text())
+    found: list[str] = page.evaluate(AXE, WCAG)
+    return found
 
 
 UNLABELLED = """() => [...document.querySelectorAll("a, button, input, select, [role=region]")]

@@ -84,6 +84,9 @@ def test_what_is_not_ours_has_its_version_and_its_licence_beside_it() -> None:
     assert json.loads((vendor / "versions.json").read_text()) == {"uplot": "1.6.32"}
     assert "uPlot.js" in (vendor / "uPlot.esm.js").read_text()[:200]
     assert "MIT License" in (vendor / "uPlot.LICENSE").read_text()
+    axe = Path(__file__).parents[2] / "e2e" / "axe"
+    assert (axe / "axe.min.js").read_text().startswith("/*! axe v4.14.1")
+    assert "Mozilla Public License" in (axe / "axe.LICENSE").read_text()
 
 
 # Contrast

@@ -14,13 +14,13 @@ const ODD = 0.01;
 const FEW = 20; // of fewer requests one failure says little
 
 export function open() {
-  const verdicts = h("ul", { class: "lines", role: "status" });
+  const verdicts = h("ul", { class: "lines" });
   const head = h("tr");
   const body = h("tbody");
   const matrix = h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Failures by backend and node" },
     h("table", { class: "matrix" }, h("thead", {}, head), body));
   const note = h("p", { class: "quiet" });
-  const which = section("A bad backend, or a bad node?", verdicts, note, matrix);
+  const which = section("A bad backend, or a bad node?", h("div", { role: "status" }, verdicts), note, matrix);
   const columns = [
     { label: "Requests per second", cell: ({ rate }) => number(rate) },
     { label: "Failed", cell: (one) => ({ text: percent(failed(one)), state: stateOf(one) }) },
