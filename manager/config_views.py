@@ -33,7 +33,7 @@ def config_view(core: Manager, kind: str, setting: Setting, plan: Plan) -> dict[
             }
             for version in plan.versions
         ],
-        "nodes": [_node(core, plan, node, node.id in held) for node in core.rollouts.standings(kind)],
+        "nodes": [_node(core, plan, node, node.id in held) for node in core.rollouts.standings.of(kind)],
     }
 
 
@@ -43,7 +43,7 @@ def _summary(core: Manager, kind: str, setting: Setting, plan: Plan) -> dict[str
     wait = step.wait
     if not conductor_is_here and not plan.phase.settled:
         wait = f"its conductor {setting.writer} is gone: `kcm rollout resume` lets another manager go on"
-    standings, answered = core.rollouts.standings(kind), core.rollouts.answered(kind, plan)
+    standings, answered = core.rollouts.standings.of(kind), core.rollouts.answered(kind, plan)
     return {
         "kind": kind,
         "version": plan.target,

@@ -40,7 +40,8 @@ def limits_view(limits: Limits) -> dict[str, dict[str, Any]]:
 def node_view(core: Manager, view: NodeView) -> dict[str, Any]:
     """One node."""
     share = core.shares.shown(view) if view.running else {}
-    said, pending = core.rollouts.says(view.id) or ConfigState(), core.rollouts.ordered(view.id)
+    said = core.rollouts.standings.says(view.id) or ConfigState()
+    pending = core.rollouts.restarts.ordered(view.id)
     return {
         "id": view.id,
         "name": view.record.name,
@@ -74,7 +75,7 @@ def _order_view(core: Manager, id_: str, mark: Mark, order: Order) -> dict[str, 
         "writer": mark[1],
         "by": order.by,
         "at": rfc3339(order.at),
-        "waits_for": core.rollouts.waits_for(id_),
+        "waits_for": core.rollouts.restarts.waits_for(id_),
     }
 
 

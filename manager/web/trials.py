@@ -59,7 +59,7 @@ async def tried(operations: Operations, kind: str, content: bytes) -> dict[str, 
 def _elsewhere(operations: Operations, kind: str) -> Iterator[tuple[str, str]]:
     """The other managers that a node of the kind is connected to, with their base URLs."""
     others = views.other_managers(operations.core, "http" if operations.to_peers is None else "https")
-    for name in operations.core.rollouts.managers_of(kind):
+    for name in operations.core.rollouts.standings.managers_of(kind):
         if name in others:
             yield name, others[name]
 

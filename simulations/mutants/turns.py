@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from manager import rollouts
+from manager import restarts, rollouts
 from manager.records import NodeState
 from manager.registry import NodeView
 from manager.rollouts import Rollouts
@@ -32,7 +32,7 @@ def turns_end_by_the_clock(patch: Patch) -> None:
     def holds(self: Rollouts, what: str, id_: str, turn: Any) -> str:
         now = self._tidy_at
         first = given.setdefault((id(self), f"{what}{id_}{turn}"), now)
-        return self._kind_of(id_) if now <= first else ""
+        return self.standings.kind_of(id_) if now <= first else ""
 
     patch(Rollouts, "_holds", holds)
 
@@ -43,4 +43,5 @@ def a_lost_connection_ends_a_turn(patch: Patch) -> None:
     def has_left(view: NodeView) -> bool:
         return view.state in (NodeState.REMOVED, NodeState.UNREACHABLE)
 
-    patch(rollouts, "_has_left", has_left)
+    patch(rollouts, "has_left", has_left)
+    patch(restarts, "has_left", has_left)

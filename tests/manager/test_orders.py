@@ -77,7 +77,7 @@ def test_a_node_that_is_here_is_told_at_once_and_once(nodes: Nodes) -> None:
     order = nodes.order(1, Action.CORDON)
     nodes.running.wait(20.0)
     assert nodes.told(1) == ["cordon"]
-    assert nodes.core.rollouts.ordered(nodes.ids[1]) == ((order.serial, "m1"), order)
+    assert nodes.core.rollouts.restarts.ordered(nodes.ids[1]) == ((order.serial, "m1"), order)
 
 
 def test_an_order_leaves_the_page_when_its_node_has_taken_it(nodes: Nodes) -> None:
@@ -86,13 +86,13 @@ def test_an_order_leaves_the_page_when_its_node_has_taken_it(nodes: Nodes) -> No
     nodes.takes(1, order, "cordoned", ready=False)
     nodes.running.wait(6.0)
     assert nodes.page(ORDER) == []
-    assert nodes.core.rollouts.ordered(nodes.ids[1]) is None
+    assert nodes.core.rollouts.restarts.ordered(nodes.ids[1]) is None
 
 
 def test_a_node_that_is_away_is_told_when_it_comes_back(nodes: Nodes) -> None:
     nodes.running.says(1, Leave(reason="stopped"))
     nodes.order(1, Action.DRAIN)
-    assert nodes.core.rollouts.waits_for(nodes.ids[1]) == (
+    assert nodes.core.rollouts.restarts.waits_for(nodes.ids[1]) == (
         "it is removed: it takes the order when it is connected again"
     )
     nodes.join(1, incarnation=2)
@@ -112,7 +112,7 @@ def test_a_restart_waits_until_the_one_before_is_over(nodes: Nodes) -> None:
     first, second = nodes.order(1, Action.RESTART), nodes.order(2, Action.RESTART)
     nodes.running.wait(2.0)
     assert (nodes.told(1), nodes.told(2)) == (["restart"], [])
-    assert nodes.core.rollouts.waits_for(nodes.ids[2]) == (
+    assert nodes.core.rollouts.restarts.waits_for(nodes.ids[2]) == (
         f"a turn, which manager m1 gives: out of service are {nodes.ids[1]}; max_unavailable is 1"
     )
     nodes.says(1, ConfigState(ready=False, service="restarting"))
