@@ -311,6 +311,14 @@ class Group:
             output += self._tell_departure(now)
         return self._settle(output, now)
 
+    def forget_page(self, owner: NodeName, now: float) -> list[Output]:
+        """Nobody expects `owner` back: every member lets go of its page as it stands here (L6)."""
+        return self._settle(self._reconciler.forget(owner, self.wall(now)), now)
+
+    def let_go(self, now: float) -> list[Output]:
+        """Drop the pages that are forgotten, for one who has just put notes back."""
+        return self._settle(self._reconciler.let_go(), now)
+
     def heard_by(self, kin: NodeName, version: int) -> bool:
         """Whether `kin` has answered for our page at `version`, and we hold what it had written by then."""
         return self._reconciler.heard_by(kin, version)

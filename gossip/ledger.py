@@ -42,6 +42,11 @@ SUCCEEDS = "succeeds"
 For each generation then version, 8 bytes each, big-endian, ascending. Whoever kept a newer copy, or one of a
 generation that is not among them, still has something for the owner.
 """
+FORGOTTEN = "forgotten/"
+"""Keys `forgotten/<owner>` on any page: the owner's page goes, up to a mark, and nobody takes it again (L6).
+
+Generation, version, and when that was written in seconds since 1970, 8 bytes each, big-endian.
+"""
 SUCCEEDED_MAX = 32
 """Generations in that note; of a lower one the owner takes over again what somebody still kept."""
 
@@ -164,6 +169,19 @@ def read_succession(note: bytes | None) -> dict[int, int]:
     return dict(zip(words[::2], words[1::2], strict=True))
 
 
+def forgotten_note(mark: Mark, at: float) -> bytes:
+    """The value of `forgotten/<owner>`, written at `at`."""
+    return b"".join(number.to_bytes(8) for number in (*mark, max(0, int(at))))
+
+
+def read_forgotten(note: bytes | None) -> tuple[Mark, float]:
+    """Up to where a page goes, and when that was written; `NOTHING` where the note is none."""
+    if note is None or len(note) < 24:
+        return NOTHING, 0.0
+    generation, version, at = (int.from_bytes(note[place : place + 8]) for place in (0, 8, 16))
+    return Mark(generation, version), float(at)
+
+
 def _succeeds(page: Page, mark: Mark) -> bool:
     """Whether `page` has taken over an earlier one of its owner up to `mark`."""
     return read_succession(page.get(SUCCEEDS)).get(mark.generation, -1) >= mark.version
@@ -185,6 +203,8 @@ class Ledger:
         self._pages: dict[NodeName, Page] = {owner: self.own}
         self._flushed = 0
         self._fingerprint: bytes | None = None
+        self._forgotten: dict[NodeName, Mark] | None = {}
+        """Up to where whose page goes, by the notes on all pages; None where they are to be read anew."""
 
     @property
     def pages(self) -> Mapping[NodeName, Page]:
@@ -207,7 +227,7 @@ class Ledger:
         if key not in self.own.values and len(self.own.values) >= entries:
             raise PageFull(f"the page holds {entries} entries, more are not allowed")
         self.own.store(entry)
-        self._fingerprint = None
+        self._changed((key,))
         return self.own.version
 
     def succeeds(self, mark: Mark) -> bool:
@@ -236,7 +256,7 @@ class Ledger:
         if self.own.get(key) is None:
             return
         self.own.store(Entry(key, self.own.version + 1, None))
-        self._fingerprint = None
+        self._changed((key,))
         if self.own.tombstones > self._tombstones_max:
             dead = [entry.version for entry in self.own.values.values() if entry.value is None]
             self.own.collect(min(dead[len(dead) // 2], self._flushed))
@@ -292,10 +312,56 @@ class Ledger:
     def behind(self, digest: Digest) -> bool:
         """Whether somebody with `digest` has what we lack."""
         return any(
-            owner not in self._pages or self._pages[owner].mark < mark
+            mark > self.forgotten.get(owner, NOTHING)
+            and (owner not in self._pages or self._pages[owner].mark < mark)
             for owner, mark in digest.items()
             if owner != self.own.owner
         )
+
+    # Pages of the gone
+
+    @property
+    def forgotten(self) -> Mapping[NodeName, Mark]:
+        """Up to where whose page goes (L6). Read only."""
+        if self._forgotten is None:
+            self._forgotten = {}
+            for page in self._pages.values():
+                for key, value in page.items():
+                    if key.startswith(FORGOTTEN):
+                        owner, (mark, _) = key[len(FORGOTTEN) :], read_forgotten(value)
+                        self._forgotten[owner] = max(mark, self._forgotten.get(owner, NOTHING))
+        return self._forgotten
+
+    def forget(self, owner: NodeName, at: float) -> None:
+        """Write that `owner`'s page, as it stands here, goes; what it says of others' pages becomes ours."""
+        page = self._pages[owner]
+        former = self.former.get(owner)
+        mark = max(page.mark, NOTHING if former is None else former.mark)
+        for key, value in list(page.items()):
+            if key.startswith(FORGOTTEN) and read_forgotten(self.own.get(key)) < read_forgotten(value):
+                self.put(key, value, ends_something=True)
+        self.put(FORGOTTEN + owner, forgotten_note(mark, at), ends_something=True)
+
+    def let_go(self) -> list[tuple[NodeName, tuple[str, ...]]]:
+        """Drop the pages that are forgotten; gives whose, and the keys that were on them."""
+        dropped = []
+        for owner, mark in self.forgotten.items():
+            keys: list[str] = []
+            for pages in (self._pages, self.former):
+                page = pages.get(owner)
+                if page is not None and page is not self.own and page.mark <= mark:
+                    keys += page.values
+                    del pages[owner]
+            if keys:
+                self._changed(keys)
+                dropped.append((owner, tuple(keys)))
+        return dropped
+
+    def _changed(self, keys: Iterable[str]) -> None:
+        """These keys of some page are not what they were."""
+        self._fingerprint = None
+        if any(key.startswith(FORGOTTEN) for key in keys):
+            self._forgotten = None
 
     def apply(self, piece: Piece) -> tuple[str, ...] | None:
         """Take `piece` of another's page: the keys that it changed, () where it brought nothing.
@@ -306,7 +372,9 @@ class Ledger:
         if piece.generation >= GENERATION_LIMIT or piece.upto > VERSION_MAX:
             raise ValueError("a generation or version that no honest clock or page has")
         page = self._pages.get(piece.owner)
-        if page is not None and Mark(piece.generation, piece.upto) <= page.mark:
+        if Mark(piece.generation, piece.upto) <= max(
+            NOTHING if page is None else page.mark, self.forgotten.get(piece.owner, NOTHING)
+        ):
             return ()
         if page is None and len(self._pages) >= PAGES_MAX:
             raise ValueError(f"one page more than {PAGES_MAX}")
@@ -322,7 +390,7 @@ class Ledger:
                 page.store(entry)
         page.version = piece.upto
         page.collect(piece.floor)
-        self._fingerprint = None
+        self._changed(changed)
         if SUCCEEDS in changed:
             changed += self._drop_former(page)
         return tuple(changed)
@@ -348,7 +416,7 @@ class Ledger:
                 self._keep_former(old)
                 changed += self.former[piece.owner].values
         self._pages[piece.owner] = page
-        self._fingerprint = None
+        self._changed(changed)
         return tuple(changed + self._drop_former(page))
 
     def _keep_former(self, old: Page) -> None:

@@ -13,6 +13,7 @@ from gossip.effects import FormerPage, OpenStream, Output, PageChanged, Rejected
 from gossip.errors import WireError
 from gossip.kinship import Kinship
 from gossip.ledger import (
+    FORGOTTEN,
     GENERATION_SHIFT,
     MESSAGE_ENTRIES_MAX,
     NOTHING,
@@ -133,8 +134,9 @@ class Reconciler:
         for name in self._grown:
             owner = self._members.get(name)
             if owner is not None and owner.present:
-                heard = Heard(self._me, name, self._ledger.pages[name].mark, self._ledger.own.mark)
-                output.append(self._to(owner, heard))
+                page = self._ledger.pages.get(name)
+                upto = self._ledger.forgotten.get(name, NOTHING) if page is None else page.mark
+                output.append(self._to(owner, Heard(self._me, name, upto, self._ledger.own.mark)))
         self._grown.clear()
         return output
 
@@ -344,6 +346,22 @@ class Reconciler:
             if changed:
                 output.append(PageChanged(piece.owner, changed))
             self._grown[piece.owner] = None
+            if any(key.startswith(FORGOTTEN) for key in changed):
+                output += self.let_go()
+        return output
+
+    def forget(self, owner: NodeName, at: float) -> list[Output]:
+        """Have everybody let go of `owner`'s page as it stands here (L6); `at` in seconds since 1970."""
+        self._ledger.forget(owner, at)
+        return self.let_go()
+
+    def let_go(self) -> list[Output]:
+        """Drop the pages that are forgotten. Where one is ours we run on, above it."""
+        output: list[Output] = [PageChanged(owner, keys) for owner, keys in self._ledger.let_go()]
+        ours = self._ledger.forgotten.get(self._me.name, NOTHING)
+        if ours >= self._ledger.own.mark:
+            self._renew(ours.generation)
+            output.append(Rejected("own_page_forgotten"))
         return output
 
     def _take_own(self, piece: Piece) -> list[Output]:

@@ -50,6 +50,7 @@ from manager.page import NodePage
 from manager.plan import CONFIG, Plan
 from manager.records import CLONE, GONE, SEES, CloneNote, NodeState, pack_names, unpack_names
 from manager.registry import Registry
+from manager.retention import Retention
 from manager.rollouts import Rollouts
 from manager.saved import RESTORED, Saved
 from manager.seats import EXPELLED
@@ -117,6 +118,8 @@ class Manager:
             if self.name in config.founders:
                 self.home = Home(group, self.founders, config, self._outbox)
             self.desk = Desk(group, self.founders, self.home, config, now)
+        facts = {} if saved is None else saved.facts
+        self._retention = Retention(group, self.registry, self.founders, config.page_retention, facts, now)
         self._sessions = Sessions(
             group, self.registry, self._page, self._terms, self.rollouts, self._outbox, self.desk
         )
@@ -126,13 +129,21 @@ class Manager:
         self._keeper: Keeper | None = None
         if saved is not None:
             self._recall(saved, now)
-            facts = self._terms.facts() | {RESTORED: "0"}
             self._keeper = Keeper(
-                group, self.stats, self.traffic, self.days, self.audit, self.configs, saved, facts, now
+                group,
+                self.stats,
+                self.traffic,
+                self.configs,
+                saved,
+                at_once=self._terms.facts() | {RESTORED: "0"},
+                facts=(self.audit.take_facts,),
+                lazy_facts=(self.days.take_facts, self._retention.facts),
+                now=now,
             )
         self._recall_rights(before, now)
         if self.home is not None and saved is not None and saved.facts.get(RESTORED) == "1":
             self.home.bar(now)
+        self._absorb(self._retention.recall(before, now), now)
         self._see_members(now)
 
     def _recall(self, saved: Saved, now: float) -> None:
@@ -309,6 +320,8 @@ class Manager:
     def force_leave(self, name: str, by: str, now: float, *, prune: bool) -> list[ManagerEffect]:
         """As `gossip.group.Group.force_leave`: raises `ForceLeaveRefused`, `KeyError`."""
         output = self.group.force_leave(name, now, prune=prune)
+        if prune:
+            self._retention.pruned(name)
         word = "and no longer listed" if prune else "and not expected back"
         self._outbox.log(Level.INFO, f"member {name} is declared gone by {by}, {word}")
         self._absorb(output, now)
@@ -512,6 +525,8 @@ class Manager:
             self.rollouts.sweep(now)
         self._fetch_content(now)
         self._look_at_subscription(now)
+        if not self.going and not self.fresh:
+            self._forget_pages(now)
         wall = self.group.wall(now)
         self.history.sample(wall, self.registry, self.cap)
         self.days.sample(wall, self.registry.used, self.cap)
@@ -521,6 +536,12 @@ class Manager:
         for id_ in self._page.mark_surplus(None if self.cap is None else self.cap + extra, now):
             if (record := self._page.record(id_)) is not None:
                 self._sessions.send_limits(id_, record, now)
+
+    def _forget_pages(self, now: float) -> None:
+        forgotten, output = self._retention.sweep(now)
+        for owner in forgotten:
+            self._outbox.log(Level.INFO, f"what manager {owner} wrote is let go of: it has gone")
+        self._absorb(output, now)
 
     def _fetch_content(self, now: float) -> None:
         if self.group.kin() and (version := self.configs.to_fetch(now)) is not None:
@@ -602,6 +623,7 @@ class Manager:
                         if self.home is not None:
                             self.home.went_back(item.entries, now)
                     self._page.adopt(item, now)
+                    self._absorb(self._retention.recall(item.entries, now), now)
                     self.rollouts.recall(item.entries)
                     self.shares.recall(dict(item.entries), now)
                 case PeerFailed(peer, why):
@@ -677,7 +699,8 @@ class Manager:
         self.shares.changed()
 
     def _clone_noted(self, owner: str, key: str, now: float) -> None:
-        value = self.group.ledger.pages[owner].get(key)
+        page = self.group.ledger.pages.get(owner)
+        value = None if page is None else page.get(key)
         if value is None:
             return
         try:

@@ -48,7 +48,9 @@ class Founders:
     def page_changed(self, owner: str, keys: Iterable[str]) -> list[str]:
         """Read `keys` of `owner`'s page; gives lines for the operator."""
         lines = []
-        page = self._ledger.pages[owner]
+        page = self._ledger.pages.get(owner)
+        if page is None:
+            return []
         for key in keys:
             if key.startswith(EXPELLED):
                 lines += self._expelled(key[len(EXPELLED) :], unpack(Expelled, page.get(key)))

@@ -118,7 +118,9 @@ class Home:
 
     def page_changed(self, owner: str, keys: Iterable[str], now: float) -> None:
         """Somebody asks for a ticket, or says that one is no more."""
-        page, me = self._ledger.pages[owner], self._group.name
+        page, me = self._ledger.pages.get(owner), self._group.name
+        if page is None:
+            return
         for key in keys:
             if key == FOUNDER or key.startswith((MET, EXPELLED)):
                 self._looked = None

@@ -4,12 +4,13 @@ The disk is one more reader of every page, with a digest of its own. Our own pag
 the turn that changed them, since what follows tells others; the rest is due at intervals.
 """
 
+from collections.abc import Callable, Mapping
+from typing import TypeAlias
+
 from gossip.group import Group
 from gossip.ledger import NOTHING, Digest, Mark, Piece
 from gossip.messages import Address, State
-from manager.audit import Audit
 from manager.configs import Configs
-from manager.days import Days
 from manager.saved import INCARNATION, MEMBERS, Changes, Saved
 from manager.stats import StatsWindow
 from manager.traffic import BYS, By, KeptSteps, TrafficWindow
@@ -20,30 +21,35 @@ MEMBERS_MAX = 64
 """Members whose addresses are remembered: any of them leads to all."""
 
 
+_Facts: TypeAlias = Callable[[], Mapping[str, str]]
+
+
 class Keeper:
-    """Compares what there is with `saved`, which is on disk. `facts` are to be written beside it at once."""
+    """Compares what there is with `saved`, which is on disk."""
 
     def __init__(
         self,
         group: Group,
         stats: StatsWindow,
         traffic: TrafficWindow,
-        days: Days,
-        audit: Audit,
         configs: Configs,
         saved: Saved,
-        facts: dict[str, str],
+        *,
+        at_once: dict[str, str],
+        facts: tuple[_Facts, ...],
+        lazy_facts: tuple[_Facts, ...],
         now: float,
     ) -> None:
+        """`at_once`: facts for the first turn; the rest are asked for in each, or at intervals."""
         self._group = group
         self._stats = stats
         self._traffic = traffic
-        self._days = days
-        self._audit = audit
         self._configs = configs
         self._contents = set(saved.contents)
         self._facts = dict(saved.facts)
-        self._news = facts
+        self._news = at_once
+        self._ask = facts
+        self._ask_lazily = lazy_facts
         own = group.name
         # Of our own page the disk has one of an earlier generation: the present one goes there whole.
         self._marks: Digest = {owner: page.mark for owner, page in saved.pages.items() if owner != own}
@@ -64,15 +70,22 @@ class Keeper:
         """
         ledger = self._group.ledger
         owners = [self._group.name]
-        former = {}
+        former: dict[str, Piece | None] = {}
+        dropped: tuple[str, ...] = ()
         incarnation = self._group.swim.members.me.incarnation
         facts, self._news = self._news | {INCARNATION: str(incarnation)}, {}
-        facts |= self._audit.take_facts()
+        for ask in self._ask:
+            facts |= ask()
         if everything or self._lazy_at <= now:
             self._lazy_at = now + LAZY_EVERY
             owners = list(ledger.pages)
             former = self._changed_former()
-            facts |= {MEMBERS: "\n".join(map(str, self._members())), **self._days.take_facts()}
+            facts[MEMBERS] = "\n".join(map(str, self._members()))
+            for ask in self._ask_lazily:
+                facts |= ask()
+            dropped = tuple(owner for owner in self._marks if owner not in ledger.pages)
+            for owner in dropped:
+                del self._marks[owner]
         facts = {name: fact for name, fact in facts.items() if self._facts.get(name) != fact}
         self._facts |= facts
         found = [ledger.piece(owner, self._marks.get(owner, NOTHING)) for owner in owners]
@@ -93,10 +106,11 @@ class Keeper:
             traffic_from = {by: wall - self._traffic.kept_for(by) for by in BYS}
             self._traffic_since = wall
         contents = self._changed_contents()
-        if not (pieces or former or facts or steps or traffic or contents):
+        if not (pieces or dropped or former or facts or steps or traffic or contents):
             return None
         return Changes(
             pages=pieces,
+            dropped=dropped,
             former=former,
             facts=facts,
             steps=steps,

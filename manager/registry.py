@@ -120,6 +120,12 @@ class Registry:
         for id_ in list(self._by_source.get(self._own, ())):
             yield id_, self._records[id_][self._own]
 
+    def stand_at(self, owner: str) -> bool:
+        """Whether the newest record of any node that is shown stands on `owner`'s page."""
+        ids = [id_ for former in (False, True) for id_ in self._by_source.get(_Source(owner, former), ())]
+        views = filter(None, map(self._views.get, ids))
+        return any(view.manager == owner and view.shown for view in views)
+
     def own_record(self, id_: str) -> NodeRecord | None:
         records = self._records.get(id_)
         return None if records is None else records.get(self._own)

@@ -28,6 +28,8 @@ class Changes:
 
     pages: tuple[Piece, ...] = ()
     """Each continues the page that is there, or replaces it."""
+    dropped: tuple[NodeName, ...] = ()
+    """Whose pages are no longer kept."""
     former: Mapping[NodeName, Piece | None] = field(default_factory=dict)
     """Pages from before their owners' last starts; None: taken over, no longer kept."""
     facts: Mapping[str, str] = field(default_factory=dict)
@@ -65,6 +67,8 @@ class Saved:
                 page.store(entry)
             page.version = piece.upto
             page.collect(piece.floor)
+        for owner in changes.dropped:
+            self.pages.pop(owner, None)
         for owner, former in changes.former.items():
             if former is None:
                 self.former.pop(owner, None)

@@ -130,6 +130,8 @@ class Store:
         database = self._database
         for piece in changes.pages:
             _write_page(database, piece, former=False)
+        for owner in changes.dropped:
+            _drop_page(database, _encode(owner), former=False)
         for owner, former in changes.former.items():
             if former is None:
                 _drop_page(database, _encode(owner), former=True)

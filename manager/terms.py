@@ -36,6 +36,8 @@ class ManagerConfig:
     retry_after: float = 15.0
     forget_after: float = 30 * 86400.0
     forget_ephemeral_after: float = 3600.0
+    page_retention: float = 30 * 86400.0
+    """What a manager that is gone wrote is kept for so long (rule L6)."""
     join_tokens: tuple[JoinToken, ...] = ()
     """Newcomers must show one of them, where there are any."""
     max_nodes: int | None = None
