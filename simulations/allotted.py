@@ -54,3 +54,53 @@ class Allotted:
             self.highest[name] = max(self.highest[name], part)
             if part > self._bound() * ROUNDING:
                 self._fail(f"the nodes may let {part:.3f} of limit {name} through")
+
+
+class AllottedAtRest:
+    """Once nothing has changed for as long as shares last, what all nodes have is the limit at the most (Q4).
+
+    What a split or a lost memory multiplied is over by then. Not judged: nodes that no manager lets in or
+    refuses, for they go on under what they had.
+    """
+
+    SETTLED_AFTER = 10.0
+    """Seconds in which the managers have worked out the shares of what changed last, and nodes have them."""
+
+    def __init__(self, managers: list[SimManager], nodes: list[SimNode], fail: Callable[[str], None]) -> None:
+        self._managers = managers
+        self._nodes = nodes
+        self._fail = fail
+        self._seen: tuple[object, ...] = ()
+        self._since = 0.0
+        self.judged = 0
+        """How often it could be."""
+
+    def look(self, now: float, *, calm: bool) -> None:
+        """`calm`: the managers run, are connected, and see each other."""
+        seen = (
+            *((m.core.registry.running, m.core.registry.used) for m in self._managers),
+            *map(_condition, self._nodes),
+        )
+        if not calm or seen != self._seen or any(node.alive and node.loop.busy for node in self._nodes):
+            self._since = now
+        self._seen = seen
+        if now - self._since < self.SETTLED_AFTER:
+            return
+        limits = self._managers[0].core.limits
+        leases = self._managers[0].core.shares.leases
+        for name, limit in limits.items():
+            if now - self._since >= self.SETTLED_AFTER + leases[name].lasts:
+                self._shares_are_within_the_limit(name, rate(limit))
+
+    def _shares_are_within_the_limit(self, name: str, limit: float) -> None:
+        running = [node for node in self._nodes if node.alive]
+        if all(node.joined or node.applied.source == "free" for node in running):
+            self.judged += 1
+            seated = [node for node in running if node.applied.source != "free"]
+            if (total := in_force(seated, name)) > limit * ROUNDING:
+                self._fail(f"{len(seated)} nodes may let {total:.3f} of the {limit} of {name} through")
+
+
+def _condition(node: SimNode) -> tuple[object, ...]:
+    hellos = node.session.state.incarnation if node.joined else 0
+    return node.alive, node.nonce, hellos, node.applied.source

@@ -7,6 +7,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 
 from manager.terms import Policy
+from simulations.allotted import AllottedAtRest
 from simulations.checkers import Finding, misplaced, oversized, too_many_packets, unhealed_by
 from simulations.faults import Fire
 from simulations.mutants import MUTANTS, applied
@@ -130,6 +131,7 @@ def _recover(fire: Fire, *, rests: bool) -> tuple[float, list[Finding]]:
         return healed, []
     while any(world.now - manager.started < REST_SECONDS for manager in fire.managers):
         world.run_for(1.0)
+    world.run_for(_shares_settle(plan))
     storm = _storm(fire) and _storm(fire)  # what the heal began may reach into the first ten seconds
     broken = [Finding("too_many_packets", text) for text in storm]
     ends = world.now + patience(plan)
@@ -140,6 +142,12 @@ def _recover(fire: Fire, *, rests: bool) -> tuple[float, list[Finding]]:
     else:
         return healed, broken
     return healed, broken + _later(f"was well {healed:.0f} s after the heal, but then", again)
+
+
+def _shares_settle(plan: Plan) -> float:
+    """How long to wait until the sum of shares can be judged, where that is soon."""
+    lasts = [sharing.lease + sharing.reuse_last for sharing in plan.config.sharing.values()]
+    return AllottedAtRest.SETTLED_AFTER + max(lasts) if lasts else 0.0
 
 
 def _storm(fire: Fire) -> list[str]:

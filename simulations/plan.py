@@ -4,9 +4,10 @@ Each run draws which kinds of fault it has and how hard they are; a run with few
 each than one that has them all.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 
+from manager.limits import Sharing
 from manager.terms import ManagerConfig
 from node.protocol import Limit
 from simulations.network import Links
@@ -47,6 +48,9 @@ DISK_KINDS = ("full_disk", "slow_disk", "old_store")
 
 RARE_KINDS = ("stutter_manager", "orphan_node")
 """More, each drawn by a chance of its own as those of disks are: all else of a seed stays as it was."""
+
+SHORT_LEASES_SHARE = 0.3
+"""Of the seeds: there a share that nobody renews is over soon, and what all have together is judged."""
 
 OF_LINKS = frozenset({"partition", "lonely_link", "one_way", "no_udp", "no_tcp", "clog", "flip_flop"}) | {
     "far_link",
@@ -113,6 +117,10 @@ class Plan:
             max_nodes=random.choice((None, 1, 2, 4, 8, max(1, nodes), max(1, nodes - 1), nodes + 2)),
             limits={"public": Limit(1000.0), "scarce": Limit(2.0)},
         )
+        if (chance := Random(f"{seed}/sharing")).random() < SHORT_LEASES_SHARE:
+            # By a chance of its own, as the kinds below.
+            short = Sharing(lease=2.5 * heartbeat, reuse_last=chance.choice((0.0, 3.0)), safe=0.1)
+            config = replace(config, sharing=dict.fromkeys(config.limits, short))
         slow = random.choice((0.002, 0.002, 0.05, 0.2))
         if disks:
             # By a chance of its own: all else is as without disks.

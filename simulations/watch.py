@@ -18,6 +18,7 @@ from gossip.wire.ledger import PREFIX, decode_ledger
 from manager.effects import ToNode
 from manager.records import NODE, SEES, NodeRecord, NodeState, Setting, pack_names, unpack_names
 from manager.registry import NodeView
+from simulations.allotted import AllottedAtRest
 from simulations.conduct import Conduct
 from simulations.kept import Kept
 from simulations.margins import MarginWatch
@@ -99,6 +100,7 @@ class Watch:
         self._seen: dict[tuple[str, int], _Seen] = {}
         self._kept = Kept(self._fail)
         self._margins = MarginWatch(nodes, self._fail)
+        self.allotted = AllottedAtRest(managers, nodes, self._fail)
         self._calm_since = 0.0
         self._capped = False
         self.looked = 0
@@ -413,6 +415,7 @@ class Watch:
             self._capped = False
         if not calm:
             self._calm_since = self._world.now
+        self.allotted.look(self._world.now, calm=calm)
         if self._capped or not calm or self._world.now - self._calm_since < CALM_AFTER:
             return
         equal = len({m.core.group.ledger.fingerprint for m in kin}) == 1

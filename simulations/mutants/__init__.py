@@ -7,7 +7,7 @@ as they are for the core as it is; the same seeds are green there.
 from collections.abc import Callable
 from types import ModuleType
 
-from simulations.mutants import ledger, membership, nodes, rights, turns
+from simulations.mutants import disks, ledger, limits, membership, nodes, rights, turns
 from simulations.mutants.patch import Patch, applied
 
 __all__ = ["MUTANTS", "OF_STRICT", "Mutant", "applied"]
@@ -23,8 +23,10 @@ def _of(module: ModuleType) -> dict[str, Mutant]:
     }
 
 
-MUTANTS: dict[str, Mutant] = _of(ledger) | _of(nodes) | _of(membership) | _of(rights) | _of(turns)
+MUTANTS: dict[str, Mutant] = (
+    _of(ledger) | _of(nodes) | _of(limits) | _of(membership) | _of(disks) | _of(rights) | _of(turns)
+)
 """By name, in the order of the files."""
 
-OF_STRICT = frozenset(_of(rights) | _of(turns))
-"""Those that are looked for under policy `strict`."""
+OF_STRICT = frozenset(_of(disks) | _of(rights) | _of(turns))
+"""Those that are looked for under policy `strict`, where managers have disks."""

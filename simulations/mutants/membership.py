@@ -113,6 +113,18 @@ def joins_once(patch: Patch) -> None:
     patch(Rejoin, "due_lost", lambda *_: None)
 
 
+def failed_peer_is_given_up(patch: Patch) -> None:
+    """A peer that was down when it was first tried is never tried again (scylladb#3301)."""
+    right = Rejoin._over
+
+    def over(self: Rejoin, peer: str, state: Any, *, ok: bool, why: str, now: float) -> None:
+        right(self, peer, state, ok=ok, why=why, now=now)
+        if not ok:
+            state.next_at = inf
+
+    patch(Rejoin, "_over", over)
+
+
 def intents_told_for_ever(patch: Patch) -> None:
     """Intents that are known are passed on again (serf#606)."""
 
