@@ -93,6 +93,8 @@ class NodeRecord:
     """The name of the join token by which it came in."""
     instead: str = ""
     """The id of the lost node in whose place it was let in beyond the cap (`manager/surge.py`)."""
+    fingerprint: str = ""
+    """What its installation is known by; kept only where there is a surge, which alone asks for it."""
 
     @property
     def order(self) -> tuple[int, int]:
@@ -106,7 +108,9 @@ class NodeRecord:
             self.why, self.name, self.address, self.gateway, self.over_since, self.weight, self.labels,
             self.ephemeral, self.token,
         ]  # fmt: skip
-        # Managers of before know no `instead`: they are shown none where there is none.
+        # Managers of before know neither of these: they are shown none where there is none.
+        if self.fingerprint:
+            return pack([*parts, self.instead, self.fingerprint])
         return pack([*parts, self.instead] if self.instead else parts)
 
     @classmethod
@@ -117,7 +121,8 @@ class NodeRecord:
         if not isinstance(parts, list) or [*map(type, parts[:16])] != _RECORD_TYPES or not parts[12] > 0:
             raise ValueError("not a node record")
         instead = parts[16] if len(parts) > 16 and is_node_id(str(parts[16])) else ""
-        fields: list[Any] = [NodeState(parts[0]), *parts[1:16], instead]
+        fingerprint = parts[17] if len(parts) > 17 and isinstance(parts[17], str) else ""
+        fields: list[Any] = [NodeState(parts[0]), *parts[1:16], instead, fingerprint]
         return cls(*fields)
 
 

@@ -401,7 +401,7 @@ class Sessions:
     def _claim(self, session: _Session, now: float) -> None:
         stamp = self.admission.new_stamp(now)
         record = self._record(session, NodeState.CLAIMED, stamp, "claims a seat", now)
-        instead = self.surge.lost_like(record.name, record.address, self._group.wall(now))
+        instead = self.surge.lost_like(record, self._group.wall(now))
         record = replace(record, instead=instead)
         if self._page.write(session.id, record, now, newcomer=True):
             version, token = self._group.ledger.own.version, session.token
@@ -496,6 +496,7 @@ class Sessions:
             ephemeral=hello.ephemeral,
             token="" if token is None else token.name,
             instead="" if known is None else known.record.instead,
+            fingerprint=hello.fingerprint[:64] if self.surge.wanted else "",
         )
 
     def _came_in_by(self, id_: str) -> JoinToken | None:

@@ -5,7 +5,7 @@ Whom a node came in place of stands in its record, so managers that hold the sam
 
 from collections.abc import Collection
 
-from manager.records import NodeState
+from manager.records import NodeRecord, NodeState
 from manager.registry import NodeView, Registry
 
 _LOST = (NodeState.REMOVED, NodeState.UNREACHABLE)
@@ -19,17 +19,24 @@ class Surge:
         self._seats = seats
         self._seconds = seconds
 
-    def lost_like(self, name: str, address: str, wall: float) -> str:
-        """The id of a node so called, or there, that was just lost and that nobody came for yet; or empty."""
+    def lost_like(self, newcomer: NodeRecord, wall: float) -> str:
+        """The id of a node just lost that nobody came for yet, and whose name, address or fingerprint it has.
+
+        Empty where there is none.
+        """
         if not self._seats:
             return ""
         taken = self._taken()
         lost = [view for view in self._registry.unordered() if self._is_lost(view, wall)]
         for view in sorted(lost, key=lambda view: (view.record.stamp, view.id)):
-            alike = (name and name == view.record.name) or (address and address == view.record.address)
-            if alike and view.id not in taken:
+            if view.id not in taken and _alike(newcomer, view.record):
                 return view.id
         return ""
+
+    @property
+    def wanted(self) -> bool:
+        """Whether there can be any."""
+        return self._seats > 0
 
     def extra(self, wall: float, coming: Collection[str] = ()) -> int:
         """How many seats there are beyond the cap; `coming`: in whose place newcomers are to be let in."""
@@ -45,3 +52,8 @@ class Surge:
 
     def _is_lost(self, view: NodeView, wall: float) -> bool:
         return view.seat and view.state in _LOST and wall - view.since <= self._seconds
+
+
+def _alike(one: NodeRecord, other: NodeRecord) -> bool:
+    pairs = (one.name, other.name), (one.address, other.address), (one.fingerprint, other.fingerprint)
+    return any(mine and mine == theirs for mine, theirs in pairs)

@@ -36,6 +36,7 @@ from node.effects import (
     Stage,
     TakeLimits,
 )
+from node.fingerprint import fingerprint
 from node.gateways import open_gateway
 from node.gateways.adapter import Gateway
 from node.gateways.child import end_leftover
@@ -88,6 +89,7 @@ class Agent:
             clock=HostClock(),
             name=name,
             agent_version=version,
+            fingerprint=fingerprint(state.path.parent),
             weight=settings.weight,
             labels=settings.labels,
             ephemeral=settings.class_ == "ephemeral",

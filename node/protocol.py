@@ -185,6 +185,8 @@ class Hello:
     config: ConfigState = _NO_CONFIG
     left: float = 0.0
     """For how many seconds its ticket lives by its own clocks; 0 where that is over, or has no end."""
+    fingerprint: str = ""
+    """The same for whoever comes in the place of this node with a new disk (`node.fingerprint`)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

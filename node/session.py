@@ -154,6 +154,7 @@ class Session:
         clock: Callable[[], Clock],
         name: str = "",
         agent_version: str = "",
+        fingerprint: str = "",
         weight: float = 1.0,
         labels: dict[str, str] | None = None,
         ephemeral: bool = False,
@@ -176,6 +177,7 @@ class Session:
         self._rng = rng
         self._nonce = rng.getrandbits(63)
         self._name, self._agent_version, self._token = name, agent_version, token
+        self._fingerprint = fingerprint
         self._weight, self._labels, self._ephemeral = weight, labels or {}, ephemeral
         self._candidates = Candidates(seeds)
         self._heartbeat = 5.0
@@ -522,6 +524,7 @@ class Session:
             ephemeral=self._ephemeral,
             config=self.config,
             left=self._left(),
+            fingerprint=self._fingerprint,
         )
         return [Save(self.state), Send(hello)]
 

@@ -52,6 +52,7 @@ SHELLS = (
     "node.cli",
     "node.clock",
     "node.config",
+    "node.fingerprint",
     "node.folder",
     "node.gateways",
     "node.link",

@@ -1,5 +1,6 @@
 """Seats beyond the cap: only in the place of a node just lost, for a while, and the same at all managers."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -49,6 +50,17 @@ def test_the_same_address_will_do() -> None:
     bench = full()
     bench.hang_up(1)
     assert comes(bench, 3, "another", "10.9.0.1")
+
+
+def test_the_same_fingerprint_will_do_which_is_kept_only_where_it_is_asked_for() -> None:
+    for config, comes_in in ((CONFIG, True), (ManagerConfig(max_nodes=2), False)):
+        bench = Bench(config)
+        marked = [replace(named(at, f"n{at}"), fingerprint="f" if at != 2 else "g") for at in (1, 2, 3)]
+        for at in (1, 2):
+            bench.say(at, marked[at - 1])
+        assert bench.node(1).record.fingerprint == ("f" if comes_in else "")
+        bench.hang_up(1)
+        assert any(isinstance(one, Welcome) for one in bench.say(3, marked[2])) is comes_in
 
 
 def test_nobody_else_is_let_in_beyond_the_cap() -> None:
