@@ -11,10 +11,21 @@ from math import cos
 from aiohttp import ClientError, ClientSession, ClientWebSocketResponse
 
 from node.latency import bucket_of
-from node.protocol import FRAME_BYTES_MAX, PATH, SUBPROTOCOL, Hello, Report, Served, ServedKind, encode
+from node.protocol import (
+    FRAME_BYTES_MAX,
+    PATH,
+    SUBPROTOCOL,
+    ConfigState,
+    Hello,
+    Report,
+    Served,
+    ServedKind,
+    encode,
+)
 
 _REPORT_EVERY = 1.0
 _AGAIN_AFTER = 3.0
+_CONFIG = ConfigState(managed=True, running="ab" * 32, on_disk="ab" * 32)
 
 
 @contextlib.contextmanager
@@ -47,7 +58,9 @@ def simulated_nodes(seeds: list[str], names: list[str]) -> Iterator[None]:
 async def _node(http: ClientSession, seed: str, name: str, at: int) -> None:
     key = secrets.token_bytes(32)
     for incarnation in count(1):
-        hello = Hello(key=key, incarnation=incarnation, nonce=1, name=name, gateway="nginx: running")
+        hello = Hello(
+            key=key, incarnation=incarnation, nonce=1, name=name, gateway="nginx: running", config=_CONFIG
+        )
         await _session(http, seed, hello, at)
         # A manager that has just started lets newcomers in a little later.
         await asyncio.sleep(_AGAIN_AFTER)
@@ -87,6 +100,7 @@ def _report(number: int, at: int) -> Report:
             "agent_rss_bytes": 36e6,
         },
         served=_served(number, at),
+        config=_CONFIG,
     )
 
 

@@ -26,6 +26,13 @@ def url(cluster: Cluster, view: str = "") -> str:
     return f"http://{cluster.address('m1')}:{HTTP_PORT}/#/{view}"
 
 
+def push(cluster: Cluster, content: bytes) -> None:
+    """A configuration for all nginx."""
+    where = url(cluster).replace("#/", "api/v1/config/nginx")
+    binary = {"Content-Type": "application/octet-stream"}
+    fetched(urllib.request.Request(where, content, binary, method="PUT"), 10.0)
+
+
 def row(page: Page, name: str) -> Any:
     return page.locator("#nodes tr", has_text=name)
 
@@ -49,13 +56,7 @@ def test_what_happens_in_the_group_is_on_the_page_while_it_happens(cluster: Clus
         page.goto(url(cluster, "configuration"))
         expect(page.locator("main")).to_contain_text("No configuration was pushed yet", timeout=SOON)
         for content in (b"events {}\nhttp {\n}\n", b"events {}\nhttp {\n  gzip on;\n}\n"):
-            asked = urllib.request.Request(
-                url(cluster).replace("#/", "api/v1/config/nginx"),
-                content,
-                {"Content-Type": "application/octet-stream"},
-                method="PUT",
-            )
-            fetched(asked, 10.0)
+            push(cluster, content)
         expect(page.locator("main")).to_contain_text("version 2", timeout=SOON)
         expect(page.locator("main")).to_contain_text("0 of 0 nodes", timeout=SOON)
         page.get_by_role("button", name="Show what differs").click()
@@ -121,6 +122,7 @@ def test_every_view_is_labelled_fits_a_phone_and_is_reached_by_keyboard(cluster:
     ):
         page.goto(url(cluster))
         expect(page.locator("#active")).to_have_text("5 of 5", timeout=SOON)
+        push(cluster, b"events {}\n")
         id_ = cluster.node("m1", "n1")["id"]
         for view in (*VIEWS, f"nodes/{id_}"):
             page.goto(url(cluster, view))
@@ -131,6 +133,9 @@ def test_every_view_is_labelled_fits_a_phone_and_is_reached_by_keyboard(cluster:
             assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0, view
         expect(page.locator(".plot canvas").first).to_be_visible(timeout=SOON)
         expect(page.locator("main")).to_contain_text("10.0.8.12:8080", timeout=SOON)
+        configuration = page.get_by_role("region", name="Configuration of its gateway")
+        expect(configuration).to_contain_text("version 1", timeout=SOON)
+        expect(configuration).to_contain_text("a file of another origin")
 
         page.goto(url(cluster, "backends"))
         verdict = "10.0.8.12:8080 fails for 5 of 5 nodes: look at the backend."

@@ -121,12 +121,12 @@ function comparison(kind) {
   return { element, update };
 }
 
-function versionOf(number, sha256) {
+export function versionOf(number, sha256) {
   if (number) return { text: `version ${number}`, title: sha256 };
   return { text: sha256 ? "a file of another origin" : "not told", title: sha256 };
 }
 
-function rolloutOf(node) {
+export function rolloutOf(node) {
   if (node.failed) return { text: "failed", state: "down", small: node.note };
   if (node.drifted) return { text: "differs", state: "unreachable", small: node.note };
   if (node.running === node.wanted) return { text: "done", state: "active", small: node.ready ? "" : "not ready" };

@@ -6,6 +6,7 @@ import { fill, fillFacts, h, put, section, show, table } from "../dom.js";
 import { bytes, clock, latency, number, rate } from "../format.js";
 import { ago, nameOf, seatOf, stateOf } from "../node_facts.js";
 import { failed, lately, percent } from "../traffic.js";
+import { rolloutOf, versionOf } from "./configuration.js";
 
 export function open(id) {
   const heading = h("h2", {});
@@ -26,6 +27,9 @@ export function open(id) {
   ]);
   const answers = section("What it answered in the last minutes", h("dl", { class: "facts" }), backends.element);
   show(answers, false);
+  const configured = h("dl", { class: "facts" });
+  const configuration = section("Configuration of its gateway", configured);
+  show(configuration, false);
   const timeline = h("ol", { class: "timeline" });
   const past = section("Timeline", h("p", { class: "quiet" }, "As this manager saw it since its start, the latest first."), timeline);
   const missing = h("p", { class: "banner warning" }, "This manager lists no such node. It was forgotten, or has never been here. ",
@@ -36,7 +40,7 @@ export function open(id) {
     memory: chart("Memory of the gateway", [{ label: "gateway", colour: "accent" }, { label: "agent", colour: "good" }], { format: bytes, describe: latest(bytes), binary: true }),
   };
   const plots = h("div", { class: "plots" }, ...Object.values(charts).map((one) => one.element));
-  const element = h("div", {}, h("p", {}, h("a", { href: "#/nodes" }, "← All nodes")), heading, missing, state, facts, limitsSection, answers, past,
+  const element = h("div", {}, h("p", {}, h("a", { href: "#/nodes" }, "← All nodes")), heading, missing, state, facts, limitsSection, configuration, answers, past,
     section("What it reported", plots));
   const end = every(10, () => ask(`stats?node=${encodeURIComponent(id)}`), (answer) => {
     if (answer !== null) fillCharts(charts, answer.nodes[id] ?? []);
@@ -58,6 +62,10 @@ export function open(id) {
     }
     show(backends.element, pairs.figures.size > 0);
     backends.fill([...pairs.figures].map(([name, row]) => ({ ...row, seconds: pairs.seconds, name: name.slice(name.indexOf(" ") + 1) })), ({ name }) => name);
+  });
+  const endConfiguration = every(30, () => configurationOf(live.nodes.get(id)), (found) => {
+    show(configuration, found !== null);
+    if (found !== null) fillFacts(configured, found);
   });
   let events = [];
   const endEvents = every(60, () => ask(`events?limit=200&subject=${encodeURIComponent(id)}`), (answer) => {
@@ -97,9 +105,26 @@ export function open(id) {
       end();
       endEvents();
       endTraffic();
+      endConfiguration();
       for (const one of Object.values(charts)) one.close();
     },
   };
+}
+
+/** What a node's gateway runs, as facts; null where no configuration was brought to gateways of its kind. */
+async function configurationOf(node) {
+  const kind = node?.gateway.split(":")[0];
+  const { configs } = await ask("config");
+  if (!kind || !configs.some((one) => one.kind === kind)) return null;
+  const found = (await ask(`config/${encodeURIComponent(kind)}`)).nodes.find((one) => one.id === node.id);
+  if (found === undefined) return null;
+  const { text, small = "" } = rolloutOf(found);
+  return [
+    ["Runs", versionOf(found.running, found.running_sha256).text],
+    ["On disk", versionOf(found.on_disk, found.on_disk_sha256).text],
+    ["Wanted", `version ${found.wanted}`],
+    ["Rollout", small ? `${text}: ${small}` : text],
+  ];
 }
 
 function fillTimeline(list, events) {
