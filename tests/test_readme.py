@@ -1,4 +1,4 @@
-"""README says what is there: its commands run as they stand, its tables are those of the code.
+"""README and reference say what is there: commands run as they stand, tables are those of the code.
 
 Blocks by language: `sh` is run here, on the host that its second word names (`managers`: on each of them);
 `console` is what the block before it printed, or what some program has logged by then; `yaml` is one of the
@@ -34,6 +34,7 @@ from tests.e2e.cluster import wait_for
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+REFERENCE = (ROOT / "docs" / "REFERENCE.md").read_text(encoding="utf-8")
 FILES: dict[str, type[BaseModel]] = {
     "/etc/krakend/cluster-manager.yml": ManagerFile,
     "/etc/krakend/service.yml": NodeSettings,
@@ -69,14 +70,15 @@ def blocks(*languages: str) -> list[Block]:
 def rows(*head: str) -> list[list[str]]:
     """The rows of every table under this head."""
     begin = "| " + " | ".join(head) + " |\n"
-    tables = README.split(begin)[1:]
+    tables = (README + REFERENCE).split(begin)[1:]
     assert tables, f"no table {begin}"
     lines = [line for table in tables for line in table.partition("\n\n")[0].splitlines()[1:]]
     return [[cell.strip() for cell in line.strip("|").split(" | ")] for line in lines]
 
 
 def section(title: str) -> str:
-    return re.split(r"^#+ .*$", README.split(f"# {title}\n")[1], maxsplit=1, flags=re.MULTILINE)[0]
+    """Of the reference."""
+    return re.split(r"^#+ .*$", REFERENCE.split(f"# {title}\n")[1], maxsplit=1, flags=re.MULTILINE)[0]
 
 
 # What stands there
@@ -84,6 +86,7 @@ def section(title: str) -> str:
 
 def test_every_block_is_of_a_kind_that_is_looked_at_here() -> None:
     assert len(blocks("sh", "console", "yaml", "text", "json", "ini")) == README.count("\n```") // 2
+    assert "```" not in REFERENCE
     assert {block.where for block in blocks("sh")} <= {"", "manager", "managers", "gateway"}
 
 
@@ -196,15 +199,21 @@ def test_the_table_of_the_api_has_every_route() -> None:
     assert sorted(told) == sorted([*managers, *nodes])
 
 
-def test_every_link_leads_somewhere() -> None:
-    anchors = {
-        re.sub(r"[^\w -]", "", title).lower().replace(" ", "-")
-        for title in re.findall(r"^#+ (.*)$", README, re.MULTILINE)
-    }
-    links = re.findall(r"\]\(([^)]+)\)", README)
+def anchors(text: str) -> set[str]:
+    titles = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", title).lower().replace(" ", "-") for title in titles}
+
+
+@pytest.mark.parametrize("name", ["README.md", "docs/REFERENCE.md"])
+def test_every_link_leads_somewhere(name: str) -> None:
+    file = ROOT / name
+    links = re.findall(r"\]\(([^)]+)\)", file.read_text(encoding="utf-8"))
     assert links
     for link in links:
-        assert link[1:] in anchors if link.startswith("#") else (ROOT / link).exists(), link
+        path, _, anchor = link.partition("#")
+        to = file.parent / path if path else file
+        assert to.exists(), link
+        assert not anchor or anchor in anchors(to.read_text(encoding="utf-8")), link
 
 
 def test_every_make_target_is_in_the_makefile_and_in_the_table() -> None:
@@ -464,7 +473,7 @@ def check_answers(hosts: Hosts) -> None:
     """The shapes in the tables of requests, and the names in those of metrics and counters."""
     [manager], [gateway] = hosts.where("manager"), hosts.where("gateway")
     [id_] = [node["id"] for node in manager.get("http://127.0.0.1:9897/api/v1/nodes")["nodes"]]
-    of_managers, of_nodes = README.split("The agent's own server")
+    of_managers, of_nodes = REFERENCE.split("The agent's own server")
     for request, told in rows("request", "answer"):
         method, path = request.strip("`").split()
         # The managers of this story have no key to list, and no secret to sign a bundle.
