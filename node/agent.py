@@ -8,7 +8,6 @@ import os
 import signal
 import time
 from collections.abc import Coroutine, Mapping
-from dataclasses import dataclass, replace
 from math import isfinite
 from pathlib import Path
 from random import SystemRandom
@@ -18,6 +17,7 @@ import aiohttp
 
 from node.api import limits_shown, serve
 from node.bundle import Bundle
+from node.changes import Applied, Changes
 from node.clock import HostClock
 from node.config import NodeSettings
 from node.effects import (
@@ -48,7 +48,7 @@ from node.link import CONNECT_SECONDS_MAX, Link
 from node.lookup import look_up
 from node.notify import READY, STOPPING, notify
 from node.protocol import Limits, ProtocolError, decode, encode
-from node.provision import NEIGHBOURS_BUNDLE_SECONDS, from_file, from_neighbours, put_configuration, refusal
+from node.provision import for_neighbour, from_file, from_neighbours, put_configuration, refusal
 from node.service import WHY
 from node.session import Joined, Session
 from node.settings import HostPort, SettingsError
@@ -60,15 +60,6 @@ _LOG = logging.getLogger(__name__)
 
 _STATS_SECONDS = 5.0
 _LOOK_SECONDS = 0.5
-
-
-@dataclass(frozen=True, slots=True)
-class Applied:
-    """The limits that the gateway works under, what that cost, and what is wrong with newer ones."""
-
-    version: int
-    how: str
-    error: str
 
 
 class Agent:
@@ -106,15 +97,10 @@ class Agent:
         self._timer: asyncio.TimerHandle | None = None
         self._started = time.monotonic()
         self._stopping = False
-        self._limits_wanted = asyncio.Event()
-        self._may_take_limits = asyncio.Event()
         self._gateway_counters: dict[str, float] = {}
         self._config = ConfigFile(settings.gateway, state.path.parent / "gateway")
-        self._changes = asyncio.Lock()
-        """Held while the gateway is given something new: limits, or a configuration."""
+        self._changes = Changes(self, self._session, self._gateway, self._config, settings.gateway, self._now)
         self._tasks: set[asyncio.Task[None]] = set()
-        self.limits: tuple[int, str, Limits] = (0, "", {})
-        self.applied = Applied(0, "", "")
 
     async def run(self) -> None:
         """Until the operator stops us or the gateway; then leave, and end the gateway.
@@ -137,13 +123,13 @@ class Agent:
                 gateway = asyncio.create_task(self._gateway.start())
                 helpers = [
                     asyncio.create_task(work)
-                    for work in (self._apply_limits(), self._read_stats(), self._watch_gateway())
+                    for work in (self._changes.apply_limits(), self._read_stats(), self._watch_gateway())
                 ]
                 if not self._stopping:
-                    self._observe()
+                    self.observe()
                     wall = time.time()
                     renewed, silent = self._state.renewed_ago(wall), self._state.silent_for(wall)
-                    self._perform(self._session.start(loop.time(), renewed, silent, bundle))
+                    self.perform(self._session.start(loop.time(), renewed, silent, bundle))
                 try:
                     await gateway
                 finally:
@@ -154,6 +140,14 @@ class Agent:
                     await asyncio.wait(self._closing)
 
     # What the API shows
+
+    @property
+    def limits(self) -> tuple[int, str, Limits]:
+        return self._changes.limits
+
+    @property
+    def applied(self) -> Applied:
+        return self._changes.applied
 
     @property
     def not_ready(self) -> str:
@@ -232,13 +226,13 @@ class Agent:
 
     def link_connected(self, link: Link, remote: str) -> None:
         if link is self._link:
-            self._observe()
-            self._perform(self._session.connected(self._now(), remote))
+            self.observe()
+            self.perform(self._session.connected(self._now(), remote))
 
     def link_failed(self, link: Link, reason: str) -> None:
         if link is self._link:
             self._link = None
-            self._perform(self._session.connect_failed(reason, self._now()))
+            self.perform(self._session.connect_failed(reason, self._now()))
 
     def link_received(self, link: Link, frame: bytes) -> None:
         if link is not self._link:
@@ -246,19 +240,20 @@ class Agent:
         try:
             message = decode(frame)
         except ProtocolError as error:
-            self._perform(self._session.broken(str(error), self._now()))
+            self.perform(self._session.broken(str(error), self._now()))
             return
         if message is not None:
-            self._perform(self._session.received(message, self._now()))
+            self.perform(self._session.received(message, self._now()))
 
     def link_closed(self, link: Link, code: int, reason: str) -> None:
         if link is self._link:
             self._link = None
-            self._perform(self._session.closed(code, reason, self._now()))
+            self.perform(self._session.closed(code, reason, self._now()))
 
     # What is to be done
 
-    def _perform(self, effects: list[Effect]) -> None:
+    def perform(self, effects: list[Effect]) -> None:
+        """Carry out what the session asks."""
         for effect in effects:
             match effect:
                 case Connect(address):
@@ -275,83 +270,37 @@ class Agent:
                     try:
                         self._state.save(state)
                     except StateError as error:
-                        self._perform(self._session.save_failed(str(error), self._now()))
+                        self.perform(self._session.save_failed(str(error), self._now()))
                         return
                 case ApplyLimits(version, source, limits):
-                    self.limits = (version, source, limits)
+                    self._changes.want_limits(version, source, limits)
                     self._write_limits()
-                    self._limits_wanted.set()
                 case Renewed(seconds):
                     self._state.note_renewal(time.time() - seconds)
                 case Stage():
-                    self._begin(self._stage(effect))
+                    self._begin(self._changes.stage(effect))
                 case Change(sha256):
-                    self._begin(self._change(sha256))
+                    self._begin(self._changes.change(sha256))
                 case Drain(serial):
-                    self._begin(self._drain(serial))
+                    self._begin(self._changes.drain(serial))
                 case Restart():
-                    self._begin(self._restart())
+                    self._begin(self._changes.restart())
                 case TakeLimits():
-                    self._may_take_limits.set()
+                    self._changes.take_limits()
                 case Log(level, text):
                     _LOG.log(level, "%s", text)
                 case _:
                     assert_never(effect)
         self._arm_timer()
 
-    async def _apply_limits(self) -> None:
-        """Bring the newest limits into force, as often as the gateway can take them."""
-        step = 0
-        while True:
-            await self._limits_wanted.wait()
-            await self._gateway.settle()
-            self._limits_wanted.clear()
-            await self._get_turn()
-            try:
-                async with self._changes:
-                    if not self._may_apply():  # what had it out of service is over by now
-                        self._limits_wanted.set()
-                        continue
-                    version, _, limits = self.limits
-                    how = await self._gateway.apply_limits(limits)
-            except GatewayError as error:
-                step += 1
-                delay = min(60.0, 2.0**step)
-                self.applied = replace(self.applied, error=str(error))
-                self._observe()
-                self._perform(self._session.limits_failed(self._now()))
-                _LOG.error("Limits %d are not in force: %s; next try in %.0f s", version, error, delay)
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._limits_wanted.wait(), delay)
-                self._limits_wanted.set()
-                continue
-            step = 0
-            self.applied = Applied(version, how, "")
-            self._observe()
-            self._perform(self._session.limits_applied(version, limits, self._now()))
-
-    async def _get_turn(self) -> None:
-        """Where the newest limits take a restart of a gateway that is in service, wait for a turn."""
-        while not self._may_apply():
-            self._may_take_limits.clear()
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._may_take_limits.wait(), _LOOK_SECONDS)
-
-    def _may_apply(self) -> bool:
-        """Whether the newest limits may be put into force now; asks for a turn where they need one."""
-        self._observe()
-        restart = not self.not_ready and self._gateway.restarts_for(self.limits[2])
-        self._perform(self._session.limits_restart(restart, self._now()))
-        return self._session.restarts.may
-
     async def _watch_gateway(self) -> None:
         """Tell a manager at once what becomes of the gateway, and of its configuration file."""
         said: object = None
         while True:
-            self._observe()
+            self.observe()
             says = self._session.says, self._session.config
             if said not in (None, says):
-                self._perform(self._session.noticed(self._now()))
+                self.perform(self._session.noticed(self._now()))
             said = says
             await asyncio.sleep(_LOOK_SECONDS)
 
@@ -365,46 +314,7 @@ class Agent:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(CONNECT_SECONDS_MAX):
                 found = await look_up(name)
-        self._perform(self._session.looked_up(name, map(str, found), self._now()))
-
-    async def _stage(self, stage: Stage) -> None:
-        error = ""
-        try:
-            await self._gateway.validate(stage.content)
-            if not stage.trial:
-                self._config.stage(stage.content)
-        except GatewayError as why:
-            error = str(why)
-        self._observe()
-        self._perform(self._session.staged(stage.sha256, error, self._now()))
-
-    async def _change(self, sha256: str) -> None:
-        error = ""
-        try:
-            content = self._config.staged(sha256)
-            async with self._changes:
-                how = await self._gateway.change(content)
-                _LOG.info("The gateway has %s for its new configuration", how)
-        except GatewayError as why:
-            error = str(why)
-        self._config.taken()
-        self._observe()
-        self._perform(self._session.changed(sha256, error, self._now()))
-
-    async def _drain(self, serial: int) -> None:
-        await asyncio.sleep(self._settings.gateway.drain)
-        self._perform(self._session.drained(serial, self._now()))
-
-    async def _restart(self) -> None:
-        error = ""
-        try:
-            async with self._changes:
-                await self._gateway.restart()
-            self._config.taken()
-        except GatewayError as why:
-            error = str(why)
-        self._observe()
-        self._perform(self._session.restarted(error, self._now()))
+        self.perform(self._session.looked_up(name, map(str, found), self._now()))
 
     async def _read_stats(self) -> None:
         """Keep the counters of the gateway's own statistics fresh, where it has any."""
@@ -448,10 +358,11 @@ class Agent:
         )
 
     def _tick(self) -> None:
-        self._observe()
-        self._perform(self._session.tick(self._now()))
+        self.observe()
+        self.perform(self._session.tick(self._now()))
 
-    def _observe(self) -> None:
+    def observe(self) -> None:
+        """Let the session know how the gateway is now."""
         kind = self._settings.gateway.kind
         self._session.gateway = kind if kind == "none" else f"{kind}: {self._gateway.state}"
         self._session.counters = self.counters
@@ -488,25 +399,12 @@ class Agent:
             why = "this node is none of the cluster itself"
         if why:
             return None, why
-        state, now = self._session.state, time.time()
-        content, kind = None, self._settings.gateway.kind
+        state, content = self._session.state, b""
         if self._config.managed and state.config_version:
             with contextlib.suppress(GatewayError):
-                content = Files.read(Path(self._settings.gateway.config))
-        safe = {name: lease.safe for name, lease in state.leases.items() if lease.safe is not None}
-        bundle = Bundle(
-            group="",
-            issued=now,
-            expires=now + NEIGHBOURS_BUNDLE_SECONDS,
-            managers=tuple(address for address in self._session.managers if "://" not in address),
-            kind=kind if content else "",
-            config=content or b"",
-            # A ticket with an end is one of policy `strict`: whoever has none gets the free limits.
-            limits=state.free_limits if state.life is not None else state.free_limits | safe,
-            free_limits=state.free_limits,
-            degrade_after=state.degrade_after,
-        )
-        return bundle, ""
+                content = Files.read(Path(self._settings.gateway.config)) or b""
+        kind = self._settings.gateway.kind
+        return for_neighbour(state, self._session.managers, kind, content, time.time()), ""
 
     # Start and end
 
@@ -531,7 +429,7 @@ class Agent:
         effects = self._session.leave(reason, self._now())
         if effects:
             _LOG.info("Leaving: %s", reason)
-        self._perform(effects)
+        self.perform(effects)
 
     @staticmethod
     def _now() -> float:

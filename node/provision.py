@@ -11,6 +11,7 @@ import aiohttp
 
 from node.bundle import BUNDLE_BYTES_MAX, Bundle, BundleError, open_bundle, read_bundle
 from node.config import BundleSettings, GatewaySettings
+from node.effects import NodeState
 from node.gateways.adapter import Gateway
 from node.gateways.errors import GatewayError
 from node.gateways.files import Files
@@ -92,6 +93,23 @@ def refusal(ours: str, authorization: str, remote: str) -> str:
         ""
         if address.is_loopback or address.is_private
         else "this node has no `token`: only private addresses are told"
+    )
+
+
+def for_neighbour(state: NodeState, managers: Iterable[str], kind: str, content: bytes, now: float) -> Bundle:
+    """What another node may start from: what this one was told, and the `content` that its gateway runs."""
+    safe = {name: lease.safe for name, lease in state.leases.items() if lease.safe is not None}
+    return Bundle(
+        group="",
+        issued=now,
+        expires=now + NEIGHBOURS_BUNDLE_SECONDS,
+        managers=tuple(address for address in managers if "://" not in address),
+        kind=kind if content else "",
+        config=content,
+        # A ticket with an end is one of policy `strict`: whoever has none gets the free limits.
+        limits=state.free_limits if state.life is not None else state.free_limits | safe,
+        free_limits=state.free_limits,
+        degrade_after=state.degrade_after,
     )
 
 

@@ -48,6 +48,7 @@ SHELLS = (
     "manager.store",
     "manager.web",
     "node.agent",
+    "node.changes",
     "node.api",
     "node.cli",
     "node.clock",
