@@ -79,7 +79,8 @@ NOTES = """
   for {stays:g} s. 0: nobody had been declared dead, and with 0 of serf's there is no ratio. never: not within
   {heal:g} s.
 - Told to leave: SIGTERM to ours, SIGINT to serf's.
-- Quiescence: over {quiet:g} s, {settle:g} s after the group has formed. Bytes with IP headers, ARP included.
+- Quiescence: over {quiet:g} s, {settle:g} s after the group has formed. Bytes with IP headers. Nobody
+  has to ask for addresses by ARP: the kernel keeps too few of them for groups of 32, and loses the rest.
 - Commits measured: {commits}. Load when each cell was taken: {load}, on {cores} cores:
   what is above that is waiting for others, and ours, in Python, needs more of a processor than serf's.
 """

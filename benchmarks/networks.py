@@ -81,6 +81,8 @@ class Namespaces(Loopback):
         _run("ip", "link", "set", self._hub, "up")
         for host in self._hosts:
             self._add(host)
+        for host in self._hosts:
+            self._introduce(host)
         hook = "{ type filter hook forward priority 0; }"
         _run("nft", f"add table bridge {self._table}; add chain bridge {self._table} f {hook}")
 
@@ -96,11 +98,22 @@ class Namespaces(Loopback):
     def _add(self, host: str) -> None:
         name, outside = _name(host), f"v{_name(host)}"
         _run("ip", "netns", "add", name)
-        _run("ip", "link", "add", outside, "type", "veth", "peer", "name", "eth0", "netns", name)
+        inside = ("name", "eth0", "address", _mac(host), "netns", name)
+        _run("ip", "link", "add", outside, "type", "veth", "peer", *inside)
         _run("ip", "link", "set", outside, "master", self._hub, "up")
         _run("ip", "-n", name, "addr", "add", f"{host}/24", "dev", "eth0")
         for device in ("lo", "eth0"):
             _run("ip", "-n", name, "link", "set", device, "up")
+
+    def _introduce(self, host: str) -> None:
+        """Tell `host` where the others are.
+
+        What they find out by ARP is kept in one table for all namespaces, of 1,024 entries at most; what is
+        sent beyond that is lost, which groups of 32 take for a network that fails them.
+        """
+        others = [other for other in self._hosts if other != host]
+        lines = [f"neigh add {other} lladdr {_mac(other)} dev eth0 nud permanent" for other in others]
+        _run("ip", "-n", _name(host), "-batch", "-", given="\n".join(lines))
 
     def hosts(self, count: int) -> list[str]:
         return self._hosts[:count]
@@ -153,6 +166,12 @@ def _name(host: str) -> str:
     return f"n{network}-{member}"
 
 
+def _mac(host: str) -> str:
+    """A locally administered one."""
+    _, _, network, member = host.split(".")
+    return f"02:00:0a:4d:{int(network):02x}:{int(member):02x}"
+
+
 def _socket_in(namespace: str) -> socket.socket:
     """A TCP socket in `namespace`: a socket stays where it was made, so its thread goes there and ends."""
     libc = ctypes.CDLL(None, use_errno=True)
@@ -172,7 +191,7 @@ def _socket_in(namespace: str) -> socket.socket:
         os.close(home)
 
 
-def _run(*command: str) -> None:
-    done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+def _run(*command: str, given: str = "") -> None:
+    done = subprocess.run(command, input=given, capture_output=True, text=True, timeout=30, check=False)
     if done.returncode:
         raise BenchmarkError(f"{' '.join(command)}: {done.stderr.strip()}")
