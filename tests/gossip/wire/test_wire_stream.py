@@ -310,10 +310,10 @@ def test_time_grows_with_the_bytes_and_not_with_the_pieces() -> None:
     data = exchange([entry()] * 2000, bytes(200_000))
 
     def seconds(step: int) -> float:
-        started = time.perf_counter()
+        started = time.process_time()
         assert feed_pieces(data, step) is not None
-        return time.perf_counter() - started
+        return time.process_time() - started
 
-    # By the byte it is 350 thousand calls; anything quadratic would take minutes.
-    assert seconds(1) < 3.0
-    assert seconds(1400) < 0.5
+    # By the byte it is 350 thousand calls, of a second; anything quadratic would take minutes.
+    assert seconds(1) < 15.0
+    assert seconds(1400) < 3.0
