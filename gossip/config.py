@@ -57,8 +57,8 @@ class GossipConfig:
     gossip_fresh_gap: float = 0.02
     """News that nobody has been told yet goes out at once, but not more often than this."""
 
-    retransmit_mult: int = 4
-    """Each broadcast is put into this × ceil(log10(n + 1)) packets."""
+    retransmit_mult: int = 5
+    """Each broadcast is put into this × ceil(log10(n + 1)) packets. memberlist: 4, which miss some."""
 
     gossip_to_dead: float = 30.0
     """For so long a dead member is still sent gossip, so that a wrongly dead one can refute."""

@@ -14,6 +14,7 @@ _MEMBERLIST = replace(
     LAN,
     gossip_fresh_gap=LAN.gossip_interval,
     lag_tolerated=inf,
+    retransmit_mult=4,
     rejoin_interval=inf,
     peer_retry_max=1e9,
     accused_first=False,
