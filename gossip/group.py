@@ -307,8 +307,11 @@ class Group:
     def flush(self, now: float) -> list[Output]:
         """Tell what was written to our page since the last flush; call it at the end of each turn."""
         output = self._reconciler.flush(now)
-        if self._departure_by < inf and self._reconciler.all_heard and self._among_kin():
-            output += self._tell_departure(now)
+        if self._departure_by < inf and self._among_kin():
+            if self._reconciler.all_heard:
+                output += self._tell_departure(now)
+            else:
+                output += self._reconciler.ask_all(now)
         return self._settle(output, now)
 
     def forget_page(self, owner: NodeName, now: float) -> list[Output]:

@@ -86,6 +86,8 @@ class Reconciler:
         self._readers: dict[NodeName, _Reader] = {}
         self._grown: dict[NodeName, None] = {}
         """Whose pages we were sent pieces of in this turn: each is answered when it ends."""
+        self._owing: dict[NodeName, _Reader] = {}
+        """Those that have not answered for our news: every packet asks these few when they are due."""
         self._syncs: dict[int, tuple[NodeName, int]] = {}
         """With whom we exchange, and our generation when we asked, by the stream's token."""
         self._summary_at = now + random.uniform(0, config.probe_interval)
@@ -104,6 +106,7 @@ class Reconciler:
         if member is None or not member.present or not self._kinship.is_kin(member):
             self._kin.pop(name, None)
             self._readers.pop(name, None)
+            self._owing.pop(name, None)
             return []
         if name not in self._kin and len(self._kin) >= KIN_MAX:
             return [Rejected("too_many_managers")]
@@ -123,8 +126,9 @@ class Reconciler:
             kin = self._random.sample(kin, _FAN_OUT_MAX)
         for member in kin:
             reader = self._reader(member.name)
-            if reader.resend_at == inf:
+            if member.name not in self._owing:
                 reader.resend_at = now + self._config.resend_after
+                self._owing[member.name] = reader
             reader.tries = 0
         return [*self._tell(kin, piece), *self._answers()]
 
@@ -139,6 +143,18 @@ class Reconciler:
                 output.append(self._to(owner, Heard(self._me, name, upto, self._ledger.own.mark)))
         self._grown.clear()
         return output
+
+    def ask_all(self, now: float) -> list[Output]:
+        """Have every kin answer for our page that has not yet: of who met us again nothing is known.
+
+        Call it after `flush`; once more does no harm.
+        """
+        asked = [kin for kin in self.kin() if kin.name not in self._owing]
+        asked = [kin for kin in asked if self._reader(kin.name).heard < self._ledger.own.mark]
+        for member in asked:
+            reader = self._owing[member.name] = self._reader(member.name)
+            reader.resend_at, reader.tries = now + self._config.resend_after, 0
+        return self._tell_last(asked)
 
     @property
     def all_heard(self) -> bool:
@@ -157,17 +173,18 @@ class Reconciler:
     def _met(self, member: Member) -> list[Output]:
         """A kin came, or came back: nothing is known of how far it is."""
         self._readers[member.name] = _Reader()
+        self._owing.pop(member.name, None)
         if self._me.name < member.name or not self.reconciled:
             return self._sync(member)
         return [self._to(member, Summary(self._me, self._ledger.fingerprint))]
 
     def next_deadline(self) -> float:
-        return min(self._summary_at, *(reader.resend_at for reader in self._readers.values()), inf)
+        return min([self._summary_at, *(reader.resend_at for reader in self._owing.values())])
 
     def tick(self, now: float) -> list[Output]:
         """Send again what has not been acknowledged; once a second tell somebody how our pages are."""
         output: list[Output] = []
-        for name, reader in self._readers.items():
+        for name, reader in [*self._owing.items()]:
             if reader.resend_at <= now:
                 output += self._resend(name, reader, now)
         if self._summary_at <= now:
@@ -183,14 +200,21 @@ class Reconciler:
 
     def _resend(self, name: NodeName, reader: _Reader, now: float) -> list[Output]:
         """A lost datagram costs a tenth of a second; after some tries, reconciling brings what is missing."""
-        reader.resend_at = inf
+        del self._owing[name]
         member = self._members.get(name)
         piece = self._ledger.piece(self._me.name, reader.heard)
         if member is None or not member.present or piece is None or reader.tries >= self._config.resend_tries:
             return []
+        self._owing[name] = reader
         reader.resend_at = now + self._config.resend_after * 2**reader.tries
         reader.tries += 1
-        return [] if piece.reset else self._tell([member], piece)
+        return self._tell_last([member]) if piece.reset else self._tell([member], piece)
+
+    def _tell_last(self, kin: list[Member]) -> list[Output]:
+        """The last thing that we wrote, for those of whom we do not know how far they are: they say so."""
+        version = self._ledger.own.version - 1
+        last = self._ledger.piece(self._me.name, Mark(self._ledger.own.generation, version))
+        return [] if last is None or last.reset else self._tell(kin, last)
 
     def _tell(self, kin: list[Member], piece: Piece) -> list[Output]:
         sizes = [entry_bytes(entry) for entry in piece.entries]
@@ -327,7 +351,7 @@ class Reconciler:
             reader.tries = 0
         reader.own = max(reader.own, own)
         if reader.heard >= self._ledger.own.mark:
-            reader.resend_at = inf
+            self._owing.pop(kin, None)
 
     def _take(self, member: Member, pieces: tuple[Piece, ...], now: float) -> list[Output]:
         output: list[Output] = []
@@ -335,6 +359,7 @@ class Reconciler:
             if piece.owner == self._me.name:
                 output += self._take_own(piece)
                 continue
+            before = self._held(piece.owner)
             try:
                 changed = self._ledger.apply(piece)
             except ValueError:
@@ -345,10 +370,16 @@ class Reconciler:
                 continue
             if changed:
                 output.append(PageChanged(piece.owner, changed))
-            self._grown[piece.owner] = None
+            if piece.owner == member.name or self._held(piece.owner) > before:
+                # What another tells once more of a page that we have is nothing new to the owner.
+                self._grown[piece.owner] = None
             if any(key.startswith(FORGOTTEN) for key in changed):
                 output += self.let_go()
         return output
+
+    def _held(self, owner: NodeName) -> Mark:
+        page = self._ledger.pages.get(owner)
+        return NOTHING if page is None else page.mark
 
     def forget(self, owner: NodeName, at: float) -> list[Output]:
         """Have everybody let go of `owner`'s page as it stands here (L6); `at` in seconds since 1970."""

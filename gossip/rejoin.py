@@ -3,6 +3,9 @@
 memberlist joins once and afterwards talks to live members only, so a split that outlives its memory of
 the dead never heals. Here every configured peer that is no live member is tried at growing intervals up
 to `peer_retry_max`, its name looked up afresh each time, and the lost members in turn.
+
+What that costs does not grow with the number of peers: else a whole group that is started, or that meets
+again, would do nothing but exchange tables, each with each.
 """
 
 from collections.abc import Mapping
@@ -19,6 +22,13 @@ _LOST_RECENTLY = 60.0
 _LOST_LONG_AGO_FACTOR = 3.0
 _COMPLAIN_AFTER = 3
 """Failures in a row, about two seconds: managers that are started together find each other sooner."""
+_FIRST_AT_ONCE = 8
+_FIRST_GAP = 0.1
+"""At the start so many are tried at once, as many more after each gap: by then others have told of most."""
+_AGAIN_AT_ONCE = 4
+"""Of those at which nobody answered. Whoever is met tells of the others."""
+_LOOKED_UP_EVERY = 0.5
+"""Of all that are met together one is looked up so often, at the least."""
 
 
 @dataclass(slots=True)
@@ -55,15 +65,34 @@ class Rejoin:
         forget_at = now + config.gone_kept
         self._peers = {peer: _Peer(next_at=now, forget_at=forget_at) for peer in remembered}
         self._peers |= {peer: _Peer(next_at=now) for peer in peers}
+        for at, state in enumerate(self._peers.values()):
+            state.next_at += at // _FIRST_AT_ONCE * _FIRST_GAP
+        self._next_at = now
+        """When the first is due, of those that may be tried."""
         self._lost_at = now
         self._turn = 0
 
     def due_peers(self, now: float) -> list[str]:
         """Peers to look up now; each is due again only after its attempt is over."""
-        due = [peer for peer, state in self._peers.items() if state.next_at <= now]
+        if now < self._next_at:
+            return []
+        due = [peer for peer, state in self._peers.items() if state.next_at <= now and not state.failures]
+        again = [peer for peer, state in self._peers.items() if state.next_at <= now and state.failures]
+        again.sort(key=lambda peer: self._peers[peer].next_at)
+        due += again[: self._room()]
         for peer in due:
             self._peers[peer].next_at = inf
+        self._find_next()
         return due
+
+    def _room(self) -> int:
+        """How many of those at which nobody answered may be tried again now."""
+        return _AGAIN_AT_ONCE - sum(s.failures > 0 and s.next_at == inf for s in self._peers.values())
+
+    def _find_next(self) -> None:
+        room = self._room() > 0
+        waiting = (state.next_at for state in self._peers.values() if room or not state.failures)
+        self._next_at = min(waiting, default=inf)
 
     def resolved(self, peer: str, strangers: list[Address], found: bool, now: float) -> None:
         """`peer` resolves to these addresses that are neither ours nor a live member's; all will be tried."""
@@ -94,17 +123,19 @@ class Rejoin:
         if state.forget_at < inf and (ok or state.forget_at <= now):
             # It is a member now, which is looked for as one when it is lost; or it never came.
             del self._peers[peer]
+            self._find_next()
             return
         state.tried = True
         if ok:
             state.failures = 0
             state.said = False
-            wait = self._config.peer_retry_max
+            wait = max(self._config.peer_retry_max, _LOOKED_UP_EVERY * len(self._peers))
         else:
             state.failures += 1
             state.why = why
             wait = min(self._config.peer_retry_max, 0.5 * 2 ** min(state.failures - 1, 10))
         state.next_at = now + wait * self._random.uniform(0.5, 1.0)
+        self._find_next()
 
     @property
     def all_tried(self) -> bool:
@@ -131,7 +162,4 @@ class Rejoin:
         return member
 
     def next_deadline(self, any_lost: bool) -> float:
-        deadline = self._lost_at if any_lost else inf
-        for state in self._peers.values():
-            deadline = min(deadline, state.next_at)
-        return deadline
+        return min(self._next_at, self._lost_at if any_lost else inf)

@@ -30,7 +30,7 @@ from gossip.effects import (
 )
 from gossip.group import Group
 from gossip.key_messages import Verb
-from gossip.ledger import VALUE_BYTES_MAX, Page
+from gossip.ledger import Page
 from gossip.messages import Address, Message, State, StreamMessage
 from manager.audit import Audit
 from manager.configs import Configs, Manner
@@ -48,7 +48,7 @@ from manager.orders import Action, Order
 from manager.outbox import Outbox
 from manager.page import NodePage
 from manager.plan import CONFIG, Plan
-from manager.records import CLONE, GONE, SEES, CloneNote, NodeState, pack_names, unpack_names
+from manager.records import CLONE, GONE, SEES, CloneNote, NodeState
 from manager.registry import Registry
 from manager.retention import Retention
 from manager.rollouts import Rollouts
@@ -57,6 +57,7 @@ from manager.seats import EXPELLED
 from manager.sessions import Sessions
 from manager.settings import Settings
 from manager.shares import Shares
+from manager.sight import Sight
 from manager.stats import StatsWindow
 from manager.subscription import Stage, Subscription
 from manager.terms import LIMITS, SUBSCRIPTION, ManagerConfig, Terms
@@ -123,6 +124,9 @@ class Manager:
         self._sessions = Sessions(
             group, self.registry, self._page, self._terms, self.rollouts, self._outbox, self.desk
         )
+        self._sight = Sight(group, self._outbox)
+        self._membership_changed = True
+        """Whether who is alive, or whom they see, is to be looked at anew."""
         self._sweep_at = now + _SWEEP_EVERY
         self._going_ends = inf
         self._stage = Stage.NONE
@@ -143,8 +147,8 @@ class Manager:
         self._recall_rights(before, now)
         if self.home is not None and saved is not None and saved.facts.get(RESTORED) == "1":
             self.home.bar(now)
+        self._sight.tick()
         self._absorb(self._retention.recall(before, now), now)
-        self._see_members(now)
 
     def _recall(self, saved: Saved, now: float) -> None:
         """Go on from where we ended, as our disk has it."""
@@ -486,6 +490,7 @@ class Manager:
             self.registry.next_deadline(),
             self._sessions.next_deadline(),
             inf if self.home is None else self.home.next_deadline(),
+            self._sight.next_deadline(),
             self._sweep_at,
             self._going_ends,
         )
@@ -494,6 +499,8 @@ class Manager:
         """Whatever has become due by `now`."""
         self._absorb(self.group.tick(now), now)
         self.registry.tick(now)
+        if self._sight.next_deadline() <= now:
+            self._sight.tick()
         if self._sweep_at <= now:
             if (late := now - self._sweep_at) > _LAG_TOLERATED:
                 # We were away ourselves: what the nodes sent meanwhile waits in our sockets.
@@ -603,46 +610,53 @@ class Manager:
 
     def _absorb(self, output: list[Output], now: float) -> None:
         for item in output:
-            match item:
-                case Send() | OpenStream() | Resolve() | Departed() | SaveKeyring():
-                    self._outbox.add(item)
-                case KeysDone() | Reached() | JoinTried():
-                    self._outbox.add(item)
-                case KeyringChanged(verb, fingerprint, by):
-                    text = f"gossip keys: {verb.value} {fingerprint}, by the word of {by}"
-                    self._outbox.log(Level.INFO, text)
-                case Rejected(reason):
-                    self._outbox.count("gossip", reason)
-                case MemberChanged():
-                    self._member_changed(item, now)
-                case PageChanged(owner, keys):
-                    self._page_changed(owner, keys, now)
-                case FormerPage():
-                    if self.group.before is not None:
-                        self._outbox.log(Level.WARNING, WENT_BACK)
-                        if self.home is not None:
-                            self.home.went_back(item.entries, now)
-                    self._page.adopt(item, now)
-                    self._absorb(self._retention.recall(item.entries, now), now)
-                    self.rollouts.recall(item.entries)
-                    self.shares.recall(dict(item.entries), now)
-                case PeerFailed(peer, why):
-                    text = f"cannot join {peer}: {why}; trying on (peers are gossip addresses)"
-                    self._outbox.log(Level.WARNING, text)
-                case OtherGroup(name, address, group):
-                    self._outbox.log(Level.WARNING, self._stranger(name, address, group))
-                case CannotRefute(incarnation):
-                    text = (
-                        f"a member takes us for gone at incarnation {incarnation}, which no clock has: "
-                        "restart this manager under another --name, or the members that list it so"
-                    )
-                    self._outbox.log(Level.ERROR, text)
-                case NameConflict(name, address, ours=True):
-                    text = f"another manager named {name} runs at {address}: give this one another by --name"
-                    self._outbox.add(Stop(2, text))
-                case NameConflict(name, address):
-                    text = f"two members are named {name}, one of them at {address}: rename one"
-                    self._outbox.log(Level.ERROR, text)
+            self._take(item, now)
+        if self._membership_changed:
+            # Once, however many have come or gone with one input.
+            self._membership_changed = False
+            self._see_members(now)
+
+    def _take(self, item: Output, now: float) -> None:
+        match item:
+            case Send() | OpenStream() | Resolve() | Departed() | SaveKeyring():
+                self._outbox.add(item)
+            case KeysDone() | Reached() | JoinTried():
+                self._outbox.add(item)
+            case KeyringChanged(verb, fingerprint, by):
+                text = f"gossip keys: {verb.value} {fingerprint}, by the word of {by}"
+                self._outbox.log(Level.INFO, text)
+            case Rejected(reason):
+                self._outbox.count("gossip", reason)
+            case MemberChanged():
+                self._member_changed(item, now)
+            case PageChanged(owner, keys):
+                self._page_changed(owner, keys, now)
+            case FormerPage():
+                if self.group.before is not None:
+                    self._outbox.log(Level.WARNING, WENT_BACK)
+                    if self.home is not None:
+                        self.home.went_back(item.entries, now)
+                self._page.adopt(item, now)
+                self._absorb(self._retention.recall(item.entries, now), now)
+                self.rollouts.recall(item.entries)
+                self.shares.recall(dict(item.entries), now)
+            case PeerFailed(peer, why):
+                text = f"cannot join {peer}: {why}; trying on (peers are gossip addresses)"
+                self._outbox.log(Level.WARNING, text)
+            case OtherGroup(name, address, group):
+                self._outbox.log(Level.WARNING, self._stranger(name, address, group))
+            case CannotRefute(incarnation):
+                text = (
+                    f"a member takes us for gone at incarnation {incarnation}, which no clock has: "
+                    "restart this manager under another --name, or the members that list it so"
+                )
+                self._outbox.log(Level.ERROR, text)
+            case NameConflict(name, address, ours=True):
+                text = f"another manager named {name} runs at {address}: give this one another by --name"
+                self._outbox.add(Stop(2, text))
+            case NameConflict(name, address):
+                text = f"two members are named {name}, one of them at {address}: rename one"
+                self._outbox.log(Level.ERROR, text)
 
     def _stranger(self, name: str, address: Address, group: str) -> str:
         ours = self.group.group_name
@@ -658,7 +672,8 @@ class Manager:
         self._outbox.log(level, f"member {change.name} is {state}: {change.why}")
         before = "" if change.before is None else change.before.name.lower()
         self._note("member", change.name, before, state, change.why, now)
-        self._see_members(now)
+        # Who is suspected still counts as running.
+        self._membership_changed = self._membership_changed or change.after is not State.SUSPECT
         gone = change.after in (State.DEAD, State.LEFT)
         if gone and self.desk is not None and (warning := self.desk.loses(change.name)):
             self._outbox.log(Level.WARNING, warning)
@@ -694,8 +709,8 @@ class Manager:
             self._note("subscription", SUBSCRIPTION, "", f"max_nodes {self.max_nodes}", word, now)
         if GONE in keys:
             self._outbox.log(Level.INFO, f"manager {owner} leaves for good")
-        if SEES in keys:
-            self._see_members(now)
+        if SEES in keys and not self.registry.all_alive:
+            self._membership_changed = True
         self.shares.changed()
 
     def _clone_noted(self, owner: str, key: str, now: float) -> None:
@@ -709,18 +724,12 @@ class Manager:
             self._outbox.count("ledger", "bad_clone_note")
 
     def _see_members(self, now: float) -> None:
-        """Say whom we see alive, and derive what follows from what all say (rule I7)."""
+        """Derive what follows from whom we see alive, and from whom the others see (rule I7)."""
         kin = sorted(self.group.kin(), key=lambda member: member.name)
-        names = [member.name for member in kin]
-        while len(packed := pack_names(names)) > VALUE_BYTES_MAX:
-            # Only strangers' names are that long.
-            names.pop()
-        if self.group.ledger.own.get(SEES) != packed:
-            self.group.ledger.put(SEES, packed, ends_something=True)
         alive = {self.name, *(member.name for member in kin)}
-        seen_by_alive = set(alive)
-        for member in kin:
-            seen_by_alive |= self._seen_by(member.name)
+        if alive - {self.name} != self._sight.of(self.name):
+            self._sight.changed(kin, now)
+        seen_by_alive = alive.union(*(self._sight.of(member.name) for member in kin))
         # Not of all members, which strangers may make thousands of.
         owners = map(self.group.swim.members.get, self.group.ledger.pages)
         left = {owner.name for owner in owners if owner is not None and owner.state is State.LEFT}
@@ -735,15 +744,6 @@ class Manager:
         ]
         if (managers := (ours, *others)) != self._sessions.managers:
             self._sessions.tell_managers(managers)
-
-    def _seen_by(self, name: str) -> set[str]:
-        page = self.group.ledger.pages.get(name)
-        value = None if page is None else page.get(SEES)
-        try:
-            return set() if value is None else set(unpack_names(value))
-        except ValueError:
-            self._outbox.count("ledger", "bad_names")
-            return set()
 
 
 def _keys(page: Page | None) -> tuple[str, ...]:

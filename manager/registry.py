@@ -180,6 +180,11 @@ class Registry:
                     changed.append(id_)
         return changed
 
+    @property
+    def all_alive(self) -> bool:
+        """Whether the manager of every node is: then it does not matter whom others see."""
+        return all(source.owner in self._alive for source in self._by_source)
+
     def liveness(self, alive: set[str], seen_by_alive: set[str], left: set[str], now: float) -> None:
         """`alive`: the managers alive here, with ourselves; `seen_by_alive`: all that any of them sees.
 

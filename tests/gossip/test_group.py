@@ -9,7 +9,7 @@ from gossip.ledger import NOTHING, Entry, Mark, Piece
 from gossip.ledger_messages import Heard, Push, Sender
 from gossip.messages import OUR_VERSIONS, Address, Alive, Dead, User
 from gossip.wire import encode_tags
-from gossip.wire.ledger import decode_ledger, encode_ledger
+from gossip.wire.ledger import PREFIX, decode_ledger, encode_ledger
 
 M2 = Address("10.0.0.2", 7946)
 S3 = Address("10.0.0.3", 7946)
@@ -31,6 +31,14 @@ def member() -> Group:
     group.ledger.put("key", b"value")
     group.flush(0.0)
     return group
+
+
+def comes_back(group: Group, now: float) -> None:
+    """m2 is called dead, and alive again: what it has is not known any more."""
+    alive = group.swim.members.get("m2")
+    assert alive is not None
+    group.packet_received([Dead("m2", 1, "m3")], S3, now)
+    group.packet_received([Alive("m2", 2, M2, alive.meta, OUR_VERSIONS)], M2, now)
 
 
 def m2_has_heard_all(group: Group, now: float) -> list[Output]:
@@ -61,6 +69,21 @@ def test_among_kin_a_member_departs_as_soon_as_all_have_what_it_wrote() -> None:
     group = member()
     assert not departures(group.leave(1.0) + group.flush(1.0))
     assert departures(m2_has_heard_all(group, 1.01)) == {M2}
+
+
+def test_who_leaves_asks_those_that_have_come_back_whether_they_have_what_it_wrote() -> None:
+    group = member()
+    m2_has_heard_all(group, 1.0)
+    comes_back(group, 2.0)
+    asked = group.leave(3.0) + group.flush(3.0)
+    assert not departures(asked)
+    messages = [message for item in asked if isinstance(item, Send) for message in item.messages]
+    payloads = [message.payload for message in messages if isinstance(message, User)]
+    told = [decode_ledger(payload) for payload in payloads if payload.startswith(PREFIX)]
+    last = group.ledger.piece("m1", Mark(group.ledger.own.generation, group.ledger.own.version - 1))
+    assert last is not None
+    assert [message.pieces for message in told if isinstance(message, Push)] == [(last,)]
+    assert departures(m2_has_heard_all(group, 3.01)) == {M2}
 
 
 def test_a_member_departs_although_somebody_does_not_answer_for_what_it_wrote() -> None:

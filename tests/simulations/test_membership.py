@@ -125,6 +125,46 @@ def test_a_group_at_rest_sends_few_packets_whatever_its_size(managers: int) -> N
     assert too_many_packets(cluster.managers, before, cluster.network.packets, 120.0, 0.0) == []
 
 
+def test_at_rest_a_manager_among_sixteen_has_no_more_to_do_than_one_among_three() -> None:
+    """What is done for each member again and again would keep a large group busy with itself."""
+    events = {}
+    for managers in (3, 16):
+        cluster = formed(managers)
+        cluster.world.run_for(10.0)
+        before = cluster.world.events
+        cluster.world.run_for(30.0)
+        events[managers] = (cluster.world.events - before) / managers
+    assert events[16] <= 1.5 * events[3], events
+
+
+def test_managers_that_come_together_say_once_or_twice_whom_they_see() -> None:
+    """Each entry goes to everybody and is answered: one for each newcomer would be n squared for each."""
+    cluster = formed(12)
+    written = [manager.core.group.ledger.own.version for manager in cluster.managers]
+    split(cluster, "halves")
+    cluster.world.run_for(15.0)
+    cluster.network.heal()
+    agree(cluster)
+    cluster.world.run_for(2.0)
+    now = [manager.core.group.ledger.own.version for manager in cluster.managers]
+    assert max(written) <= 6
+    assert max(after - before for before, after in zip(written, now, strict=True)) <= 8
+
+
+def test_a_manager_is_listed_as_left_at_once_although_others_had_lost_it_before() -> None:
+    cluster = formed(5)
+    split(cluster, "halves")
+    cluster.world.run_for(20.0)
+    cluster.network.heal()
+    agree(cluster)
+    cluster.world.run_for(2.0)
+    cluster.managers[4].stop()
+    others = cluster.managers[:4]
+    cluster.world.run_until(
+        lambda: all(state(manager, "m5") is State.LEFT for manager in others), 0.3, "it left"
+    )
+
+
 def test_all_of_thirty_restarted_at_once_are_alive_everywhere_though_old_accusations_fly() -> None:
     """Row B1: claims of before the restart are below its incarnations."""
     cluster = Cluster(1, 30)
