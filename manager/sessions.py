@@ -696,6 +696,7 @@ class Sessions:
             self._group.ledger.delete(CLONE + id_)
         if self._registry.over:
             self._tell_surplus(now)
+        self.stats.recall_more()
         self.stats.expire(self._group.wall(now))
         self.traffic.expire(self._group.wall(now))
 

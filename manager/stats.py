@@ -7,11 +7,14 @@ agent's own counters takes no more than `STEP_BYTES` of memory.
 
 import struct
 from collections import OrderedDict, deque
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from math import inf
 from typing import NamedTuple
 
+RECALLED_AT_ONCE = 4_000
+"""Reports from before a restart that are taken over in one go: there may be millions."""
 SERIES_MAX = 20_000
 """Nodes whose window is kept; the one that has been silent longest goes first."""
 STEP_BYTES = 250
@@ -52,6 +55,8 @@ class _Step:
 @dataclass(slots=True)
 class _Series:
     steps: deque[_Step] = field(default_factory=deque)
+    first: dict[str, float] | None = None
+    """The first report since our start, while what was before may still be recalled."""
 
 
 class StatsWindow:
@@ -64,11 +69,15 @@ class StatsWindow:
         self._totals: dict[float, dict[str, float]] = {}
         self._shared: dict[tuple[str, ...], tuple[str, ...]] = {}
         """Most nodes report the same names."""
+        self._earlier: Iterator[tuple[float, Reported]] | None = None
+        """What is still to be recalled, the newest first."""
 
     def add(self, node: str, nonce: int, counters: dict[str, float], at: float) -> None:
         """One report of `node`."""
         series = self._series.setdefault(node, _Series())
         self._series.move_to_end(node)
+        if not series.steps and self._earlier is not None:
+            series.first = counters
         start = at - at % self.step
         if series.steps and series.steps[-1].nonce == nonce:
             self._sum_up(start, series.steps[-1].counters, counters)
@@ -128,11 +137,42 @@ class StatsWindow:
         return steps
 
     def recall(self, steps: Mapping[float, list[Reported]], at: float) -> None:
-        """Take over what stood in the window when we last ran."""
-        for start in sorted(steps):
-            if at - self.window <= start <= at:
-                for node, nonce, counters in steps[start]:
-                    self.add(node, nonce, counters, start)
+        """Take over what stood in the window when we last ran: the last two steps now, the rest by and by."""
+        starts = sorted((start for start in steps if at - self.window <= start <= at), reverse=True)
+        for start in starts[:2]:
+            for reported in steps[start]:
+                self._recall(start, reported)
+        self._earlier = ((start, reported) for start in starts[2:] for reported in steps[start])
+        self.recall_more()
+
+    def recall_more(self) -> None:
+        """Go on with what `recall` began."""
+        if self._earlier is None:
+            return
+        more = False
+        for start, reported in islice(self._earlier, RECALLED_AT_ONCE):
+            self._recall(start, reported)
+            more = True
+        if not more:
+            self._earlier = None
+            for series in self._series.values():
+                series.first = None
+
+    def _recall(self, start: float, reported: Reported) -> None:
+        """A report that is older than all that are here of its node."""
+        node, nonce, counters = reported
+        series = self._series.get(node)
+        if series is None:
+            if len(self._series) >= SERIES_MAX:
+                return
+            series = self._series[node] = _Series()
+            self._series.move_to_end(node, last=False)
+        after = series.steps[0] if series.steps else None
+        if after is not None and after.nonce == nonce:
+            self._sum_up(after.at, counters, after.counters if series.first is None else series.first)
+        series.first = None
+        if after is None or (after.at, after.nonce) != (start, nonce):
+            series.steps.appendleft(self._packed(start, nonce, counters))
 
     def view(
         self,

@@ -1,6 +1,8 @@
 """The stats window: the last report of a step holds, and nothing outlives the window."""
 
-from manager.stats import SERIES_MAX, STEP_BYTES, StatsWindow
+import pytest
+
+from manager.stats import SERIES_MAX, STEP_BYTES, Reported, StatsWindow
 from tests.memory import bytes_of
 
 
@@ -73,3 +75,42 @@ def test_totals_neither_fall_with_a_counter_nor_outlive_the_window() -> None:
     assert window.totals(111.0) == {100.0: {"gateway_requests": 0.0}, 110.0: {"gateway_requests": 1.0}}
     window.add("n", 1, {"gateway_requests": 5.0}, 300.0)
     assert window.totals(301.0) == {300.0: {"gateway_requests": 1.0}}
+
+
+@pytest.mark.parametrize("restart", range(1, 24))
+def test_what_is_recalled_by_and_by_is_as_if_there_had_been_no_restart(
+    monkeypatch: pytest.MonkeyPatch, restart: int
+) -> None:
+    """While reports go on: also in the very step of the restart, and of agents that restarted themselves."""
+    monkeypatch.setattr("manager.stats.RECALLED_AT_ONCE", 1)
+    window, whole = StatsWindow(600.0, 10.0), StatsWindow(600.0, 10.0)
+    kept: dict[float, list[Reported]] = {}
+    for number in range(24):
+        at = 1000.0 + 4.0 * number
+        if number == restart:
+            window = StatsWindow(600.0, 10.0)
+            window.recall(kept, at)
+        for node, every in (("a", 1), ("b", 3)):
+            if number % every == 0:
+                nonce = 1 + (node == "a" and number >= 9)
+                counters = {"gateway_requests": float(5 * number + nonce), "agent_rss_bytes": 1.0}
+                for one in (window, whole):
+                    one.add(node, nonce, counters, at)
+        kept |= window.since(at - 20.0)
+        window.recall_more()
+    for _ in range(100):
+        window.recall_more()
+    assert window.view(1100.0) == whole.view(1100.0)
+    # In the first step of all only its last report is kept: there is nothing that it grew from.
+    assert window.totals(1100.0) | {1000.0: {}} == whole.totals(1100.0) | {1000.0: {}}
+    assert not any(series.first for series in window._series.values())
+
+
+def test_of_what_is_kept_only_the_window_and_no_more_nodes_than_there_may_be_are_recalled(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("manager.stats.SERIES_MAX", 2)
+    window = StatsWindow(60.0, 10.0)
+    rows = [Reported(name, 1, {"gateway_requests": 1.0}) for name in "abc"]
+    window.recall({100.0: rows, 10.0: rows, 500.0: rows}, 110.0)
+    assert [(name, len(steps)) for name, steps in window.view(110.0).items()] == [("a", 1), ("b", 1)]
