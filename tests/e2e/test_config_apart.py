@@ -54,7 +54,8 @@ def test_without_tokens_a_configuration_is_checked_and_reaches_nodes_by_managers
 
     checked = apart.kcm("config", "validate", *KIND, str(pushed), manager="m1")
     assert "at manager m2 would run with it" in checked.stdout, checked.stderr
-    assert apart.kcm("config", "push", *KIND, str(pushed), manager="m1").returncode == 0
+    push = ("config", "push", *KIND, "--pause", "1s", str(pushed))
+    assert apart.kcm(*push, manager="m1").returncode == 0
     waited = apart.kcm("config", "wait", *KIND, "--timeout", "15", manager="m1")
     assert waited.returncode == 0, waited.stderr
     assert config.read_text() == "two"
