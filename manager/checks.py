@@ -35,6 +35,11 @@ def rows(facts: Facts) -> Iterator[dict[str, str]]:
     yield _address(facts)
     yield from (_name(peer, found) for peer, found in facts.peers.items())
     yield _key(facts)
+    if unbelieved := facts.rejected.get(("tls", "peer_not_believed"), 0):
+        why = f"{unbelieved} times another manager's certificate was not believed here"
+        yield row(
+            "certificate", BAD, f"{why}: `kcm doctor` there says why; compare tls.ca and tls.server_name"
+        )
     if facts.days_left is not None:
         days = f"the certificate lasts {facts.days_left:.0f} days"
         short = facts.days_left < _DAYS_LEFT

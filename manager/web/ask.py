@@ -60,5 +60,8 @@ async def _ask(
                 return None
             body: Any = await answer.json()
             return read(body)
+    except aiohttp.ClientConnectorCertificateError:
+        operations.count("tls", "peer_not_believed")
+        return None
     except (aiohttp.ClientError, TimeoutError, ValueError, RecursionError):
         return None

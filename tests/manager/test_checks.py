@@ -36,6 +36,12 @@ def test_a_manager_that_is_well_finds_nothing() -> None:
         (replace(WELL, rejected={("gossip", "undecryptable"): 3}), "key", "bad", "compare gossip.key"),
         (replace(WELL, days_left=3.0), "certificate", "bad", "replace tls.cert"),
         (replace(WELL, unfit="tls.cert is for m1"), "certificate", "bad", "tls.cert is for m1"),
+        (
+            replace(WELL, days_left=None, rejected={("tls", "peer_not_believed"): 2}),
+            "certificate",
+            "bad",
+            "compare tls.ca and tls.server_name",
+        ),
     ],
 )
 def test_what_is_amiss_is_told_with_what_to_do(facts: Facts, check: str, verdict: str, todo: str) -> None:
