@@ -1,28 +1,22 @@
 """The server that nodes connect to: one WebSocket each, behind a door that costs strangers more than us."""
 
 import asyncio
+import logging
 import socket
-from collections import Counter
-from collections.abc import Callable
+from collections import Counter, deque
+from collections.abc import Callable, Sequence
 from itertools import count
 from ssl import SSLContext
 from typing import cast
 
+from websockets import Subprotocol
+from websockets.exceptions import PayloadTooBig
+from websockets.frames import Frame, Opcode
+from websockets.http11 import Request
+from websockets.protocol import State
+from websockets.server import ServerProtocol
+
 from manager.acceptor import Acceptor
-from manager.websocket import (
-    CLOSE_NORMAL,
-    MESSAGE_TOO_BIG,
-    FrameError,
-    Frames,
-    Opcode,
-    RequestError,
-    accepted,
-    answered,
-    close_code,
-    close_frame,
-    frame,
-    read_request,
-)
 from node.protocol import (
     CLOSE_GOING,
     CLOSE_PROTOCOL,
@@ -44,6 +38,8 @@ HELLO_SECONDS_MAX = 10.0
 UNSENT_MESSAGES_MAX = 256
 """Messages that wait for a node which does not read, before it is let go."""
 CLOSE_SECONDS_MAX = 2.0
+REQUEST_BYTES_MAX = 8192
+"""Of the HTTP request by which a connection becomes a WebSocket."""
 BURST_MAX = 40
 """Messages of one node that are taken at once; the rest waits its turn, in the node's own socket …"""
 RATE_MAX = 5.0
@@ -52,6 +48,11 @@ REPORTS_TOLERATED = 4.0
 """How many times as often as every heartbeat a node may report for long: leases are renewed more often."""
 
 _MEMBERLIST_FIRST_BYTES = frozenset({0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 244})
+_FED_BYTES_MAX = 4096
+_REASON_BYTES_MAX = 123
+"""RFC 6455, section 5.5: the payload of a control frame is 125 bytes, of which the code takes 2."""
+_SILENT = logging.getLogger(f"{__name__}.websocket")
+_SILENT.disabled = True  # what the operator should know is counted under `rejected`
 _ELSEWHERE = f"This port takes gateway nodes at {PATH}; the page and the API are on the HTTP port (9897).\n"
 
 
@@ -144,8 +145,9 @@ class _Connection(asyncio.Protocol):
     """One TCP connection: a stranger, then a WebSocket, then, with its first hello, a node's."""
 
     __slots__ = (
-        "_allowance", "_counted", "_ending", "_floods", "_frames", "_hello_by", "_loop", "_number",
-        "_request", "_server", "_transport", "_unread", "_unsent", "_waits", "peer",
+        "_allowance", "_asked_bytes", "_counted", "_ending", "_floods", "_frames", "_hello_by", "_loop",
+        "_number", "_parts", "_server", "_socket", "_transport", "_unfed", "_unread", "_unsent", "_waits",
+        "peer",
     )  # fmt: skip
 
     def __init__(self, server: SeedServer) -> None:
@@ -154,11 +156,19 @@ class _Connection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self.peer = ""
         """The IP address of the other end, empty where there is none."""
-        self._request = b""
-        """What has come of its handshake."""
+        self._socket = ServerProtocol(
+            select_subprotocol=_ours_if_offered, max_size=FRAME_BYTES_MAX, logger=_SILENT
+        )
+        self._unfed = b""
+        """What has come and is not looked at yet."""
+        self._asked_bytes = 0
+        """How much has come before it was a WebSocket."""
+        self._frames: deque[Frame] = deque()
+        """Those that wait for their turn."""
+        self._parts: list[bytes] = []
+        """The beginning of a message that goes on."""
         self._number = 0
         """By which it is known once it is a WebSocket."""
-        self._frames = Frames(FRAME_BYTES_MAX)
         self._allowance: Allowance | None = None
         self._counted = False
         self._hello_by: asyncio.TimerHandle | None = None
@@ -223,92 +233,104 @@ class _Connection(asyncio.Protocol):
     # What it says
 
     def data_received(self, data: bytes) -> None:
-        if self._number:
-            self._frames.feed(data)
-            if self._waits is None:
-                self._take()
-        elif not self._ending:
-            self._shake_hands(data)
-
-    def _shake_hands(self, data: bytes) -> None:
-        if not self._request and data[0] in _MEMBERLIST_FIRST_BYTES:
-            # A member of a gossip group took this port for its own.
-            self._turn_away("memberlist_on_node_port")
-            return
-        self._request += data
-        try:
-            read = read_request(self._request)
-        except RequestError as error:
-            self._server.rejected("protocol", self.peer)
-            self._answer("400 Bad Request", f"{error}\n")
-            return
-        if read is None:
-            return
-        request, rest = read
-        self._request = b""
-        if request.path != PATH:
-            self._answer("404 Not Found", _ELSEWHERE)
-        elif (key := request.key) is None:
-            self._server.rejected("protocol", self.peer)
-            self._answer("400 Bad Request", f"{PATH} takes WebSockets of version 13 only\n")
-        else:
-            self._number = next(self._server.numbers)
-            self._server.connections[self._number] = self
-            self._write(accepted(key, SUBPROTOCOL if SUBPROTOCOL in request.subprotocols else ""))
-            if rest:
-                self.data_received(rest)
-
-    def _answer(self, status: str, text: str) -> None:
-        self._ending = True
-        self._write(answered(status, text))
-        if self._transport is not None:
-            self._transport.close()
+        if not self._number:
+            if not self._asked_bytes and data[0] in _MEMBERLIST_FIRST_BYTES:
+                # A member of a gossip group took this port for its own.
+                self._turn_away("memberlist_on_node_port")
+                return
+            self._asked_bytes += len(data)
+        self._unfed = self._unfed + data if self._unfed else data
+        self._take()
 
     def _take(self) -> None:
         """Take what has come, as far as it may have its turn."""
-        try:
-            while (found := self._frames.take()) is not None:
+        while self._waits is None:
+            if self._frames:
                 self._unread = False
-                self._frame(*found)
-                if self._has_to_wait():
-                    return
-        except FrameError as error:
-            self._unread = False
+                self._frame(self._frames.popleft())
+                self._let_wait()
+            elif self._socket.parser_exc is not None:
+                self._failed(self._socket.parser_exc)
+                return
+            elif self._unfed:
+                # In small parts: a frame can be six bytes, and each that is read is an object.
+                part, self._unfed = self._unfed[:_FED_BYTES_MAX], self._unfed[_FED_BYTES_MAX:]
+                self._feed(part)
+            else:
+                return
+
+    def _feed(self, data: bytes) -> None:
+        self._socket.receive_data(data)
+        for event in self._socket.events_received():
+            if isinstance(event, Request):
+                self._asked(event)
+            elif isinstance(event, Frame):
+                self._frames.append(event)
+        if not self._number and not self._ending:
+            if self._socket.handshake_exc is not None:
+                self._refused()
+            elif self._asked_bytes > REQUEST_BYTES_MAX:
+                self._answer(431, f"the request exceeds {REQUEST_BYTES_MAX} bytes\n")
+        if not self._flush():
+            self._turn_away("slow_reader")
+
+    def _asked(self, request: Request) -> None:
+        if request.path.partition("?")[0] != PATH:
+            self._ending = True
+            self._socket.send_response(self._socket.reject(404, _ELSEWHERE))
+            return
+        self._socket.send_response(self._socket.accept(request))
+        if self._socket.state is State.OPEN:
+            self._number = next(self._server.numbers)
+            self._server.connections[self._number] = self
+
+    def _answer(self, status: int, text: str) -> None:
+        self._refused()
+        self._socket.send_response(self._socket.reject(status, text))
+
+    def _refused(self) -> None:
+        self._server.rejected("protocol", self.peer)
+        self._ending = True
+
+    def _failed(self, error: Exception) -> None:
+        """What came is no WebSocket's: its end has been told."""
+        if not self._ending:
+            self._server.rejected(
+                "oversized_frame" if isinstance(error, PayloadTooBig) else "protocol", self.peer
+            )
+            self._ending = True
+            self._over(CLOSE_PROTOCOL)
+
+    def _frame(self, frame: Frame) -> None:
+        if frame.opcode is Opcode.CLOSE:
             if not self._ending:
-                big = error.code == MESSAGE_TOO_BIG
-                self._server.rejected("oversized_frame" if big else "protocol", self.peer)
-                self._over(error.code)
-                self.end(error.code, str(error))
+                self._ending = True
+                received = self._socket.close_rcvd
+                self._over(None if received is None else received.code)
+        elif self._ending:
+            pass
+        elif frame.opcode is Opcode.TEXT:
+            self._broken("frames must be binary")
+        elif frame.opcode is Opcode.BINARY and frame.fin:
+            self._message(bytes(frame.data))
+        elif frame.opcode in (Opcode.BINARY, Opcode.CONT):
+            self._parts.append(bytes(frame.data))
+            if frame.fin:
+                whole, self._parts = b"".join(self._parts), []
+                self._message(whole)
 
-    def _frame(self, opcode: Opcode, payload: bytes) -> None:
-        match opcode:
-            case Opcode.CLOSE:
-                self._closed_by_it(payload)
-            case _ if self._ending:
-                pass
-            case Opcode.BINARY:
-                self._message(payload)
-            case Opcode.PING:
-                if not self._put(frame(Opcode.PONG, payload)):
-                    self._turn_away("slow_reader")
-            case Opcode.TEXT:
-                self._broken("frames must be binary")
-            case _:
-                pass
-
-    def _has_to_wait(self) -> bool:
-        """Whether it has sent so much that the others have their turn first; its socket fills meanwhile."""
+    def _let_wait(self) -> None:
+        """Let the others have their turn first where it has sent much; its socket fills meanwhile."""
         if self._allowance is None:
             self._allowance = Allowance(self._server.rate, BURST_MAX)
         wait = self._allowance.take(self._loop.time())
         if wait is None or self._transport is None or self._transport.is_closing():
-            return False
+            return
         if wait and not self._floods:
             self._floods = True
             self._server.rejected("flood", self.peer)
         self._transport.pause_reading()
         self._waits = self._loop.call_later(wait, self._go_on)
-        return True
 
     def _go_on(self) -> None:
         self._waits = None
@@ -336,29 +358,33 @@ class _Connection(asyncio.Protocol):
         self._over(CLOSE_PROTOCOL)
         self.end(CLOSE_PROTOCOL, reason)
 
-    def _closed_by_it(self, payload: bytes) -> None:
-        if not self._ending:
-            self._ending = True
-            self._over(close_code(payload))
-            self._write(close_frame(CLOSE_NORMAL, ""))
-        if self._transport is not None:
-            self._transport.close()
-
     # What it is told
 
     def put(self, message: bytes) -> bool:
         """Send a message; false where too many wait already."""
-        return self._put(frame(Opcode.BINARY, message))
+        if self._socket.state is State.OPEN:
+            self._socket.send_binary(message)
+        return self._flush()
 
-    def _put(self, data: bytes) -> bool:
-        self._write(data)
-        if self._unsent >= 0:
-            self._unsent += 1
+    def _flush(self) -> bool:
+        """Write what the WebSocket has to say; false where too much waits already."""
+        for data in self._socket.data_to_send():
+            if not data:
+                self._finish()
+            elif self._transport is not None and not self._transport.is_closing():
+                self._transport.write(data)
+                if self._unsent >= 0:
+                    self._unsent += 1
         return self._unsent <= UNSENT_MESSAGES_MAX
 
-    def _write(self, data: bytes) -> None:
-        if self._transport is not None and not self._transport.is_closing():
-            self._transport.write(data)
+    def _finish(self) -> None:
+        """Nothing more is said: close, but after a failure not before the other end has read why."""
+        if self._transport is None:
+            return
+        if self._number and self._socket.close_rcvd is None:
+            self._loop.call_later(CLOSE_SECONDS_MAX, self.abort)
+        else:
+            self._transport.close()
 
     def pause_writing(self) -> None:
         self._unsent = 0
@@ -373,13 +399,19 @@ class _Connection(asyncio.Protocol):
         self._ending = True
         if self._hello_by is not None:
             self._hello_by.cancel()
-        if not self._number:
+        if self._socket.state is not State.OPEN:
             self.abort()
             return
-        self._write(close_frame(code, reason))
+        text = reason.encode()[:_REASON_BYTES_MAX].decode(errors="ignore")
+        self._socket.send_close(code, text)
+        self._flush()
         self._loop.call_later(CLOSE_SECONDS_MAX, self.abort)
 
     def abort(self) -> None:
         """End the connection at once."""
         if self._transport is not None:
             self._transport.abort()
+
+
+def _ours_if_offered(_: ServerProtocol, offered: Sequence[str]) -> Subprotocol | None:
+    return Subprotocol(SUBPROTOCOL) if SUBPROTOCOL in offered else None

@@ -11,6 +11,12 @@ import pytest
 from aiohttp import ClientSession, ClientWebSocketResponse, WSMsgType
 from hypothesis import given
 from hypothesis import strategies as st
+from websockets import Subprotocol
+from websockets.client import ClientProtocol
+from websockets.frames import Close, Frame, Opcode
+from websockets.http11 import Response
+from websockets.protocol import Event
+from websockets.uri import parse_uri
 
 import manager.seed
 from manager.listeners import ListenError, listen
@@ -290,6 +296,55 @@ async def test_a_node_that_gave_up_before_it_was_answered_is_counted_and_no_erro
     await bench.until(lambda: bench.rejected["gone_in_handshake"])
     await asyncio.sleep(0.1)
     assert not caplog.records
+
+
+async def test_a_message_may_come_in_parts_and_byte_by_byte(bench: Bench) -> None:
+    client = ClientProtocol(
+        parse_uri(f"ws://127.0.0.1:{bench.port}{PATH}"), subprotocols=[Subprotocol(SUBPROTOCOL)]
+    )
+    client.send_request(client.connect())
+    reader, writer = await raw(bench, b"")
+
+    async def answers() -> list[Event]:
+        for byte in b"".join(client.data_to_send()):
+            writer.write(bytes([byte]))
+            await writer.drain()
+        client.receive_data(await reader.read(4096))
+        return client.events_received()
+
+    assert isinstance((await answers())[0], Response)
+    said = encode(HELLO)
+    client.send_binary(said[:5], fin=False)
+    client.send_ping(b"are you there")
+    client.send_continuation(said[5:9], fin=False)
+    client.send_continuation(said[9:], fin=True)
+    assert await answers() == [Frame(Opcode.PONG, b"are you there")]
+    await bench.until(lambda: bench.messages)
+    assert bench.messages == [(1, HELLO)]
+    client.send_frame(Frame(Opcode.CONT, b"of what?"))
+    [end] = await answers()
+    assert isinstance(end, Frame)
+    assert Close.parse(end.data).code == CLOSE_PROTOCOL
+    assert bench.closed == [(1, CLOSE_PROTOCOL)]
+
+
+@pytest.mark.parametrize(
+    ("asked", "status"),
+    [
+        (f"GET {PATH} HTTP/1.1\r\nHost: m1\r\n\r\n", b"426"),
+        (f"GET {PATH} HTTP/1.1\r\nHost: m1\r\nX: {'x' * 8000}\r\nY: {'y' * 2000}", b"431"),
+        (f"GET {PATH} HTTP/1.1\r\nHost: m1\r\nX: {'x' * 9000}\r\n\r\n", b"431"),
+        ("this is no HTTP\r\n\r\n", b""),
+    ],
+)
+async def test_whoever_asks_for_no_websocket_is_told_counted_and_let_go(
+    bench: Bench, asked: str, status: bytes
+) -> None:
+    reader, _ = await raw(bench, asked.encode())
+    async with asyncio.timeout(5):
+        assert status in (await reader.read()).partition(b"\r\n")[0]
+    assert bench.rejected == {"protocol": 1}
+    assert bench.closed == []
 
 
 async def test_a_browser_on_this_port_is_told_where_the_page_is(bench: Bench, http: ClientSession) -> None:
