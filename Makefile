@@ -16,7 +16,7 @@ help:
 	@echo 'make demo PORTS=17000  on 127.0.0.1 alone, ports from 17000 on, when the usual ones are taken'
 	@echo 'make test              every check; PARTIAL=1 without root: although tests had to be skipped'
 	@echo 'make mutants           known bugs put into the core: which checker names each, after how many seeds'
-	@echo 'make nightly           long sweeps of the simulator, within the hour; run again, it goes on'
+	@echo 'make nightly           long sweeps of the simulator, within the hour (MINUTES=10: less); run again, it goes on'
 	@echo 'make bench             figures of this machine, in some 4 minutes, beside serf where it is installed'
 	@echo 'make fuzz SECONDS=60   feed the gossip decoders what covers most of them; what is learned stays as tests'
 	@echo 'make screenshots       the pictures of the page that README shows, by chromium, in some 2 minutes'

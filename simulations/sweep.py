@@ -10,8 +10,10 @@ import platform
 import subprocess
 import sys
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from multiprocessing import Pool
 from pathlib import Path
@@ -109,7 +111,10 @@ def sweep(
     log: Log,
     progress: "Progress",
 ) -> Iterator[Line]:
-    """Compute `cells` and give their lines, in their order; `work` can be sent to another process."""
+    """Compute `cells` and give their lines, in their order; `work` can be sent to another process.
+
+    Each line is written as soon as it is there: a cell that takes long costs no other its line.
+    """
     done = log.done(kind)
     left = [cell for cell in cells if cell not in done]
     progress.begin(len(cells), len(cells) - len(left))
@@ -118,8 +123,16 @@ def sweep(
             yield progress.step(log.append(kind, cell, work(cell)))
         return
     with Pool(jobs) as pool:
-        for cell, outcome in zip(left, pool.imap(work, left), strict=True):
-            yield progress.step(log.append(kind, cell, outcome))
+        lines: dict[str, Line] = {}
+        waiting = deque(left)
+        for cell, outcome in pool.imap_unordered(partial(_of_cell, work), left):
+            lines[cell] = progress.step(log.append(kind, cell, outcome))
+            while waiting and waiting[0] in lines:
+                yield lines.pop(waiting.popleft())
+
+
+def _of_cell(work: Callable[[str], Line], cell: str) -> tuple[str, Line]:
+    return cell, work(cell)
 
 
 class Progress:
