@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from simulations.ground import Ground
-from simulations.network import Carrier
+from simulations.network import DATAGRAM_BYTES_MAX, Carrier
 
 
 class LinkFaults(Ground):
@@ -107,6 +107,15 @@ class LinkFaults(Ground):
         links = replace(self.network.links, delay_min=least, delay_max=2 * least, tail=least)
         seconds = self._for_a_while(self.network.set_link(left, right, links))
         return f"{left} - {right}, {least * 1000:.0f} ms and more, for {seconds:.1f} s"
+
+    def _small_mtu(self) -> str:
+        self.network.mtu = self.random.choice((1252, 548))
+
+        def whole() -> None:
+            self.network.mtu = DATAGRAM_BYTES_MAX
+
+        mtu = self.network.mtu
+        return f"no datagram above {mtu} bytes for {self._for_a_while(whole):.1f} s"
 
     def _bad_weather(self) -> str:
         links = self.network.links

@@ -154,7 +154,7 @@ class Network:
         self.mtu = DATAGRAM_BYTES_MAX
         """Larger datagrams are lost, as behind a tunnel that tells nobody."""
         self.oversized: Counter[str] = Counter()
-        """Datagrams above the MTU, by host."""
+        """Datagrams that no network would carry, by host."""
         self._by_link: dict[tuple[str, str], Links] = {}
         self.streams: Counter[str] = Counter()
         """Streams begun, by host."""
@@ -257,13 +257,16 @@ class Network:
         self._cut.clear()
         self._clogged.clear()
         self._by_link.clear()
+        self.mtu = DATAGRAM_BYTES_MAX
         self._healed += 1
 
     @property
     def whole(self) -> bool:
         """Whether every link is."""
         clogged = any(until > self.world.now for until in self._clogged.values())
-        return not any(self._cut.values()) and not clogged and self.links.whole and not self._by_link
+        narrow = self.mtu < DATAGRAM_BYTES_MAX
+        cut = any(self._cut.values())
+        return not (cut or clogged or self._by_link or narrow) and self.links.whole
 
     def is_cut(self, source: str, target: str, carrier: Carrier) -> bool:
         return self._cut[carrier, source, target] > 0
@@ -301,7 +304,8 @@ class Network:
         links = self._links(source[0], target[0])
         self.packets[source[0]] += 1
         if len(data) > self.mtu:
-            self.oversized[source[0]] += 1
+            if len(data) > DATAGRAM_BYTES_MAX:
+                self.oversized[source[0]] += 1
             return
         if self.is_cut(source[0], target[0], "udp") or self._happens(links.loss):
             return

@@ -46,7 +46,7 @@ KINDS = (
 DISK_KINDS = ("full_disk", "slow_disk", "old_store")
 """More, where managers have disks."""
 
-RARE_KINDS = ("stutter_manager", "orphan_node")
+RARE_KINDS = ("stutter_manager", "orphan_node", "small_mtu")
 """More, each drawn by a chance of its own as those of disks are: all else of a seed stays as it was."""
 
 SHORT_LEASES_SHARE = 0.3
@@ -55,6 +55,7 @@ SHORT_LEASES_SHARE = 0.3
 OF_LINKS = frozenset({"partition", "lonely_link", "one_way", "no_udp", "no_tcp", "clog", "flip_flop"}) | {
     "far_link",
     "bad_weather",
+    "small_mtu",
 }
 
 UNDISTURBING = frozenset({"kill_manager", "restart_manager", "stop_manager", "kill_node", "power_node"}) | {

@@ -60,3 +60,15 @@ def test_after_any_faults_and_a_heal_all_managers_agree_and_every_node_is_active
     assert running | waiting == {node.name for node in cluster.nodes}, f"seed {seed}"
     assert running & waiting == set(), f"seed {seed}"
     assert sum(view.seat for view in views) <= 8, f"seed {seed}"
+
+
+def test_where_only_small_datagrams_pass_pages_come_by_tcp_and_nobody_is_given_up() -> None:
+    """A tunnel that tells nobody: what is larger than 548 bytes is lost, which every path carries."""
+    cluster = Cluster(1, 3)
+    cluster.world.run_until(cluster.formed, 10.0, "formed")
+    cluster.network.mtu = 548
+    cluster.add_nodes(20)
+    cluster.world.run_for(20.0)
+    cluster.settle(10.0, "every manager sees the same")
+    assert all(node.joined for node in cluster.nodes)
+    assert not any(" is dead: " in line for manager in cluster.managers for _, line in manager.lines)
