@@ -47,10 +47,11 @@ from node.gateways.processes import use_of
 from node.link import CONNECT_SECONDS_MAX, Link
 from node.lookup import look_up
 from node.notify import READY, STOPPING, notify
+from node.phases import Joined
 from node.protocol import Limits, ProtocolError, decode, encode
 from node.provision import for_neighbour, from_file, from_neighbours, put_configuration, refusal
 from node.service import WHY
-from node.session import Joined, Session
+from node.session import Session
 from node.settings import HostPort, SettingsError
 from node.state import StateError, StateFile, write_atomically
 from node.tls import to_managers

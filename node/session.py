@@ -7,10 +7,10 @@ that is behind goes above; a clone becomes a newcomer; moving is said by the clo
 
 import logging
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from math import inf
 from random import Random
-from typing import TypeAlias, assert_never
+from typing import assert_never
 
 from node.backoff import full_jitter
 from node.bundle import Bundle
@@ -32,6 +32,7 @@ from node.endings import CLOSE_NORMAL, in_words
 from node.inforce import InForce
 from node.leases import larger, shortest
 from node.life import Clock, Life
+from node.phases import Connecting, Done, Greeting, Joined, Phase, Waiting
 from node.protocol import (
     CLOSE_GOING,
     CLOSE_MOVING,
@@ -71,13 +72,8 @@ from node.protocol import (
 from node.restarts import Restarts
 from node.service import Service
 from node.solitude import Solitude
+from node.tickets import Tickets
 
-RENEW_SECONDS_MAX = 3600.0
-"""A ticket that has an end is shown to the manager so often, at least …"""
-RENEW_PART = 1 / 60
-"""… or after this part of its life, if that is less."""
-LAPSED_SECONDS = 15.0
-"""Whoever has no ticket that lives asks so often for one."""
 HELLO_SECONDS_MAX = 10.0
 """Wait for an answer to a hello."""
 SILENT_HEARTBEATS_MAX = 3
@@ -96,45 +92,6 @@ SHORT_SESSIONS_MAX = 3
 """So many in a row that ended within a heartbeat are a pattern: from then on, back off."""
 INCARNATION_MAX = 2**62
 """What a manager may claim to know; above, there would be no room to go above it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Waiting:
-    address: str
-    until: float
-
-
-@dataclass(frozen=True, slots=True)
-class Connecting:
-    """Or looking up a name, where `address` is one."""
-
-    address: str
-
-
-@dataclass(frozen=True, slots=True)
-class Greeting:
-    """Hello is said and not yet answered. `addresses`: the one dialled, then where it led to."""
-
-    addresses: tuple[str, ...]
-    until: float
-    said: float
-    """When the last hello left."""
-    hellos: int = 1
-
-
-@dataclass(frozen=True, slots=True)
-class Joined:
-    addresses: tuple[str, ...]
-    manager: str
-    since: float
-
-
-@dataclass(frozen=True, slots=True)
-class Done:
-    pass
-
-
-Phase: TypeAlias = Waiting | Connecting | Greeting | Joined | Done
 
 
 class Session:
@@ -190,19 +147,12 @@ class Session:
         self._short_sessions = 0
         self._in_force = InForce()
         self._clock = clock
-        self._asked = clock()
-        """When the last hello was said."""
-        self._questions: dict[int, Clock] = {}
-        """Questions for a newer ticket that may still be answered, and when they were asked."""
-        self._question = 0
-        self._question_at = 0.0
-        self._lapse_at = inf
-        self._lapsed = False
+        self._tickets = Tickets(clock)
         self._before: NodeState | None = None
         """What was saved before the present ticket, until that is known to be saved."""
         self._rejoin_window = 60.0
         self._gives_turns = False
-        self._solitude = Solitude(0.0, self._asked, 0.0)
+        self._solitude = Solitude(0.0, clock(), 0.0)
 
     def start(
         self, now: float, renewed_ago: float = inf, silent: float = 0.0, bundle: Bundle | None = None
@@ -235,14 +185,14 @@ class Session:
             case Joined():
                 deadlines += [self._report_at, self._silent_at]
                 if self.state.life is not None:
-                    deadlines.append(self._question_at)
+                    deadlines.append(self._tickets.ask_at)
             case Connecting():
                 pass
             case Done():
                 return None
             case _:
                 assert_never(self.phase)
-        deadlines += [self._lapse_at] if self._lapse_at < inf else []
+        deadlines += [self._tickets.lapse_at] if self._tickets.lapse_at < inf else []
         if not isinstance(self.phase, Joined):
             at = self._solitude.next_change(self.state.degrade_after)
             deadlines += [at] if at < inf else []
@@ -268,7 +218,7 @@ class Session:
                 return self._abandon(f"silent for {now - self._heard:.0f} s", now)
             case Joined() if now >= self._report_at:
                 return [self._report(now), *self.configuration.resume()]
-            case Joined() if self.state.life is not None and now >= self._question_at:
+            case Joined() if self.state.life is not None and now >= self._tickets.ask_at:
                 return [self._ask_for_ticket(now)]
             case _:
                 return []
@@ -455,11 +405,10 @@ class Session:
             case Ask(number=number):
                 return [Send(Here(number=number))]
             case NewTicket(number=number, ticket=ticket, life=life):
-                asked = self._questions.get(number)
-                if asked is None or not isinstance(self.phase, Joined):
-                    return []  # another ticket has come since it was asked for
-                kept = self._take_ticket(ticket, Life.asked_at(asked, life), now)
-                return [*kept, self._ask_for_ticket(now)]
+                lives = self._tickets.by_answer(number, life)
+                if lives is None or not isinstance(self.phase, Joined):
+                    return []
+                return [*self._take_ticket(ticket, lives, now), self._ask_for_ticket(now)]
             case Void(incarnation=incarnation):
                 if incarnation != self.state.incarnation:
                     return []
@@ -505,8 +454,7 @@ class Session:
     def _hello(self) -> list[Effect]:
         self.configuration.session_ended()
         self.state = replace(self.state, incarnation=self.state.incarnation + 1)
-        # What was asked for before is asked for no more: whatever its answer brings is not taken.
-        self._asked, self._questions, self._question = self._clock(), {}, 0
+        self._tickets.hello()
         hello = Hello(
             key=self.state.key,
             id=self.state.id,
@@ -523,7 +471,7 @@ class Session:
             labels=self._labels,
             ephemeral=self._ephemeral,
             config=self.config,
-            left=self._left(),
+            left=self._tickets.left(self.state.life),
             fingerprint=self._fingerprint,
         )
         return [Save(self.state), Send(hello)]
@@ -556,10 +504,10 @@ class Session:
             return self.broken("a welcome without a node id", now)
         kept: list[Effect] = []
         if message.life:
-            kept = self._take_ticket(message.ticket, Life.asked_at(self._asked, message.life), now)
+            kept = self._take_ticket(message.ticket, self._tickets.by_hello(message.life), now)
         elif message.ticket != self.state.ticket:
             self.state = replace(self.state, ticket=message.ticket, life=None)
-            self._lapsed, self._lapse_at = False, inf
+            self._tickets.taken(None, now)
         self.state = replace(
             self.state, id=message.id, free_limits=message.free_limits, degrade_after=message.degrade_after
         )
@@ -569,7 +517,7 @@ class Session:
         self._candidates.learn(message.managers)
         self._rejoin_window = message.rejoin_window
         self._gives_turns = message.gives_turns
-        self._in_force.free = self.state.free_limits if self._lapsed else None
+        self._in_force.free = self.state.free_limits if self._tickets.lapsed else None
         self._in_force.provisional, self._in_force.confirmed = None, True
         self._unanswered.clear()
         self._told.clear()
@@ -607,18 +555,12 @@ class Session:
 
     # The life of a ticket (rules S2, S4, S5)
 
-    def _left(self) -> float:
-        return 0.0 if self.state.life is None else self.state.life.left(self._clock())
-
     def _take_ticket(self, ticket: str, life: Life, now: float) -> list[Effect]:
         """Keep a ticket in the place of the one that there was, before it is used."""
         self._before = self.state
         self.state = replace(self.state, ticket=ticket, life=life)
-        self._questions = {}
-        again = self._lapsed and self._left() > 0
-        self._lapsed, self._lapse_at = False, now + self._left()
         effects: list[Effect] = [Save(self.state)]
-        if again:
+        if self._tickets.taken(life, now):
             self._in_force.free = None
             effects += self._look_at_leases(now)
         return effects
@@ -627,22 +569,13 @@ class Session:
         """Show what is on our disk, and ask for a newer one."""
         life = self.state.life
         assert life is not None
-        self._question += 1
-        clock = self._clock()
-        self._questions[self._question] = clock
-        often = LAPSED_SECONDS if self._lapsed else min(RENEW_SECONDS_MAX, life.seconds * RENEW_PART)
-        self._question_at = now + max(self._heartbeat, often)
-        return Send(Renew(number=self._question, ticket=self.state.ticket, left=life.left(clock)))
+        return Send(self._tickets.ask(self.state.ticket, life, self._heartbeat, now))
 
     def _judge_life(self, now: float) -> list[Effect]:
         """Whether the ticket's life is over: then the free limits hold, whoever is our manager."""
-        if self.state.life is None or self._lapsed or isinstance(self.phase, Done):
+        if isinstance(self.phase, Done) or not self._tickets.lapses(self.state.life, now):
             return []
-        if (left := self._left()) > 0:
-            # Never at once: this clock and those may differ by what is lost in rounding.
-            self._lapse_at = now + max(left, 0.001)
-            return []
-        self._lapsed, self._lapse_at, self._in_force.free = True, inf, self.state.free_limits
+        self._in_force.free = self.state.free_limits
         text = "The ticket is over: the free limits hold until a manager gives another"
         effects: list[Effect] = [Log(logging.WARNING, text), *self._look_at_leases(now)]
         return [*effects, self._ask_for_ticket(now)] if isinstance(self.phase, Joined) else effects
@@ -669,7 +602,7 @@ class Session:
     @property
     def registered(self) -> bool:
         """Whether it counts itself as a node of the cluster: by a manager's word that still holds."""
-        return bool(self.state.id) and not self._lapsed and not self._solitude.over
+        return bool(self.state.id) and not self._tickets.lapsed and not self._solitude.over
 
     def degrades_in(self, now: float) -> float:
         """Seconds until, without a manager, the free limits hold; infinite for never, 0 where they do."""

@@ -11,7 +11,7 @@ from typing import NoReturn
 from gossip.effects import OpenStream, Send
 from gossip.members import Member
 from gossip.messages import IndirectPing, Ping, State
-from node.session import Joined
+from node.phases import Joined
 from simulations.nodes import SimNode
 from simulations.processes import Ending, SimManager
 from simulations.world import World

@@ -22,8 +22,9 @@ from node.effects import Effect as NodeEffect
 from node.effects import Log as NodeLog
 from node.effects import Send as SendToManager
 from node.life import Clock
+from node.phases import Joined
 from node.protocol import Limits, decode, encode
-from node.session import Joined, Session
+from node.session import Session
 from simulations.gateway import CHECK_SECONDS, DRAIN_SECONDS, SimGateway
 from simulations.loop import Loop
 from simulations.network import Connection, Network

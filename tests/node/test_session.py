@@ -15,6 +15,7 @@ from node.bundle import Bundle
 from node.candidates import Candidates
 from node.effects import ApplyLimits, Close, Connect, Effect, Log, LookUp, NodeState, Renewed, Save, Send
 from node.life import Clock
+from node.phases import Connecting, Greeting, Joined, Waiting
 from node.protocol import (
     CLOSE_GOING,
     CLOSE_MOVING,
@@ -39,7 +40,7 @@ from node.protocol import (
     Served,
     Welcome,
 )
-from node.session import HELLOS_MAX, Connecting, Greeting, Joined, Session, Waiting
+from node.session import HELLOS_MAX, Session
 
 CLOCK = Clock("boot", 100.0, 1_800_000_000.0)
 ID = "krakend_3f20a44d-3d93-4bc9-829b-b76b22055142"
