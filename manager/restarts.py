@@ -13,6 +13,9 @@ from manager.registry import NodeView, Registry
 from manager.standings import Standings
 from manager.turns import Turns
 
+LONG_SECONDS = 120.0
+"""Whoever waits for so long for a turn to take limits is told of, again and again."""
+
 
 class Restarts:
     """Who waits for one, for what, and who is next."""
@@ -32,6 +35,8 @@ class Restarts:
         self._orders = orders
         self._turns = turns
         self._standings = standings
+        self._said: dict[str, float] = {}
+        """When that was last said, by kind."""
 
     # What there is to see
 
@@ -53,11 +58,25 @@ class Restarts:
         if order.action is not Action.RESTART or self.may(id_, mark, view.record.order):
             return f"its agent, which manager {view.manager} tells"
         kind = kind_of(view.record.gateway)
+        return f"a turn, which manager {self.teller(kind)} gives: {self._why_not(kind, id_)}"
+
+    def _why_not(self, kind: str, id_: str) -> str:
+        """What keeps a node of a kind from its turn."""
         out = sorted({*self._turns.held(kind), *self._standings.out(kind)} - {id_})
         names = f"out of service are {', '.join(out[:3])}; " if out else ""
         most = self.max_unavailable(kind)
-        why = self._turns.refusal(kind, most) or f"max_unavailable is {most}"
-        return f"a turn, which manager {self.teller(kind)} gives: {names}{why}"
+        return names + (self._turns.refusal(kind, most) or f"max_unavailable is {most}")
+
+    def stuck(self, now: float) -> Iterator[str]:
+        """Lines for the operator where nodes have asked for long for a turn of ours to take limits."""
+        for kind, nodes in sorted(self._asking_here(now).items()):
+            since, id_, _ = min(nodes)
+            if now - since >= LONG_SECONDS and now >= self._said.get(kind, 0.0) + LONG_SECONDS:
+                self._said[kind] = now
+                yield (
+                    f"{id_}, and {len(nodes) - 1} more, cannot take new limits for {now - since:.0f} s: each "
+                    f"{kind} needs a turn to restart, and {self._why_not(kind, id_)}"
+                )
 
     def may(self, id_: str, mark: Mark, session: tuple[int, int]) -> bool:
         """Whether a node has its turn to be restarted by that order, in that session."""

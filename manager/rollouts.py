@@ -299,6 +299,8 @@ class Rollouts:
         self._answer_wants()
         for what, kind, id_, turn in self.restarts.next(now):
             self._want(what, id_, turn, kind, now)
+        for line in self.restarts.stuck(now):
+            self._outbox.log(Level.WARNING, line)
         plans = self.configs.plans()
         running = {kind: plan for kind, (_, plan) in plans.items() if plan.phase is Phase.RUNNING}
         self._tallies.follow({kind: plan.wanted.sha256 for kind, plan in running.items()}, now)

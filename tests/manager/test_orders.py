@@ -249,6 +249,23 @@ def test_limits_wait_for_an_ordered_restart_and_the_other_way_round(nodes: Nodes
     assert nodes.told(3) == []
 
 
+def test_limits_that_wait_for_long_are_told_of_with_who_is_in_the_way(
+    nodes: Nodes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines: list[str] = []
+    monkeypatch.setattr(nodes.core._outbox, "log", lambda level, text: lines.append(text))
+    cordon = nodes.order(1, Action.CORDON)
+    nodes.takes(1, cordon, "cordoned", ready=False)
+    for _ in range(25):
+        for number in (1, 2, 3):
+            nodes.says(number, ConfigState(ready=False, service="cordoned") if number == 1 else ASKS)
+        nodes.running.wait(10.0)
+    said = [line for line in lines if "cannot take new limits" in line]
+    assert len(said) == 2, "every two minutes"
+    assert f"needs a turn to restart, and out of service are {nodes.ids[1]}" in said[0]
+    assert let(nodes, 2) == let(nodes, 3) == []
+
+
 def test_who_has_dropped_its_question_gets_no_turn(nodes: Nodes) -> None:
     nodes.says(1, ASKS)
     nodes.says(1, ConfigState(restart_taken=1))
