@@ -40,6 +40,11 @@ class Audit:
         self._changes.append(one)
         self._unsaved.append(one)
 
+    @property
+    def has_news(self) -> bool:
+        """Whether `take_facts` has any."""
+        return bool(self._unsaved)
+
     def newest(self) -> list[Change]:
         """All that are kept, the newest first."""
         return list(reversed(self._changes))

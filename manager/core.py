@@ -137,10 +137,10 @@ class Manager:
                 group,
                 self.stats,
                 self.traffic,
+                self.audit,
                 self.configs,
                 saved,
                 at_once=self._terms.facts() | {RESTORED: "0"},
-                facts=(self.audit.take_facts,),
                 lazy_facts=(self.days.take_facts, self._retention.facts),
                 now=now,
             )

@@ -10,6 +10,7 @@ from typing import TypeAlias
 from gossip.group import Group
 from gossip.ledger import NOTHING, Digest, Mark, Piece
 from gossip.messages import Address, State
+from manager.audit import Audit
 from manager.configs import Configs
 from manager.saved import INCARNATION, MEMBERS, Changes, Saved
 from manager.stats import StatsWindow
@@ -32,15 +33,15 @@ class Keeper:
         group: Group,
         stats: StatsWindow,
         traffic: TrafficWindow,
+        audit: Audit,
         configs: Configs,
         saved: Saved,
         *,
         at_once: dict[str, str],
-        facts: tuple[_Facts, ...],
         lazy_facts: tuple[_Facts, ...],
         now: float,
     ) -> None:
-        """`at_once`: facts for the first turn; the rest are asked for in each, or at intervals."""
+        """`at_once`: facts to be written in the first turn; `lazy_facts` are asked for at intervals."""
         self._group = group
         self._stats = stats
         self._traffic = traffic
@@ -48,7 +49,7 @@ class Keeper:
         self._contents = set(saved.contents)
         self._facts = dict(saved.facts)
         self._news = at_once
-        self._ask = facts
+        self._audit = audit
         self._ask_lazily = lazy_facts
         own = group.name
         # Of our own page the disk has one of an earlier generation: the present one goes there whole.
@@ -69,13 +70,14 @@ class Keeper:
         `everything`: also what is not due yet, for a process that ends in good order.
         """
         ledger = self._group.ledger
+        if not everything and self._is_all_kept(now):
+            return None
         owners = [self._group.name]
         former: dict[str, Piece | None] = {}
         dropped: tuple[str, ...] = ()
         incarnation = self._group.swim.members.me.incarnation
         facts, self._news = self._news | {INCARNATION: str(incarnation)}, {}
-        for ask in self._ask:
-            facts |= ask()
+        facts |= self._audit.take_facts()
         if everything or self._lazy_at <= now:
             self._lazy_at = now + LAZY_EVERY
             owners = list(ledger.pages)
@@ -118,6 +120,18 @@ class Keeper:
             traffic=traffic,
             traffic_from=traffic_from,
             contents=contents,
+        )
+
+    def _is_all_kept(self, now: float) -> bool:
+        """Whether this turn, as most do, has changed nothing; cheap, to be asked in every one."""
+        me = self._group.swim.members.me
+        return (
+            now < self.next_deadline()
+            and not self._news
+            and self._marks.get(self._group.name) == self._group.ledger.own.mark
+            and self._facts.get(INCARNATION) == str(me.incarnation)
+            and not self._audit.has_news
+            and self._configs.contents.keys() == self._contents
         )
 
     def _changed_contents(self) -> dict[str, bytes | None]:

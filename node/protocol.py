@@ -484,7 +484,16 @@ def _read_texts(value: object) -> tuple[str, ...]:
 def _read_counters(value: object) -> dict[str, float]:
     if not isinstance(value, dict) or len(value) > ITEMS_MAX:
         raise ValueError(f"must be a map of at most {ITEMS_MAX} numbers")
-    return {_read_text(name): _read_float(number) for name, number in value.items()}
+    for name, number in value.items():
+        # As nearly every report has them: nothing is to be made anew.
+        if (
+            type(number) is not float
+            or not 0.0 <= number < 1e18
+            or type(name) is not str
+            or len(name) > TEXT_MAX
+        ):
+            return {_read_text(name): _read_float(number) for name, number in value.items()}
+    return value
 
 
 def _read_labels(value: object) -> dict[str, str]:
