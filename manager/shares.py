@@ -12,14 +12,14 @@ from dataclasses import dataclass, field
 from math import inf
 
 from gossip.group import Group
-from gossip.messages import State
+from manager.apart import Apart
 from manager.budgets import Budget, Claim
 from manager.carried import kept
 from manager.demand import Demand
 from manager.founders import Founders
 from manager.limits import Algorithm, Division, as_share, lease_of, level, rate
 from manager.page import NodePage
-from manager.records import GONE, NodeState
+from manager.records import NodeState
 from manager.registry import NodeView, Registry
 from manager.tenants import CLOCK_RATE, Tenant
 from manager.terms import Terms
@@ -105,9 +105,7 @@ class Shares:
         self._entitled: dict[str, dict[str, float]] = {}
         self._gone_since: dict[str, float] = {}
         self._reserved_until = -inf
-        self._out: set[str] = set()
-        self._apart = False
-        self._met_at = 0
+        self._apart = Apart(group, founders)
         self._changed = True
         self._unsettled = False
         self._next_at = -inf
@@ -258,7 +256,8 @@ class Shares:
         """From what is known now: what each node should have, what each budget can be, what each is given."""
         self._next_at = now + max(GAP_MIN, GAP_PER_NODE * len(self._tenants))
         self._seen, self._changed, self._unsettled = self._signature(), False, False
-        self._look_for_splits()
+        self._apart.look()
+        self._unsettled = self._conserves and self._apart.is_split
         self._forget_the_gone(now)
         limits = self._terms.limits
         census = self._census(now) if limits else _Census()
@@ -275,7 +274,7 @@ class Shares:
         budget = self._budgets.setdefault(name, Budget())
         entitled, targets = self._divide(name, total, census, claims)
         self._entitled[name] = entitled
-        reserved = self._conserves and self._is_split
+        reserved = self._conserves and self._apart.is_split
         held = {id_: tenant.held(name, now, reserved=reserved) for id_, tenant in self._tenants.items()}
         if now >= self._reserved_until and not reserved:
             budget.reserve = 0.0
@@ -308,7 +307,7 @@ class Shares:
 
     def _end_addition(self, budget: Budget, total: float, now: float) -> None:
         turn = sum(member.name < self._group.name for member in self._group.kin())
-        if self._conserves and self._is_split:
+        if self._conserves and self._apart.is_split:
             budget.withdraw(turn, now)
         else:
             budget.heard(total, turn, now)
@@ -335,7 +334,7 @@ class Shares:
         weights = {
             owner: sum(self._weight(name, view) for view in views) for owner, views in census.running.items()
         }
-        alive = {me, *(member.name for member in self._group.kin())}
+        alive = {me, *self._apart.alive}
         wishes: dict[str, list[tuple[float, float]]] = {}
         for owner, weighs in weights.items():
             known = claims[owner].wishes if owner in claims and owner in alive else ()
@@ -363,7 +362,7 @@ class Shares:
         if self._founders is None or not self._conserves:
             return {}
         pages = self._group.ledger.pages
-        members = {self._group.name, *self._alive, *filter(self._is_out_of_reach, pages)}
+        members = {self._group.name, *self._apart.alive, *filter(self._apart.is_out_of_reach, pages)}
         return kept(total, self._terms.cap, self._founders, members)
 
     def _wanted(self, id_: str, algorithm: Algorithm) -> float:
@@ -380,36 +379,6 @@ class Shares:
         return self._terms.config.limits_mode == "conserve"
 
     @property
-    def _is_split(self) -> bool:
-        """Whether a manager is out of reach and has not left, or was, and has not told yet what it did."""
-        return self._apart or any(self._is_out_of_reach(owner) for owner in self._group.ledger.pages)
-
-    def _look_for_splits(self) -> None:
-        """A split is over when all that are back have told what they wrote meanwhile."""
-        out = {owner for owner in self._group.ledger.pages if self._is_out_of_reach(owner)}
-        if out != self._out:
-            # Whom we see alive stands on our page by now: who answers for this version has told us its own.
-            self._out, self._met_at = out, self._group.ledger.own.version
-        kin = self._group.kin()
-        self._apart = bool(out) or (
-            self._apart and not all(self._group.heard_by(member.name, self._met_at) for member in kin)
-        )
-        self._unsettled = self._unsettled or (self._apart and self._conserves)
-
-    def _is_out_of_reach(self, owner: str) -> bool:
-        if owner == self._group.name or owner in self._alive:
-            return False
-        member = self._group.swim.members.get(owner)
-        page = self._group.ledger.pages[owner]
-        has_left = member is not None and member.state is State.LEFT
-        expelled = self._founders is not None and owner in self._founders.known.expelled
-        return not has_left and not expelled and page.get(GONE) is None
-
-    @property
-    def _alive(self) -> set[str]:
-        return {member.name for member in self._group.kin()}
-
-    @property
     def _is_pending(self) -> bool:
         return any(budget.pending for budget in self._budgets.values())
 
@@ -418,7 +387,7 @@ class Shares:
         pending = [budget for budget in self._budgets.values() if budget.added_at is not None]
         version = max((budget.version for budget in pending), default=0)
         since = max((budget.added_at or 0.0 for budget in pending), default=now)
-        if self._conserves and self._is_split:
+        if self._conserves and self._apart.is_split:
             return True  # it is taken back
         if now >= since + PATIENCE and not self._conserves:
             return True
@@ -441,11 +410,11 @@ class Shares:
 
     def _counts(self, owner: str, claim: Claim, census: _Census, now: float) -> float:
         """How much of another manager's budget may be in force."""
-        if owner in self._alive:
+        if owner in self._apart.alive:
             self._gone_since.pop(owner, None)
             return claim.amount
         since = self._gone_since.setdefault(owner, now)
-        if self._conserves and self._is_out_of_reach(owner):
+        if self._conserves and self._apart.is_out_of_reach(owner):
             return claim.amount
         if now >= since + self._longest:
             return 0.0
@@ -488,7 +457,7 @@ class Shares:
 
     def _forget_the_gone(self, now: float) -> None:
         """Let go of nodes that are elsewhere, or whose leases are over and that count as gone."""
-        reserved = self._conserves and self._is_split
+        reserved = self._conserves and self._apart.is_split
         for id_, tenant in list(self._tenants.items()):
             if tenant.connected:
                 continue
@@ -522,14 +491,14 @@ class Shares:
 
     def sheet(self, name: str, now: float) -> "Sheet":
         """What is known here about the limit, for people."""
-        reserved = self._conserves and self._is_split
+        reserved = self._conserves and self._apart.is_split
         own = self._budgets.get(name, Budget())
         return Sheet(
             entitled=dict(self._entitled.get(name, {})),
             counts={**own.others, self._group.name: own.claimed},
             usable=own.usable,
-            alive=self._alive | {self._group.name},
-            split=self._is_split,
+            alive=self._apart.alive | {self._group.name},
+            split=self._apart.is_split,
             targets={id_: part.target for id_, part in self._parts.get(name, {}).items()},
             held={id_: tenant.held(name, now, reserved=reserved) for id_, tenant in self._tenants.items()},
         )

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from manager import shares
-from manager.shares import Shares
+from manager.apart import Apart
 from simulations.nodes import SimNode
 from tests.simulations.test_limits import CONFIG, TOTAL, Story
 
@@ -141,7 +141,7 @@ def test_where_nothing_is_kept_newcomers_of_a_side_without_nodes_get_nothing(
 def test_where_a_split_is_not_seen_the_sum_over_all_sides_does_not_hold(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(Shares, "_is_out_of_reach", lambda self, owner: False)
+    monkeypatch.setattr(Apart, "is_out_of_reach", lambda self, owner: False)
 
     def all_seeds() -> None:
         for seed in range(6):
