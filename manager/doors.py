@@ -32,6 +32,7 @@ class Caller:
 
     who: str
     scope: Scope
+    by_token: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,12 +81,14 @@ class HttpDoor:
                 status, "not_near", "without a token only loopback and private addresses are served"
             )
         if may_change(remote, headers) is None:
-            return Caller(f"somebody on this host ({remote})", Scope.ADMIN)
+            # Any user of this host may come so: where people have tokens, that is no leave to change things.
+            scope = Scope.VIEWER if self.tokens else Scope.ADMIN
+            return Caller(f"somebody on this host ({remote})", scope, by_token=False)
         if self.tokens:
             return Refusal(
                 401, "no_token", "a token is needed: Authorization: Bearer TOKEN, or log in on the page"
             )
-        return Caller(remote, Scope.VIEWER)
+        return Caller(remote, Scope.VIEWER, by_token=False)
 
     def _is_ours(self, host: str) -> bool:
         name = _name_in(host)

@@ -39,6 +39,10 @@ _FILES = frozenset(
     path.relative_to(_STATIC).as_posix() for path in _STATIC.rglob("*") if path.suffix in _TYPES
 )
 _ASK_FOR_TOKEN = {"WWW-Authenticate": "Bearer"}
+_NO_TOKEN = (
+    "this needs a token of scope {}, also on the manager's own host: put it into KCM_TOKEN, "
+    "send it as Authorization: Bearer TOKEN, or log in on the page"
+)
 _COUNTED = {400: "bad_request", 413: "too_large", 415: "not_json"}
 _HEADERS = {
     "Cache-Control": "no-store",
@@ -121,6 +125,8 @@ async def _guard(request: web.Request, handler: Handler) -> web.StreamResponse:
         return problem(caller.status, caller.text, _ASK_FOR_TOKEN if caller.status == 401 else None)
     if wanted is not None and not caller.scope.covers(wanted) and not await _asks_as_manager(request):
         operations.count("http", "change_refused")
+        if operations.door.tokens and not caller.by_token:
+            return problem(401, _NO_TOKEN.format(wanted), _ASK_FOR_TOKEN)
         by_address = None if operations.door.tokens else may_change(remote, request.headers)
         return problem(
             403, by_address or f"this needs a token of scope {wanted}, this one is a {caller.scope}'s"

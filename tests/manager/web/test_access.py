@@ -91,7 +91,23 @@ async def test_once_there_are_tokens_a_private_address_alone_is_not_enough(
     assert (await client.get("/api/v1/nodes")).status == 401
 
 
-async def test_this_host_itself_needs_none(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_this_host_itself_reads_without_one_and_changes_nothing(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(web.Request, "remote", "127.0.0.1")
+    assert (await client.get("/api/v1/nodes")).status == 200
+    for method, path, body in (SET, LEAVE, ("GET", "/api/v1/keys", None)):
+        answer = await client.request(method, path, json=body)
+        assert (answer.status, answer.headers["WWW-Authenticate"]) == (401, "Bearer")
+        assert "KCM_TOKEN" in (await answer.json())["detail"]
+    method, path, body = SET
+    assert (await client.request(method, path, json=body, headers=bearer(Scope.OPERATOR))).status == 200
+
+
+async def test_where_nobody_has_a_token_this_host_itself_may_change_things(
+    running: Running, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    running.door = HttpDoor()
     monkeypatch.setattr(web.Request, "remote", "127.0.0.1")
     method, path, body = SET
     assert (await client.request(method, path, json=body)).status == 200
