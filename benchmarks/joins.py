@@ -17,8 +17,9 @@ from benchmarks.figures import Table, percentile, ratio, spread
 from benchmarks.groups import cpu_seconds
 from benchmarks.managers import Managers
 from benchmarks.processes import BenchmarkError, Process, block, start
+from manager.process import raise_files_limit
 
-JOINS = 2000
+JOINS, MANY = 2000, 10_000
 IN_FLIGHT = 64
 LEASE_SECONDS = 15
 SEEN_SECONDS_MAX = 20.0
@@ -267,11 +268,15 @@ def lacks(kind: type[_Store]) -> str:
 
 async def measure(options: argparse.Namespace) -> list[Table]:
     """One table; what is not installed is left out, and said."""
+    raise_files_limit()
     samples = {kind: _Samples() for kind in _KINDS if not lacks(kind)}
     for _ in range(options.rounds):
         for kind, found in samples.items():
             with tempfile.TemporaryDirectory() as folder:
                 await _round(kind(), Path(folder), found)
+    many = _Samples()
+    with tempfile.TemporaryDirectory() as folder:
+        await _round(_Ours(), Path(folder), many, MANY)
     ours, alike = samples[_Ours], samples[_OursOpen]
     rows = [
         (
@@ -294,33 +299,37 @@ async def measure(options: argparse.Namespace) -> list[Table]:
         "ours to it, joins/s", "with connections open",
     )  # fmt: skip
     notes = NOTES.format(rounds=options.rounds, joins=JOINS, in_flight=IN_FLIGHT)
+    notes += (
+        f"- {MANY:,} joins at our three managers, once: {many.rate[0]:.0f}/s, and all are visible at all "
+    )
+    notes += f"three {1000 * many.visible[0]:.0f} ms after the last.\n"
     notes += "".join(
         f"- {kind.name} is left out, for want of {lacks(kind)}.\n" for kind in _KINDS if lacks(kind)
     )
     return [Table("Joins", head, rows, notes)]
 
 
-async def _round(store: _Store, folder: Path, samples: _Samples) -> None:
+async def _round(store: _Store, folder: Path, samples: _Samples, joins: int = JOINS) -> None:
     await store.begin(folder)
     try:
         spent, before, began = time.process_time(), sum(map(cpu_seconds, store.pids())), time.monotonic()
-        samples.took += await _all(store.join)
+        samples.took += await _all(store.join, joins)
         ended = time.monotonic()
-        samples.client.append((time.process_time() - spent) * 1000 / JOINS)
-        while min(await store.known()) < JOINS:
+        samples.client.append((time.process_time() - spent) * 1000 / joins)
+        while min(await store.known()) < joins:
             if time.monotonic() - ended > SEEN_SECONDS_MAX:
                 raise BenchmarkError(f"{store.name}: not all are visible within {SEEN_SECONDS_MAX:g} s")
             await asyncio.sleep(POLL_PAUSE)
         samples.visible.append(time.monotonic() - ended)
-        samples.rate.append(JOINS / (ended - began))
-        samples.cpu.append((sum(map(cpu_seconds, store.pids())) - before) * 1000 / JOINS)
+        samples.rate.append(joins / (ended - began))
+        samples.cpu.append((sum(map(cpu_seconds, store.pids())) - before) * 1000 / joins)
     finally:
         await store.end()
 
 
-async def _all(join: Callable[[int], Awaitable[None]]) -> list[float]:
+async def _all(join: Callable[[int], Awaitable[None]], joins: int) -> list[float]:
     """Seconds that each took."""
-    numbers, took = iter(range(JOINS)), []
+    numbers, took = iter(range(joins)), []
 
     async def some() -> None:
         for number in numbers:
