@@ -214,6 +214,11 @@ def _not_running(manager: str) -> Iterator[Row]:
         found = holder(place.kind, place.port, place.host)
         if found is None:
             yield row("ports", GOOD, f"{place} is free")
+        elif str(found).startswith("krakend-cluster"):
+            what = (
+                "a manager runs: ask it by --manager at the URL that its log says, https:// where it has TLS"
+            )
+            yield row("ports", ODD, f"{place} is held by {found}, {what}")
         else:
             what = "run this as root to see which" if found == UNSEEN else "stop it"
             option = "--" + place.key.replace("_", "-")

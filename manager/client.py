@@ -8,7 +8,7 @@ import urllib.parse
 import urllib.request
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
-from http.client import HTTPException, HTTPResponse
+from http.client import HTTPException, HTTPResponse, RemoteDisconnected
 from types import MappingProxyType
 from typing import Any
 
@@ -137,6 +137,12 @@ def _opened(
         if isinstance(reason, ssl.SSLCertVerificationError):
             why = refusal(reason, "KCM_CA", "KCM_SERVER_NAME")
             raise NoManager(f"what answers at {manager} is not believed: {why}") from None
+        if isinstance(reason, RemoteDisconnected) and manager.startswith("http:"):
+            raise NoManager(
+                f"what is at {manager} hangs up: a manager with TLS is asked at https://, with KCM_CA"
+            ) from None
+        if isinstance(reason, ssl.SSLError) and reason.reason == "WRONG_VERSION_NUMBER":
+            raise NoManager(f"what answers at {manager} has no TLS: ask it at http://") from None
         raise NoManager(f"no manager answers at {manager} ({reason}): {_REMEDY}") from None
 
 

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import logging
 import os
-from ssl import SSLCertVerificationError, SSLContext
+from ssl import SSLCertVerificationError, SSLContext, SSLError
 from typing import Protocol
 
 import aiohttp
@@ -74,7 +74,7 @@ class Link:
                 socket = await self._connect()
         except (aiohttp.ClientError, OSError, ValueError) as error:  # TimeoutError is an OSError
             if self._close is None:
-                self._owner.link_failed(self, _explain(error))
+                self._owner.link_failed(self, _explain(error, by_tls=self._tls is not None))
             return
         async with socket:
             peer = socket.get_extra_info("peername")
@@ -141,7 +141,7 @@ class Link:
             await socket.close(code=code, message=reason.encode()[:120])
 
 
-def _explain(error: Exception) -> str:
+def _explain(error: Exception, *, by_tls: bool) -> str:
     match error:
         case TimeoutError():
             return f"no answer within {CONNECT_SECONDS_MAX:g} s"
@@ -149,11 +149,22 @@ def _explain(error: Exception) -> str:
             return "the name does not resolve"
         case aiohttp.ClientConnectorCertificateError(certificate_error=SSLCertVerificationError() as cause):
             return refusal(cause, "tls.ca", "tls.server_name")
+        case aiohttp.ClientConnectorSSLError(os_error=SSLError(reason="WRONG_VERSION_NUMBER")):
+            return "it has no TLS: give it `tls.cert` and `tls.key`, or take `tls.ca` from this node"
+        case aiohttp.ClientConnectorSSLError(os_error=cause):
+            return f"they do not come together by TLS ({cause})"
         case aiohttp.ClientConnectorError(os_error=cause) if cause.errno is not None:
             return os.strerror(cause.errno).lower()
         case aiohttp.WSServerHandshakeError(status=status) if status == 403:
             return "it refuses connections from here (HTTP 403)"
-        case aiohttp.ClientResponseError() | aiohttp.ServerDisconnectedError():
+        case aiohttp.ServerDisconnectedError() | aiohttp.ClientOSError() if by_tls:
+            return (
+                "it hangs up after the handshake: where managers have `tls.client_ca`, this node needs"
+                " `tls.cert` and `tls.key` of that authority"
+            )
+        case aiohttp.ServerDisconnectedError():
+            return f"{_NOT_A_NODE_PORT}; or it has TLS, and this node needs `tls.ca`"
+        case aiohttp.ClientResponseError():
             return _NOT_A_NODE_PORT
         case _:
             return str(error) or type(error).__name__

@@ -2,12 +2,18 @@
 
 import asyncio
 import os
+import socket
 import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+from aiohttp import ClientSession, web
 
+from manager.client import NoManager, request
 from manager.tls import Certificate
+from node.link import Link
 from node.tls import refusal, to_managers
 from tests.authority import Authority
 
@@ -117,3 +123,64 @@ async def test_a_certificate_of_another_authority_and_one_that_expired_are_told_
         with pytest.raises(ssl.SSLCertVerificationError) as caught:
             await served(certificate, to_managers(str(authority.ca)))
         assert why in refusal(caught.value, "tls.ca", "tls.server_name")
+
+
+# Where only one end has TLS, or the other end wants to see a certificate
+
+
+@asynccontextmanager
+async def answering(tls: ssl.SSLContext | None) -> AsyncIterator[int]:
+    """Something that answers HTTP, by TLS or not; gives its port."""
+    runner = web.AppRunner(web.Application())
+    await runner.setup()
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        await web.SockSite(runner, sock, ssl_context=tls).start()
+        yield sock.getsockname()[1]
+        await runner.cleanup()
+
+
+class Told:
+    """Hears why a node's connection did not come about."""
+
+    def __init__(self) -> None:
+        self.why: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+
+    def link_failed(self, link: Link, reason: str) -> None:
+        self.why.set_result(reason)
+
+    def link_connected(self, link: Link, remote: str) -> None: ...
+    def link_received(self, link: Link, frame: bytes) -> None: ...
+    def link_closed(self, link: Link, code: int, reason: str) -> None: ...
+
+
+async def why_a_node_fails(port: int, tls: ssl.SSLContext | None) -> str:
+    async with ClientSession() as http:
+        told = Told()
+        link = Link(http, f"127.0.0.1:{port}", told, tls)
+        try:
+            return await asyncio.wait_for(told.why, 20.0)
+        finally:
+            await link.close(1000, "")
+
+
+async def test_where_only_one_end_has_tls_both_are_told_what_to_do(tmp_path: Path) -> None:
+    authority = Authority(tmp_path)
+    client = to_managers(str(authority.ca))
+    certificate = Certificate(*map(str, authority.issue("m1", "127.0.0.1")))
+    async with answering(certificate.context) as port:
+        assert "this node needs `tls.ca`" in await why_a_node_fails(port, None)
+        with pytest.raises(NoManager, match="is asked at https://, with KCM_CA"):
+            await asyncio.to_thread(request, f"http://127.0.0.1:{port}", "GET", "/api/v1/info")
+    async with answering(None) as port:
+        assert "take `tls.ca` from this node" in await why_a_node_fails(port, client)
+        with pytest.raises(NoManager, match="has no TLS: ask it at http://"):
+            await asyncio.to_thread(request, f"https://127.0.0.1:{port}", "GET", "/api/v1/info")
+
+
+async def test_a_node_that_should_show_a_certificate_is_told_so(tmp_path: Path) -> None:
+    authority, nodes = Authority(tmp_path), Authority(tmp_path, "nodes")
+    cert, key = authority.issue("m1", "127.0.0.1")
+    certificate = Certificate(str(cert), str(key), str(nodes.ca))
+    async with answering(certificate.context) as port:
+        why = await why_a_node_fails(port, to_managers(str(authority.ca)))
+    assert "this node needs `tls.cert` and `tls.key`" in why
