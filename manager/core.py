@@ -521,7 +521,7 @@ class Manager:
         for id_ in self._page.sweep(now):
             self._sessions.is_down(id_, now)
         self._sessions.sweep(now)
-        self.settings.copy_winners()
+        self.settings.copy_winners(now, sum(member.name < self.name for member in self.group.kin()))
         if self.desk is None:
             self._mark_surplus(now)
         else:

@@ -10,6 +10,10 @@ from collections.abc import Iterable
 from gossip.ledger import Ledger
 from manager.records import SETTING, Setting
 
+COPIED_AT_ONCE = 4
+"""So many managers copy what another has set, as many more after each interval."""
+COPIED_EVERY = 0.25
+
 
 class Settings:
     """Reads and writes the settings on the pages of `ledger`."""
@@ -19,6 +23,7 @@ class Settings:
         self._winners: dict[str, Setting] = {}
         self._warned: set[tuple[str, str]] = set()
         self._uncopied: set[str] = set()
+        self._copies_at: float | None = None
 
     def get(self, name: str) -> Setting | None:
         """The setting that prevails."""
@@ -72,8 +77,19 @@ class Settings:
             warnings += self._mismatches(name, found)
         return changed, warnings
 
-    def copy_winners(self) -> None:
-        """Put on our page what others have set since the last call."""
+    def copy_winners(self, now: float, before_us: int) -> None:
+        """Put on our page what others have set, in our turn: `before_us` managers copy it earlier.
+
+        Call it twice a second or so. In a large group a copy at once by each would be news from all to all.
+        """
+        if not self._uncopied:
+            self._copies_at = None
+            return
+        if self._copies_at is None:
+            self._copies_at = now + before_us // COPIED_AT_ONCE * COPIED_EVERY
+        if now < self._copies_at:
+            return
+        self._copies_at = None
         for name in sorted(self._uncopied):
             self._ledger.put(SETTING + name, self._winners[name].pack(), ends_something=True)
         self._uncopied.clear()

@@ -21,7 +21,7 @@ def test_what_an_operator_set_elsewhere_is_on_our_page_after_the_next_copy() -> 
     hear(ours, theirs)
     assert settings.page_changed((KEY,)) == ([NAME], [])
     assert ours.own.get(KEY) is None
-    settings.copy_winners()
+    settings.copy_winners(0.0, 0)
     assert ours.own.get(KEY) == said.pack()
 
 
@@ -37,7 +37,7 @@ def test_what_was_heard_holds_although_its_writer_loses_it_before_anybody_has_co
     hear(ours, started_anew)
     assert settings.page_changed((KEY,)) == ([], [])
     assert settings.get(NAME) == said
-    settings.copy_winners()
+    settings.copy_winners(0.0, 0)
     value = ours.own.get(KEY)
     assert value is not None
     assert Setting.unpack(value) == said

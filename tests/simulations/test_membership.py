@@ -7,6 +7,8 @@ import pytest
 
 from gossip.config import LAN
 from gossip.messages import State
+from manager.records import SETTING
+from manager.terms import SUBSCRIPTION
 from simulations.checkers import (
     PACKETS_PER_SECOND_MAX,
     alive_while_dead,
@@ -149,6 +151,19 @@ def test_managers_that_come_together_say_once_or_twice_whom_they_see() -> None:
     now = [manager.core.group.ledger.own.version for manager in cluster.managers]
     assert max(written) <= 6
     assert max(after - before for before, after in zip(written, now, strict=True)) <= 8
+
+
+def test_what_an_operator_sets_is_copied_by_some_at_once_and_by_all_in_the_end() -> None:
+    cluster = formed(12)
+    cluster.managers[0].set_max_nodes(5)
+
+    def copies() -> int:
+        pages = [manager.core.group.ledger.own for manager in cluster.managers]
+        return sum(page.get(SETTING + SUBSCRIPTION) is not None for page in pages)
+
+    cluster.world.run_until(lambda: copies() > 2, 1.0, "some have copied it")
+    assert copies() < 12
+    cluster.world.run_until(lambda: copies() == 12, 3.0, "all have copied it")
 
 
 def test_a_manager_is_listed_as_left_at_once_although_others_had_lost_it_before() -> None:
