@@ -1,7 +1,9 @@
 """Configurations that arrive: three managers, real nginx gateways, a balancer that asks for `/ready`."""
 
 import http.client
+import re
 import signal
+import subprocess
 import threading
 import time
 from collections import Counter
@@ -104,6 +106,31 @@ class Load:
             time.sleep(0.005)
 
 
+class Wrk:
+    """The load generator of that name on the balancer, until its end; it counts what went wrong."""
+
+    def __init__(self, folder: Path, host: str) -> None:
+        script = folder / "pause.lua"
+        script.write_text("function delay() return 20 end\n")
+        command = (
+            "wrk",
+            "-t1",
+            "-c4",
+            "-d10m",
+            "--timeout",
+            "10s",
+            "-s",
+            str(script),
+            f"http://{host}:8000/",
+        )
+        self._process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+
+    def end(self) -> str:
+        """What it says."""
+        self._process.send_signal(signal.SIGINT)
+        return self._process.communicate(timeout=30)[0]
+
+
 def balancer(cluster: Cluster) -> str:
     """An HAProxy over the gateways that sends traffic where the agent says `ready`; gives its address."""
     host = f"{cluster.net}.20"
@@ -121,7 +148,7 @@ def balancer(cluster: Cluster) -> str:
     return host
 
 
-@pytest.mark.needs("nginx", "haproxy")
+@pytest.mark.needs("nginx", "haproxy", "wrk")
 def test_a_rollout_over_three_gateways_behind_a_balancer_loses_no_request(cluster: Cluster) -> None:
     secret = "group: {secret: of this group}\n"
     cluster.start_managers(3, config=secret)
@@ -132,6 +159,7 @@ def test_a_rollout_over_three_gateways_behind_a_balancer_loses_no_request(cluste
     load = Load(host)
     wait_for(lambda: load.seen["200 v1"] > 50, 60.0, "the balancer serves")
     load.seen.clear()
+    wrk = Wrk(cluster.folder, host)
     try:
         valid = cluster.kcm("config", "validate", *KIND, file(cluster, CONFIG % "v2"))
         assert valid.stdout.startswith("valid: krakend_"), valid.stderr
@@ -145,8 +173,11 @@ def test_a_rollout_over_three_gateways_behind_a_balancer_loses_no_request(cluste
             time.sleep(0.05)
         wait_for(lambda: load.seen["200 v2"] > 50, 30.0, "the new one serves")
     finally:
-        seen = load.end()
+        seen, said = load.end(), wrk.end()
     assert set(seen) == {"200 v1", "200 v2"}, seen
+    assert "Non-2xx" not in said, said
+    assert "Socket errors" not in said, said
+    assert int(re.findall(r"(\d+) requests in", said)[0]) > 100, said
     assert out == 1
     assert answers(cluster) == ["v2"] * 3
     wait_for(lambda: served(cluster) > 100, 30.0, "the managers know what the gateways answered")
