@@ -109,8 +109,8 @@ async def measure(options: argparse.Namespace) -> list[Table]:
 - Memory: {before:.0f} MiB without a node; with all, {per_node:.0f} KiB for each node, with TLS and the
   statistics so far. Those are kept for `stats.window`, so they grow to their bound within the hour.
 - Open files: the manager raises its limit to the hard one, here {files}: so many connections, less some 50.
-- The longest answers are Python's: it stands still while it collects garbage among all that lives, here about
-  a second at a time (seen by `gc.callbacks`), more seldom the fewer nodes come and go.
+- Python stands still while it looks for garbage among all that lives. A manager has it look seldom, and never
+  among what was there at its start (`manager/host.py`): what is left of that is in the longest answers.
 - Manager, well-behaved and bad nodes are three processes on this machine's cores.
 """
     return [Table("10,000 nodes at one manager" if count == NODES else f"{count:,} nodes", head, rows, notes)]
