@@ -3,26 +3,27 @@
 Rules are named as in `STATE.md`: A (admission), I (identity).
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from math import inf
 
 from gossip.group import Group
 from manager.admission import Admission, Claim, Verdict
 from manager.desk import Answer, Desk, Question
 from manager.effects import Level
-from manager.identity import KEY_BYTES, Identity, Ticket, TicketError
+from manager.identity import Identity, Ticket, TicketError
 from manager.outbox import Outbox
 from manager.page import NodePage
 from manager.records import CLONE, CONNECTION_ENDED, CloneNote, NodeRecord, NodeState, kind_of
 from manager.refusals import FULL
 from manager.registry import Registry
 from manager.rollouts import Rollouts
+from manager.session import Session, identify
 from manager.shares import Shares
 from manager.stats import StatsWindow
 from manager.surge import Surge
 from manager.terms import Terms
 from manager.tokens import JoinToken, find_join_token, used_up, why_not
-from manager.traffic import Told, TrafficWindow
+from manager.traffic import TrafficWindow
 from node.protocol import (
     CLOSE_GOING,
     CLOSE_MOVING,
@@ -30,15 +31,12 @@ from node.protocol import (
     CLOSE_REFUSED,
     CLOSE_SILENT,
     CLOSE_SUPERSEDED,
-    PROTOCOL_MAX,
-    PROTOCOL_MIN,
     Ask,
     Behind,
     Clone,
     Fetch,
     Hello,
     Here,
-    Leases,
     Leave,
     Limits,
     LimitsPush,
@@ -53,61 +51,9 @@ from node.protocol import (
     Tried,
     Void,
     Welcome,
-    is_node_id,
 )
 
 _CLONE_NOTE_SECONDS = 3600.0
-_ANEW = "remove the node's state to join as a new node"
-
-
-@dataclass(slots=True)
-class _Session:
-    """One connection of a node. `id` is empty until a hello has been taken."""
-
-    conn: int
-    peer: str
-    id: str = ""
-    hello: Hello | None = None
-    admitted: bool = False
-    ticket: Ticket | None = None
-    """What the node has on its disk, as far as it has said …"""
-    left: float = 0.0
-    """… and for how many seconds that lived when it did."""
-    asks: int = 0
-    """How many questions it has asked in this session beside its hello."""
-    limits_version: int = 0
-    limits_sent: tuple[Limits, Leases, bool, float] | None = None
-    """Share, leases, whether over the limit, and since when its margin runs."""
-    token: JoinToken | None = None
-    """What it showed …"""
-    counted: bool = False
-    """… and whether its use is counted: every manager alive has answered for it (rule A5)."""
-    challenge: tuple[int, int] | None = None
-    """The newer (incarnation, nonce) of its id, while it is asked whether it lives (rule I3)."""
-    challenge_ends: float = inf
-    told: Told | None = None
-    """What its gateway has answered, as of its last report in this session."""
-    cloned: bool = False
-    """Whether it was told to draw a new identity: what it had already sent as the old one counts nothing."""
-
-    @property
-    def order(self) -> tuple[int, int]:
-        return (0, 0) if self.hello is None else (self.hello.incarnation, self.hello.nonce)
-
-    @property
-    def asked(self) -> tuple[int, int]:
-        """Its last question (`manager.seats.Asked`)."""
-        return (0, 0) if self.hello is None else (self.hello.incarnation, self.asks)
-
-    @property
-    def is_counted(self) -> bool:
-        """Whether it comes by a token that lets only so many in."""
-        return self.ticket is None and self.token is not None and self.token.uses is not None
-
-    @property
-    def stamp(self) -> int:
-        """When its node was first seated, by its ticket; 0 without one."""
-        return 0 if self.ticket is None else self.ticket.stamp
 
 
 class Sessions:
@@ -141,9 +87,9 @@ class Sessions:
         self._rollouts = rollouts
         self._outbox = outbox
         self._desk = desk
-        self._sessions: dict[int, _Session] = {}
-        self._by_id: dict[str, _Session] = {}
-        self._newcomers: dict[int, _Session] = {}
+        self._sessions: dict[int, Session] = {}
+        self._by_id: dict[str, Session] = {}
+        self._newcomers: dict[int, Session] = {}
         self._clone_notes: dict[str, float] = {}
         self.shares = Shares(group, registry, page, terms, None if desk is None else desk.founders)
 
@@ -162,7 +108,7 @@ class Sessions:
 
     def received(self, conn: int, message: NodeMessage, peer: str, now: float) -> None:
         """A frame from the node on `conn`, which comes from IP address `peer`."""
-        session = self._sessions.setdefault(conn, _Session(conn, peer))
+        session = self._sessions.setdefault(conn, Session(conn, peer))
         match message:
             case Hello():
                 self._hello(session, message, now)
@@ -200,12 +146,12 @@ class Sessions:
         else:
             self._ended(session, CONNECTION_ENDED, now)
 
-    def _hello(self, session: _Session, hello: Hello, now: float) -> None:
+    def _hello(self, session: Session, hello: Hello, now: float) -> None:
         if session.conn in self._newcomers or self.admission.claim_of(session.conn) is not None:
             return
         if self._desk is not None and not session.admitted and self._desk.waits(session.conn):
             return
-        id_, ticket, refusal = self._identify(hello)
+        id_, ticket, refusal = identify(self._identity, hello)
         token = find_join_token(hello.token, self._terms.config.join_tokens)
         stamp = 0 if ticket is None else ticket.stamp
         if refusal is None and (lacks := self._lacks_token(id_, stamp, token, now)):
@@ -245,34 +191,7 @@ class Sessions:
         used = 0 if token is None else self._registry.uses[token.name]
         return why_not(token, used, self._group.wall(now))
 
-    def _identify(self, hello: Hello) -> tuple[str, Ticket | None, tuple[str, str] | None]:
-        """Its id, its ticket, and what is wrong with it as (code, sentence)."""
-        if hello.protocol_min > PROTOCOL_MAX or hello.protocol_max < PROTOCOL_MIN:
-            ours = f"{PROTOCOL_MIN} to {PROTOCOL_MAX}"
-            theirs = f"{hello.protocol_min} to {hello.protocol_max}"
-            return (
-                "",
-                None,
-                ("protocol", f"it speaks protocol {theirs}, this manager {ours}: upgrade the older one"),
-            )
-        if len(hello.key) != KEY_BYTES or hello.incarnation < 1:
-            return "", None, ("invalid", f"hello.key must be {KEY_BYTES} bytes and hello.incarnation above 0")
-        if hello.id and not is_node_id(hello.id):
-            return "", None, ("invalid", "hello.id is not of the form krakend_<uuid4>")
-        id_ = self._identity.id_of(hello.key)
-        if hello.id and hello.id != id_:
-            return id_, None, ("foreign", f"its id is of another group; {_ANEW}")
-        if not hello.ticket:
-            return id_, None, None
-        try:
-            ticket = self._identity.open(hello.ticket)
-        except TicketError as error:
-            return id_, None, ("foreign", str(error))
-        if ticket.id != id_:
-            return id_, None, ("foreign", f"its ticket is another node's; {_ANEW}")
-        return id_, ticket, None
-
-    def _report(self, session: _Session, report: Report, now: float) -> None:
+    def _report(self, session: Session, report: Report, now: float) -> None:
         assert session.hello is not None
         if session.admitted and self.shares.has_lapsed(session.id, now):
             self._let_anew(session, now)
@@ -303,14 +222,14 @@ class Sessions:
         if session.limits_sent is not None and session.limits_sent[3] != record.over_since:
             self.send_limits(session.id, record, now)
 
-    def _ended(self, session: _Session, why: str, now: float) -> None:
+    def _ended(self, session: Session, why: str, now: float) -> None:
         """The node's end was seen; it counts for this session's incarnation only (rule I1)."""
         self._detach(session)
         record = self._page.record(session.id)
         if not self._withdraw(session, now) and session.admitted and record and record.order == session.order:
             self._page.ended(session.id, record, why, now)
 
-    def _withdraw(self, session: _Session, now: float) -> bool:
+    def _withdraw(self, session: Session, now: float) -> bool:
         """End the waiting of a newcomer that went away, or was superseded; false where it had no claim.
 
         A newer session of its node may have written since: that stays.
@@ -324,7 +243,7 @@ class Sessions:
         self._page.erase(session.id, now)
         return True
 
-    def _detach(self, session: _Session) -> None:
+    def _detach(self, session: Session) -> None:
         """Forget the connection; whatever its node's record says stays."""
         self._sessions.pop(session.conn, None)
         self._newcomers.pop(session.conn, None)
@@ -337,7 +256,7 @@ class Sessions:
 
     # Letting in
 
-    def _admit_known(self, session: _Session, now: float) -> bool:
+    def _admit_known(self, session: Session, now: float) -> bool:
         """Let in a node that is known here or brings a ticket: it is never refused (rules A2, A4)."""
         if self._desk is not None:
             return self._admit_by_ticket(session, self._desk, now)
@@ -398,7 +317,7 @@ class Sessions:
                 self._welcome(session, claim.stamp, False, now)
                 self.admission.note_admitted(cap)
 
-    def _claim(self, session: _Session, now: float) -> None:
+    def _claim(self, session: Session, now: float) -> None:
         stamp = self.admission.new_stamp(now)
         record = self._record(session, NodeState.CLAIMED, stamp, "claims a seat", now)
         instead = self.surge.lost_like(record, self._group.wall(now))
@@ -413,7 +332,7 @@ class Sessions:
 
     def _welcome(
         self,
-        session: _Session,
+        session: Session,
         stamp: int,
         over: bool,
         now: float,
@@ -474,7 +393,7 @@ class Sessions:
             ticket = replace(ticket, incarnation=record.incarnation, over_since=record.over_since)
         return self._identity.seal(ticket)
 
-    def _record(self, session: _Session, state: NodeState, stamp: int, why: str, now: float) -> NodeRecord:
+    def _record(self, session: Session, state: NodeState, stamp: int, why: str, now: float) -> NodeRecord:
         """What is to stand about the node of `session`, without a seat."""
         hello, token = session.hello, session.token or self._came_in_by(session.id)
         known = self._registry.view(session.id)
@@ -505,7 +424,7 @@ class Sessions:
         name = "" if view is None else view.record.token
         return next((token for token in self._terms.config.join_tokens if token.name == name), None)
 
-    def _refuse_full(self, session: _Session, now: float, code: str = "full", sentence: str = FULL) -> None:
+    def _refuse_full(self, session: Session, now: float, code: str = "full", sentence: str = FULL) -> None:
         self._page.write(session.id, self._record(session, NodeState.REFUSED, 0, sentence, now), now)
         self._outbox.log(Level.WARNING, sentence)
         name = session.hello.name if session.hello is not None else ""
@@ -516,7 +435,7 @@ class Sessions:
 
     # Letting in by tickets: policy `strict`
 
-    def _admit_by_ticket(self, session: _Session, desk: Desk, now: float) -> bool:
+    def _admit_by_ticket(self, session: Session, desk: Desk, now: float) -> bool:
         """A living ticket of a founder lets its node in at once, whoever is out of reach (rule S3)."""
         assert session.hello is not None
         if desk.is_void(session.ticket):
@@ -550,7 +469,7 @@ class Sessions:
         for answer in desk.decided(now):
             self._answered(answer, desk, now)
 
-    def _question(self, session: _Session, now: float) -> Question:
+    def _question(self, session: Session, now: float) -> Question:
         assert session.hello is not None
         return Question(
             conn=session.conn,
@@ -562,7 +481,7 @@ class Sessions:
             stamp=session.stamp or self.admission.new_stamp(now),
         )
 
-    def _renew(self, session: _Session, message: Renew, now: float) -> None:
+    def _renew(self, session: Session, message: Renew, now: float) -> None:
         """What the node has on its disk, and a question for a newer ticket."""
         if self._desk is None or not session.admitted or message.number <= session.asks:
             return
@@ -591,7 +510,7 @@ class Sessions:
         elif not session.admitted:
             self._refuse_without(session, desk, now)
 
-    def _refuse_without(self, session: _Session, desk: Desk, now: float) -> None:
+    def _refuse_without(self, session: Session, desk: Desk, now: float) -> None:
         code, sentence = desk.refusal(now)
         if code == "starting":
             self._withdraw(session, now)
@@ -599,7 +518,7 @@ class Sessions:
         else:
             self._refuse_full(session, now, code, sentence)
 
-    def _note_seat(self, session: _Session, seat: bool, over: bool, now: float) -> None:
+    def _note_seat(self, session: Session, seat: bool, over: bool, now: float) -> None:
         """Without a ticket that lives a node has the free limits at once (rule S6)."""
         record, over = self._page.record(session.id), over or not seat
         if (
@@ -613,20 +532,20 @@ class Sessions:
         self._page.write(session.id, record, now)
         self.send_limits(session.id, record, now)
 
-    def _refuse_page_full(self, session: _Session) -> None:
+    def _refuse_page_full(self, session: Session) -> None:
         sentence = (
             f"manager {self._group.name} has no room for more nodes on its page: join by another manager"
         )
         self._outbox.log(Level.ERROR, sentence)
         self._refuse(session, "starting", sentence)
 
-    def _turn_away(self, session: _Session, code: str, sentence: str) -> None:
+    def _turn_away(self, session: Session, code: str, sentence: str) -> None:
         """Refuse what is no node of ours: it is not listed."""
         self._outbox.count("node", code)
         self._outbox.log(Level.WARNING, f"refused a node from {session.peer}: {sentence}")
         self._refuse(session, code, sentence)
 
-    def _refuse(self, session: _Session, code: str, sentence: str) -> None:
+    def _refuse(self, session: Session, code: str, sentence: str) -> None:
         refused = Refused(
             code=code,
             sentence=sentence,
@@ -652,14 +571,14 @@ class Sessions:
         if session is not None and session.order == (note.incarnation, note.nonce):
             self._cloned(session, now)
 
-    def _challenge(self, session: _Session, newer: tuple[int, int], now: float) -> None:
+    def _challenge(self, session: Session, newer: tuple[int, int], now: float) -> None:
         self._withdraw(session, now)
         session.admitted = False
         session.challenge = newer
         session.challenge_ends = now + self._terms.config.unreachable_after
         self._outbox.say(session.conn, Ask(number=newer[0]))
 
-    def _here(self, session: _Session, now: float) -> None:
+    def _here(self, session: Session, now: float) -> None:
         if session.challenge is None:
             return
         newer, session.challenge, session.challenge_ends = session.challenge, None, inf
@@ -674,12 +593,12 @@ class Sessions:
         self._by_id[session.id] = session
         self._outbox.say(session.conn, Behind(incarnation=newer[0]))
 
-    def _cloned(self, session: _Session, now: float) -> None:
+    def _cloned(self, session: Session, now: float) -> None:
         sentence = f"{session.id} already runs elsewhere: this node draws a new identity"
         self._outbox.say(session.conn, Clone(sentence=sentence))
         self._withdraw(session, now)
         self._detach(session)
-        self._sessions[session.conn] = _Session(session.conn, session.peer, cloned=True)
+        self._sessions[session.conn] = Session(session.conn, session.peer, cloned=True)
 
     # What time and others change
 
@@ -718,12 +637,12 @@ class Sessions:
             return free
         return self.shares.share_of(id_, now)
 
-    def _note_sent(self, session: _Session, share: Limits, record: NodeRecord) -> None:
+    def _note_sent(self, session: Session, share: Limits, record: NodeRecord) -> None:
         session.limits_version += 1
         session.limits_sent = (share, self.shares.leases, record.over_limit, record.over_since)
         self.shares.told(session.id, session.limits_version, share, self.shares.leases)
 
-    def _let_anew(self, session: _Session, now: float) -> None:
+    def _let_anew(self, session: Session, now: float) -> None:
         """Its leases were over, and it speaks again: its share is another before they are renewed."""
         self.shares.let_anew(session.id, session.limits_version, now)
         self.shares.work_out(now)
