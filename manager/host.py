@@ -309,7 +309,7 @@ class ManagerHost:
         """Listen, join, serve until told to stop. Raises `ListenError` before anything was sent."""
         async with contextlib.AsyncExitStack() as stack:
             await self._open(stack)
-            _settle_garbage()
+            settle_garbage()
             notify(READY)
             self._feed_watchdog()
             for number in (signal.SIGTERM, signal.SIGINT):
@@ -598,7 +598,7 @@ class ManagerHost:
         log.warning(text.format(peer=peer, node=file.node_port, gossip=file.gossip_port, http=file.http_port))
 
 
-def _settle_garbage() -> None:
+def settle_garbage() -> None:
     """Have Python look for cycles seldom, and never among what was there when this manager started.
 
     By default it looks through all that lives again and again while nodes join: a third of the CPU. What it
