@@ -13,6 +13,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# How long an example takes says how busy the machine is, and nothing of what is tested.
+settings.register_profile("kcm", settings.default, deadline=None)
+settings.load_profile("kcm")
 
 PACKAGES = Path(__file__).parents[1] / ".ci" / "packages"
 
