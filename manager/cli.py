@@ -9,7 +9,6 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
-from urllib.parse import quote
 
 from manager import (
     cli_bundle,
@@ -27,7 +26,7 @@ from manager import (
     cli_subscription,
     cli_tokens,
 )
-from manager.client import HTTP_PORT, ClientError, NoManager, NotFound, base_url, fetch, request
+from manager.client import HTTP_PORT, ClientError, NoManager, NotFound, WrongUsage, base_url, fetch, request
 from manager.output import in_colour, write
 from manager.tables import pairs, printable, table
 
@@ -91,7 +90,7 @@ def _parser() -> argparse.ArgumentParser:
     verbs.add_parser("sim", help="whole groups in virtual time (see `kcm sim --help`)", add_help=False)
     _verb(verbs, "members", "the managers of the group, and other members", _members)
     nodes = _verb(verbs, "nodes", "the gateway nodes, or one of them", _nodes)
-    nodes.add_argument("id", nargs="?", help="only this node")
+    nodes.add_argument("node", metavar="NODE", nargs="?", help="only this node, by its id or its name")
     _verb(verbs, "info", "what this manager is and sees", _info)
     _verb(verbs, "leave", "end this manager for good: its nodes move, and it is not expected back", _leave)
     snapshot = verbs.add_parser("snapshot", help="save what this manager keeps on disk, or restore it")
@@ -174,6 +173,8 @@ def _carry_out(options: argparse.Namespace) -> int:
         return _fail(error, UNREACHABLE)
     except NotFound as error:
         return _fail(error, NOT_FOUND)
+    except WrongUsage as error:
+        return _fail(error, USAGE)
     except ClientError as error:
         return _fail(error, FAILED)
     except (KeyError, TypeError, AttributeError):
@@ -208,9 +209,8 @@ def _members(options: argparse.Namespace) -> str:
 
 
 def _nodes(options: argparse.Namespace) -> str:
-    if options.id is not None:
-        id_ = quote(options.id, safe="", errors="surrogateescape")
-        answer = request(options.manager, "GET", f"/api/v1/nodes/{id_}")
+    if options.node is not None:
+        answer = cli_node.find(options.manager, options.node)
         return _shown(options, answer, lambda: pairs(answer))
     answer = request(options.manager, "GET", "/api/v1/nodes")
     return _shown(options, answer, lambda: table(_by_name(answer["nodes"]), _NODES, colour=in_colour()))

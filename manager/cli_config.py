@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
-from manager.client import ClientError, fetch, head, request, send
+from manager.client import ClientError, WrongUsage, fetch, head, request, send
 from manager.plan import KINDS, P95_MARGIN_MAX
 from manager.tables import pairs, table
 from node.bounds import CONFIG_BYTES_MAX
@@ -41,7 +41,7 @@ def add_verbs(verbs: Any, add: Add, shown: Shown) -> None:
         parser.add_argument("--kind", choices=KINDS, help="of gateway; needed where there is not exactly one")
         return parser
 
-    push = verb("push", "bring a file to all gateways of a kind, in waves", _push, _status)
+    push = verb("push", "bring a file to all gateways of a kind, in waves", _push, _pushed)
     _add_manner(push)
     push.add_argument(
         "--force", action="store_true", help="also where it is much smaller than the one before"
@@ -130,7 +130,7 @@ def _kind(options: argparse.Namespace) -> str:
     known = {each["kind"] for each in request(options.manager, "GET", "/api/v1/config")["configs"]}
     if len(known) != 1:
         what = f"there are {', '.join(sorted(known))}" if known else "nothing was pushed yet"
-        raise ClientError(f"name the kind of gateway by --kind ({', '.join(KINDS)}): {what}")
+        raise WrongUsage(f"name the kind of gateway by --kind ({', '.join(KINDS)}): {what}")
     return str(known.pop())
 
 
@@ -263,6 +263,10 @@ def _tell(plan: dict[str, Any], said: str) -> str:
     if line != said:
         print(line, file=sys.stderr)
     return line
+
+
+def _pushed(plan: dict[str, Any]) -> str:
+    return f"{_status(plan)}\n\nNow: `kcm config wait --kind {plan['kind']}` ends when it is at all nodes."
 
 
 def _status(plan: dict[str, Any]) -> str:

@@ -2,16 +2,20 @@
 
 import argparse
 import os
+import re
 import secrets
 from base64 import b64encode
 from pathlib import Path
 from typing import Any
 
 from manager.cli_tokens import new_token
-from manager.client import ClientError
+from manager.client import ClientError, WrongUsage
 from manager.tokens import digest
 
 _GOSSIP_KEY_BYTES = 32
+_HOST = r"([A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?"
+"""A name or an address, with a port or without; IPv6 in brackets."""
+_GROUP = r"[A-Za-z0-9][A-Za-z0-9._-]*"
 _FILE = """\
 # Made by `kcm init`. The same file on every manager, mode 0600: it holds the group's secrets.
 peers: [{peers}]
@@ -45,9 +49,16 @@ def add_verb(verbs: Any, verb: Any, shown: Any) -> None:
 
 def write_configuration(path: Path, group: str, peers: str) -> dict[str, str]:
     """Write the file; gives what is not in it: the tokens. Raises `ClientError`."""
+    hosts = [host.strip() for host in peers.split(",")]
+    if peers and not all(re.fullmatch(_HOST, host) for host in hosts):
+        raise WrongUsage(
+            f"--peers must be names or addresses (IPv6 in brackets) with commas between them, not {peers!r}"
+        )
+    if not re.fullmatch(_GROUP, group):
+        raise WrongUsage(f"--group must be letters, digits, `.`, `_` or `-`, not {group!r}")
     admin, join = new_token(), new_token()
     content = _FILE.format(
-        peers=peers,
+        peers=", ".join(f'"{host}"' if ":" in host else host for host in hosts),
         group=group,
         secret=secrets.token_urlsafe(32),
         key=b64encode(secrets.token_bytes(_GOSSIP_KEY_BYTES)).decode(),

@@ -21,7 +21,7 @@ def add_verbs(verbs: Any, add: Callable[..., Any], shown: Shown) -> None:
     keys = verbs.add_parser("keys", help="the keys of the gossip, on all members, without a restart")
     more = keys.add_subparsers(dest="what", metavar="list|generate|install|use|remove", required=True)
     add(more, "list", "who has which keys, by their fingerprints", lambda options: _list(options, shown))
-    add(more, "generate", "print a new key (AES-256)", lambda _: _generate())
+    add(more, "generate", "print a new key (AES-256)", lambda options: _generated(options, shown))
     for name, method, text in (
         ("install", "POST", "give every member a key, which opens what comes to it"),
         ("use", "PUT", "let every member seal with an installed key"),
@@ -39,6 +39,11 @@ def add_verbs(verbs: Any, add: Callable[..., Any], shown: Shown) -> None:
                 metavar="NAME",
                 help="go on although it does not answer; it is locked out if it comes back",
             )
+
+
+def _generated(options: argparse.Namespace, shown: Shown) -> str:
+    key = _generate()
+    return shown(options, {"key": key}, lambda: key)
 
 
 def _generate() -> str:

@@ -1,11 +1,13 @@
 """`kcm limits …`: the cluster's limits, who uses how much of one, and why."""
 
 import argparse
+import contextlib
+import math
 from collections.abc import Callable
 from typing import Any, TypeAlias
 from urllib.parse import quote
 
-from manager.client import ClientError, request
+from manager.client import WrongUsage, request
 from manager.explain import explain
 from manager.tables import pairs, table
 
@@ -21,7 +23,7 @@ def add_verbs(verb: Callable[[str, str, Action], argparse.ArgumentParser]) -> No
     verb("show", "the cluster's limits, and each node's usual share", _show)
     set_ = verb("set", "set or change a limit, on all managers at once", _set)
     set_.add_argument("name", metavar="NAME")
-    set_.add_argument("--max-rate", type=float, metavar="N", help="requests that pass in each `every`")
+    set_.add_argument("--max-rate", type=_rate, metavar="N", help="requests that pass in each `every`")
     set_.add_argument("--every", type=_seconds, metavar="TIME", help="1s, 1m …; default of a new one: 1s")
     set_.add_argument("--per-client", choices=("yes", "no"), help="of each client's own")
     set_.add_argument("--algorithm", metavar="HOW", help="equal, weighted or fair_share")
@@ -49,8 +51,15 @@ def _seconds(text: str) -> float:
         raise argparse.ArgumentTypeError(str(error)) from None
 
 
+def _rate(text: str) -> float:
+    with contextlib.suppress(ValueError):
+        if 0 < float(text) < math.inf:
+            return float(text)
+    raise argparse.ArgumentTypeError(f"must be a number above 0, not {text!r}")
+
+
 def _rate_or_none(text: str) -> float | None:
-    return None if text == "none" else float(text)
+    return None if text == "none" else _rate(text)
 
 
 def _show(options: argparse.Namespace) -> tuple[dict[str, Any], Callable[[], str]]:
@@ -88,7 +97,7 @@ def _set(options: argparse.Namespace) -> tuple[dict[str, Any], Callable[[], str]
     if hasattr(options, "safe"):
         body["safe"] = options.safe
     if not body:
-        raise ClientError("say what to change, for instance --max-rate 100")
+        raise WrongUsage("say what to change, for instance --max-rate 100")
     answer = request(options.manager, "PATCH", _at(options.name), body)
     return answer, lambda: _shown(answer)
 

@@ -51,7 +51,7 @@ def add_verbs(verbs: Any, verb: Any, shown: Any) -> None:
         return action
 
     events = verb(verbs, "events", "what happened last, as this manager saw it", plain(_EVENTS, _events))
-    events.add_argument("--limit", type=int, default=50, help="so many, the newest; default: 50")
+    events.add_argument("--limit", type=positive, default=50, help="so many, the newest; default: 50")
     verb(verbs, "monitor", "what happens, while it happens, until Ctrl-C", _monitor)
     verb(verbs, "rtt", "how long each manager waits for the others' answers", plain(_TRIPS, _trips))
 
@@ -64,7 +64,7 @@ def add_verbs(verbs: Any, verb: Any, shown: Any) -> None:
         return text
 
     stats = verb(verbs, "stats", "what nodes did in the last minute", looked)
-    stats.add_argument("--top", type=int, default=20, help="the busiest so many; default: 20")
+    stats.add_argument("--top", type=positive, default=20, help="the busiest so many; default: 20")
     stats.add_argument(
         "--by",
         choices=("node", "endpoint", "backend"),
@@ -78,6 +78,13 @@ def add_verbs(verbs: Any, verb: Any, shown: Any) -> None:
 
     one = verb(verbs, "explain", "why a node is in its state, and what comes next", explain)
     one.add_argument("node", metavar="NODE", help="its id or its name")
+
+
+def positive(text: str) -> int:
+    """A whole number above 0, for argparse."""
+    if text.isdecimal() and int(text[:9]) > 0 and len(text) < 10:
+        return int(text)
+    raise argparse.ArgumentTypeError(f"must be a whole number above 0, not {text!r}")
 
 
 def _events(options: argparse.Namespace) -> list[dict[str, Any]]:
@@ -208,7 +215,7 @@ def _explained(options: argparse.Namespace) -> dict[str, Any]:
     if node["state"] == "active" and node["service"] != "in service":
         advice = SERVICE[node["service"]]
     if node["order"] is not None:
-        advice += f" It is to {node['order']['action']}, by {node['order']['by']}: it waits for "
+        advice += f" It is asked to {node['order']['action']}, by {node['order']['by']}: it waits for "
         advice += f"{node['order']['waits_for']}."
     return {"node": node, "next": advice, "events": list(reversed(events))}
 

@@ -30,7 +30,8 @@ def add_verbs(verbs: Any, verb: Callable[..., Any], shown: Callable[..., str]) -
     def reachability(options: argparse.Namespace) -> str:
         answer = request(options.manager, "GET", "/api/v1/reachability", seconds=SECONDS_MAX)
         text = shown(options, answer, lambda: _reached(answer))
-        if answer["silent"] or answer["managers"]["asked"] > answer["managers"]["answered"]:
+        incomplete = answer["managers"]["asked"] > answer["managers"]["answered"]
+        if answer["silent"] or answer["findings"] or incomplete:
             print(text, flush=True)
             raise ClientError("not everybody answers")
         return text

@@ -31,9 +31,9 @@ def add_verbs(verbs: Any, verb: Callable[..., Any], shown: Callable[..., str]) -
         return shown(options, answer, lambda: pairs(answer))
 
     def forget(options: argparse.Namespace) -> str:
-        id_ = quote(options.id, safe="", errors="surrogateescape")
+        id_ = quote(find(options.manager, options.node)["id"], safe="")
         answer = request(options.manager, "DELETE", f"/api/v1/nodes/{id_}", {})
-        return shown(options, answer, lambda: f"{options.id} is forgotten, and its seat is free")
+        return shown(options, answer, lambda: f"{options.node} is forgotten, and its seat is free")
 
     def order(action: str) -> Callable[[argparse.Namespace], str]:
         def act(options: argparse.Namespace) -> str:
@@ -63,7 +63,7 @@ def add_verbs(verbs: Any, verb: Callable[..., Any], shown: Callable[..., str]) -
                 "--timeout", type=float, default=TIMEOUT, metavar="SECONDS", help=f"default: {TIMEOUT:g}"
             )
     text = "you vouch that it runs nowhere, and will not start again from its state: its seat is free"
-    verb(what, "forget", text, forget).add_argument("id", metavar="ID", help="as `kcm nodes` lists it")
+    verb(what, "forget", text, forget).add_argument("node", metavar="NODE", help="its id or its name")
 
 
 def find(manager: str, node: str) -> dict[str, Any]:
@@ -85,12 +85,12 @@ def _order(options: argparse.Namespace, action: str) -> tuple[dict[str, Any], st
     given = request(options.manager, "POST", f"{path}/{action}", {})
     node, name = given["node"], options.node
     if options.no_wait:
-        return node, f"{name} is to {action}{_reason(node)}"
+        return node, f"{name} is asked to {action}{_reason(node)}"
     mark, ends, said = (given["serial"], given["writer"]), time.monotonic() + options.timeout, ""
     while not _is_done(node, mark):
         if node["state"] != "active":
             raise ClientError(
-                f"{name} is to {action}, but is {node['state']} ({node['why']}): it does so when it is "
+                f"{name} is asked to {action}, but is {node['state']} ({node['why']}): it does so when it is "
                 "connected to a manager again. Until then look after it on its host, or take it off your "
                 "load balancer"
             )
@@ -101,7 +101,7 @@ def _order(options: argparse.Namespace, action: str) -> tuple[dict[str, Any], st
             )
         if (reason := _reason(node)) != said:
             said = reason
-            print(printable(f"{name} is to {action}{reason}"), file=sys.stderr)
+            print(printable(f"{name} is asked to {action}{reason}"), file=sys.stderr)
         time.sleep(_LOOK_EVERY)
         node = request(options.manager, "GET", path)
     if node["order_taken"]["note"]:

@@ -1,12 +1,16 @@
 """`kcm token`: a new token for people, and the lines that every manager's file needs of it."""
 
 import argparse
+import re
 import secrets
 from typing import Any
 
+from manager.client import WrongUsage
 from manager.tokens import Scope, digest, token_of
 
 TOKEN_BYTES = 32
+NAME = r"[A-Za-z0-9][A-Za-z0-9._@-]*"
+"""Of a token: a key in YAML as it is."""
 
 
 def new_token() -> str:
@@ -17,10 +21,17 @@ def add_verb(verbs: Any, verb: Any, shown: Any) -> None:
     """Add `kcm token NAME`."""
 
     def action(options: argparse.Namespace) -> str:
+        if not re.fullmatch(NAME, options.name):
+            raise WrongUsage(
+                f"NAME must be letters, digits, `.`, `_`, `@` or `-`, the first a letter or digit, "
+                f"not {options.name!r}"
+            )
+        if options.join and options.scope is not None:
+            raise WrongUsage("--scope is for the API: a token by --join lets nodes in, and has none")
         token = new_token()
         answer = {"name": options.name, "token": token, "sha256": digest(token)}
         if not options.join:
-            answer["scope"] = options.scope
+            answer["scope"] = options.scope or Scope.VIEWER.value
         text: str = shown(options, answer, lambda: for_people(answer))
         return text
 
@@ -32,9 +43,7 @@ def add_verb(verbs: Any, verb: Any, shown: Any) -> None:
     )
     parser.add_argument("name", metavar="NAME", help="whose it is, as the audit log says it")
     parser.add_argument("--join", action="store_true", help="for nodes, in place of the API")
-    parser.add_argument(
-        "--scope", choices=[scope.value for scope in Scope], default="viewer", help="default: viewer"
-    )
+    parser.add_argument("--scope", choices=[scope.value for scope in Scope], help="default: viewer")
 
 
 def for_people(answer: dict[str, str]) -> str:

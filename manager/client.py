@@ -25,6 +25,10 @@ class ClientError(Exception):
     """The request did not succeed; the text says why and what to do next."""
 
 
+class WrongUsage(ClientError):
+    """What was given makes no sense, whichever manager is asked."""
+
+
 class NoManager(ClientError):
     """Nobody answered at the address, or somebody else."""
 
@@ -153,7 +157,7 @@ def _authority() -> list[urllib.request.BaseHandler]:
     try:
         context = to_managers(name, os.environ.get("KCM_SERVER_NAME", ""))
     except (OSError, ValueError) as error:
-        raise ClientError(f"KCM_CA: {name} cannot be used ({error}): name a file in PEM") from None
+        raise WrongUsage(f"KCM_CA: {name} cannot be used ({error}): name a file in PEM") from None
     return [urllib.request.HTTPSHandler(context=context)]
 
 
@@ -163,4 +167,5 @@ def _refusal(error: urllib.error.HTTPError, manager: str) -> ClientError:
     except (OSError, HTTPException, ValueError, LookupError, TypeError, RecursionError):
         # A manager says what is wrong; whoever does not is something else.
         return NoManager(f"what answers at {manager} is no manager, it says {error.code}: {_REMEDY}")
-    return NotFound(detail) if error.code == 404 else ClientError(detail)
+    kinds = {400: WrongUsage, 404: NotFound}
+    return kinds.get(error.code, ClientError)(detail)

@@ -165,6 +165,8 @@ def _parser(program: str) -> argparse.ArgumentParser:
         " KCM_LOG_FORMAT. Option goes over variable over file over default. --print-config leaves out"
         " group.secret and gossip.key: put them back by hand.",
         allow_abbrev=False,
+        # Else all options are listed with what is wrong with one: `--help` does that.
+        usage="%(prog)s [--help] [--config FILE] [--OPTION VALUE ...]",
     )
     parser.add_argument("--config", type=Path, metavar="FILE", help=f"in place of {CONFIG_FILE}")
     parser.add_argument("--print-config", action="store_true", help="print what is in force, and end")

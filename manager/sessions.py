@@ -154,7 +154,7 @@ class Sessions:
         id_, ticket, refusal = identify(self._identity, hello)
         token = find_join_token(hello.token, self._terms.config.join_tokens)
         stamp = 0 if ticket is None else ticket.stamp
-        if refusal is None and (lacks := self._lacks_token(id_, stamp, token, now)):
+        if refusal is None and (lacks := self._lacks_token(hello, id_, stamp, token, now)):
             refusal = "token", lacks
         if refusal is not None:
             self._turn_away(session, *refusal)
@@ -182,14 +182,14 @@ class Sessions:
         if not self._admit_known(session, now):
             self._newcomers[session.conn] = session
 
-    def _lacks_token(self, id_: str, stamp: int, token: JoinToken | None, now: float) -> str:
+    def _lacks_token(self, hello: Hello, id_: str, stamp: int, token: JoinToken | None, now: float) -> str:
         """Why a newcomer is not let in for its token; a known node needs none (rule A4)."""
         view = self._registry.view(id_)
         known = stamp or (view is not None and view.shown and view.state is not NodeState.REFUSED)
         if known or not self._terms.config.join_tokens:
             return ""
         used = 0 if token is None else self._registry.uses[token.name]
-        return why_not(token, used, self._group.wall(now))
+        return why_not(token, used, self._group.wall(now), shown=bool(hello.token))
 
     def _report(self, session: Session, report: Report, now: float) -> None:
         assert session.hello is not None

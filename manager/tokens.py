@@ -74,11 +74,14 @@ def peers_token(secret: str) -> str:
     return _PREFIX + hmac.new(secret.encode(), b"kcm managers among themselves", "sha256").hexdigest()
 
 
-def why_not(token: JoinToken | None, used: int, wall: float) -> str:
+def why_not(token: JoinToken | None, used: int, wall: float, *, shown: bool = False) -> str:
     """Why a newcomer that shows `token` is not let in, with the remedy; empty where it is.
 
-    `used`: how many other nodes are known that came in by it. `wall`: seconds since 1970.
+    `used`: how many other nodes are known that came in by it. `wall`: seconds since 1970. `shown`: whether
+    it showed any token, known or not.
     """
+    if token is None and shown:
+        return "its join token is not known: compare `token` of service.yml with nodes.tokens of the managers"
     if token is None:
         return "a join token is needed: put one that its managers know into `token` of service.yml"
     if token.expires is not None and token.expires <= wall:

@@ -61,6 +61,8 @@ def _parser() -> argparse.ArgumentParser:
         epilog="Each option is also a key of the file and a variable: `--log-format` is `log.format` and"
         " KRAKEND_NODE_LOG_FORMAT; only `seed` is KRAKEND_SEED.",
         allow_abbrev=False,
+        # Else all options are listed with what is wrong with one: `--help` does that.
+        usage="%(prog)s [--help] [--service FILE] [--OPTION VALUE ...]",
     )
     parser.add_argument("--service", type=Path, metavar="FILE", help=f"in place of {SERVICE_FILE}")
     parser.add_argument("--print-config", action="store_true", help="print what is in force, and end")

@@ -19,12 +19,14 @@ def problem(status: int, detail: str, headers: dict[str, str] | None = None) -> 
 
 def no_limit(name: str) -> web.Response:
     """There is no limit of that name."""
-    return problem(404, f"no limit is called {name[:100]!r}; GET /api/v1/limits lists them")
+    return problem(
+        404, f"no limit is called {name[:100]!r}; `kcm limits show`, GET /api/v1/limits, lists them"
+    )
 
 
 def no_node(id_: str) -> web.Response:
     """There is no node of that id."""
-    return problem(404, f"no node has the id {id_[:100]!r}; GET /api/v1/nodes lists them")
+    return problem(404, f"no node has the id {id_[:100]!r}; `kcm nodes`, GET /api/v1/nodes, lists them")
 
 
 def of_http_error(error: web.HTTPException) -> web.Response:

@@ -43,12 +43,14 @@ async def install_subscription(request: web.Request) -> web.Response:
     text = (await json_object(request, {"document"})).get("document")
     if not isinstance(text, str):
         return problem(400, "document must be the text of a signed subscription")
+    before = operations.core.subscription.document
     try:
-        await operations.install(text, f"installed by {request.remote}")
+        await operations.install(text, f"an operator's document, installed by {request.remote}")
     except DocumentError as error:
         return problem(409, str(error))
     document = operations.core.subscription.document
-    request[CHANGE] = f"subscription: installed serial {document.serial if document else 0}"
+    if document is not before:
+        request[CHANGE] = f"subscription: installed serial {document.serial if document else 0}"
     return web.json_response(views.subscription_view(operations.core, operations.now()))
 
 

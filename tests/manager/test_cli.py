@@ -221,7 +221,7 @@ async def test_limits_are_set_shown_and_removed(kcm: Kcm, running: Running) -> N
     assert set(running.core.limits) == {"public"}
     assert (await kcm("limits", "remove", "batch"))[0] == 3
     code, _, error = await kcm("limits", "set", "public")
-    assert (code, "--max-rate" in error) == (1, True)
+    assert (code, "--max-rate" in error) == (2, True)
 
 
 async def test_a_configuration_is_pushed_only_upon_the_plan_that_was_looked_at(
@@ -564,3 +564,54 @@ def test_a_new_token_is_shown_once_beside_the_hash_that_files_hold(
     printed = capsys.readouterr().out
     assert made["token"] not in printed
     assert "    alice: {scope: viewer, sha256: " in printed
+
+
+# What makes no sense is told from what a manager refuses
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ("token|a b", "NAME must be"),
+        ("token|n|--join|--scope|admin", "--scope is for the API"),
+        ("init|{file}|--peers|m1,", "--peers must be"),
+        ("init|{file}|--peers|a b,:::", "--peers must be names or addresses"),
+        ("init|{file}|--group|a: b", "--group must be"),
+        ("limits|set|x", "say what to change"),
+        ("limits|set|x|--max-rate|-1", "above 0"),
+        ("limits|set|x|--max-rate|nan", "above 0"),
+        ("stats|--top|-1", "above 0"),
+        ("events|--limit|0", "above 0"),
+    ],
+)
+def test_wrong_usage_is_told_as_such_before_anybody_is_asked(
+    arguments: str, told: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = arguments.replace("{file}", str(tmp_path / "new.yml")).split("|")
+    assert ends(cli.main, *given) == 2
+    assert told in capsys.readouterr().err
+    assert not (tmp_path / "new.yml").exists()
+
+
+def test_an_authority_that_cannot_be_read_is_wrong_usage_in_one_line(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KCM_CA", "/nowhere/ca.pem")
+    for verb in ("members", "doctor"):
+        assert ends(cli.main, verb, "--manager=https://127.0.0.1:1") == 2
+        assert capsys.readouterr().err.count("\n") == 1
+
+
+@pytest.mark.parametrize("peers", ["", "m1", "10.0.0.1, 10.0.0.2:7947", "[::1],[fd00::7]:7946"])
+def test_what_init_writes_a_manager_takes(
+    peers: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "new.yml"
+    assert ends(cli.main, "init", str(file), "--peers", peers) == 0
+    assert ends(cli.main_manager, "--print-config", "--config", str(file)) == 0
+    assert "group" in capsys.readouterr().out
+
+
+def test_a_wrong_option_of_a_manager_is_told_in_a_few_lines(capsys: pytest.CaptureFixture[str]) -> None:
+    assert ends(cli.main_manager, "--node-prt", "7") == 2
+    assert capsys.readouterr().err.count("\n") < 4

@@ -127,7 +127,7 @@ async def test_an_order_waits_until_its_node_has_taken_it_and_says_for_what(
 ) -> None:
     id_ = running.node(2)
     code, out, _ = await kcm("node", "cordon", "n2", "--no-wait")
-    assert (code, out) == (0, "n2 is to cordon: it waits for its agent, which manager m1 tells\n")
+    assert (code, out) == (0, "n2 is asked to cordon: it waits for its agent, which manager m1 tells\n")
     code, _, error = await kcm("node", "drain", "n2", "--timeout", "0")
     assert (code, "has not come to drain within 0 s" in error) == (1, True)
     given = running.core.rollouts.orders.newest(id_)
@@ -175,3 +175,20 @@ async def test_what_a_shell_completes_are_the_verbs_and_their_options(kcm: Kcm) 
     assert completed("kcm", "mem") == ["members"]
     assert "set" in completed("kcm", "subscription", "")
     assert completed("kcm", "subscription", "set", "--max") == ["--max-nodes"]
+
+
+async def test_nodes_and_forget_take_a_name_as_the_other_verbs_do(kcm: Kcm) -> None:
+    assert (await kcm("nodes", "n2"))[0] == 0
+    code, out, _ = await kcm("node", "forget", "n1")
+    assert (code, out) == (0, "n1 is forgotten, and its seat is free\n")
+    code, _, err = await kcm("nodes", "nobody")
+    assert (code, "`kcm nodes` lists them" in err) == (3, True)
+
+
+async def test_what_a_manager_finds_senseless_is_wrong_usage_too(kcm: Kcm) -> None:
+    assert (await kcm("limits", "set", "x", "--max-rate", "5", "--algorithm", "foo"))[0] == 2
+    assert (await kcm("config", "show"))[0] == 2
+
+
+async def test_a_new_key_is_printed_as_json_where_that_is_wanted(kcm: Kcm) -> None:
+    assert json.loads((await kcm("keys", "generate", "-o", "json"))[1]).keys() == {"key"}

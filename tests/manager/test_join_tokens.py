@@ -3,7 +3,7 @@
 import pytest
 
 from manager.terms import ManagerConfig
-from manager.tokens import JoinToken, digest
+from manager.tokens import JoinToken, digest, why_not
 from node.protocol import Hello
 from tests.manager.running import IDENTITY, WALL, Running
 
@@ -62,3 +62,8 @@ def test_a_token_is_used_up_by_as_many_nodes_as_it_says() -> None:
     assert states == ["active", "active", None]
     # The same node, once more, is no further use.
     assert hello(running, 1, "open sesame", incarnation=2) == "active"
+
+
+def test_a_token_that_is_not_known_is_told_from_none() -> None:
+    assert "a join token is needed" in why_not(None, 0, WALL)
+    assert "is not known" in why_not(None, 0, WALL, shown=True)
