@@ -24,7 +24,10 @@ _LOG = logging.getLogger(__name__)
 
 
 class Acceptor:
-    """Makes a `protocol` for each connection; `rejected(peer)` hears of whom it turned away."""
+    """Makes a `protocol` for each connection; `rejected(peer)` hears of whom it turned away.
+
+    `failed(peer, error)` hears of handshakes that came to no good end.
+    """
 
     def __init__(
         self,
@@ -32,7 +35,9 @@ class Acceptor:
         rejected: Callable[[str], None],
         tls: SSLContext | None,
         handshake_seconds: float,
+        failed: Callable[[str, OSError], None] = lambda peer, error: None,
     ) -> None:
+        self._failed = failed
         self._protocol = protocol
         self._rejected = rejected
         self._tls = tls
@@ -91,8 +96,10 @@ class Acceptor:
             await asyncio.get_running_loop().connect_accepted_socket(
                 self._protocol, connection, ssl=self._tls, ssl_handshake_timeout=handshake
             )
-        except OSError:  # also of TLS: whoever does not speak it, or too slowly
+        except OSError as error:  # also of TLS: whoever does not speak it, or too slowly
             connection.close()
+            if self._tls is not None:
+                self._failed(peer, error)
         finally:
             self._shaking[peer] -= 1
             if not self._shaking[peer]:

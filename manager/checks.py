@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 GOOD, ODD, BAD = "good", "odd", "bad"
 """`odd` is what may be meant so."""
+RECENT_SECONDS = 300.0
+"""What was dropped longer ago, and not again, is amiss no longer."""
 _DAYS_LEFT = 14
 _UNREAD = ("undecryptable", "plaintext", "encrypted", "error_answered", "label")
 
@@ -23,7 +25,7 @@ class Facts:
     """The addresses that each configured peer stands for now."""
     has_key: bool
     rejected: Mapping[tuple[str, str], int]
-    """What was dropped since the start: (where, reason) → how often."""
+    """What was dropped within `RECENT_SECONDS`: (where, reason) → how often since the start."""
     days_left: float | None
     """Of the certificate; None where there is none."""
     unfit: str
@@ -40,6 +42,11 @@ def rows(facts: Facts) -> Iterator[dict[str, str]]:
         yield row(
             "certificate", BAD, f"{why}: `kcm doctor` there says why; compare tls.ca and tls.server_name"
         )
+    if failed := sum(facts.rejected.get((where, "tls_handshake"), 0) for where in ("node", "http")):
+        why = (
+            f"TLS handshakes fail here: {failed} since the start, the last within {RECENT_SECONDS / 60:g} min"
+        )
+        yield row("TLS", ODD, f"{why}. The log says with whom, and what to do")
     if facts.days_left is not None:
         days = f"the certificate lasts {facts.days_left:.0f} days"
         short = facts.days_left < _DAYS_LEFT
@@ -85,7 +92,8 @@ def _key(facts: Facts) -> dict[str, str]:
         return row(
             "key",
             BAD,
-            f"{unread} messages came under another key or label, or without: the log says from whom; "
+            f"what comes under another key or label, or without, is dropped: {unread} since the start, the "
+            f"last within {RECENT_SECONDS / 60:g} min. The log says from whom; "
             "compare gossip.key and gossip.label there",
         )
     if not facts.has_key:

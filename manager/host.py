@@ -14,6 +14,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from hashlib import sha256
 from random import SystemRandom
 from typing import Any, TypeAlias
@@ -29,7 +30,7 @@ from gossip.memory import NO_MEMORY
 from gossip.messages import Address, Message, StreamMessage
 from gossip.wire import PLAIN, Keyring, Layers
 from manager.addresses import is_own, why_not_reached
-from manager.checks import Facts
+from manager.checks import RECENT_SECONDS, Facts
 from manager.commits import waits_for_nothing
 from manager.config import ManagerFile, core_config, http_tokens, own_names, peers_token_of
 from manager.configs import Manner
@@ -58,7 +59,7 @@ from manager.plan import PlanError
 from manager.saved import Saved
 from manager.seed import SeedServer
 from manager.store import Store, StoreError
-from manager.tls import Certificate
+from manager.tls import HUNG_UP, Certificate, why_failed
 from manager.views import other_managers
 from manager.web.app import create_app
 from manager.web.configs import fetch_content
@@ -91,6 +92,7 @@ _WRONG_DOOR = {
     "http": "an HTTP request from {peer} came to the gossip port {gossip}: "
     "the page and the API are on port {http}",
     "not_near": "turned away {peer}: without a key only loopback and private addresses are served",
+    "tls_handshake": "a TLS handshake with {peer} failed: {why}",
     "too_many_without_hello": "turned away {peer}: too many connections that have not said hello",
 }
 _WRONG_KEY = {
@@ -131,6 +133,7 @@ class ManagerHost:
         self._http_tls = Certificate(tls.cert, tls.key) if tls.cert else None
         self.to_peers = to_managers(tls.ca, tls.server_name) if tls.ca else None
         self.counts: Counter[tuple[str, str]] = Counter()
+        self._counted_at: dict[tuple[str, str], float] = {}
         self.file = file
         self.http: ClientSession
         self.core: Manager
@@ -175,6 +178,7 @@ class ManagerHost:
             rejected=self._node_rejected,
             near=(lambda ip: True) if file.nodes.tokens else is_near,
             heartbeat=file.nodes.heartbeat,
+            handshake_failed=partial(self._handshake_failed, "node"),
         )
 
     # What the HTTP API needs
@@ -189,6 +193,7 @@ class ManagerHost:
     def count(self, where: str, reason: str) -> None:
         """One more under `rejected{where, reason}`."""
         self.counts[where, reason] += 1
+        self._counted_at[where, reason] = self.now()
 
     async def set_max_nodes(self, max_nodes: int) -> None:
         """Returns when it is kept."""
@@ -240,13 +245,14 @@ class ManagerHost:
     async def examine(self) -> Facts:
         """Look at this manager itself."""
         me = self.core.group.swim.members.me.address
+        recently = self.now() - RECENT_SECONDS
         return Facts(
             advertise=str(me),
             is_own=is_own(me.host),
             itself=await why_not_reached(me.host, me.port),
             peers=await looked_up(self.file, self._gossip.family),
             has_key=self._layers.keyring is not None,
-            rejected=self.counts,
+            rejected={key: self.counts[key] for key, at in self._counted_at.items() if at > recently},
             days_left=self.certificate_days_left,
             unfit="" if self._http_tls is None else self._http_tls.unfit(me.host, self.file.tls.server_name),
         )
@@ -343,7 +349,7 @@ class ManagerHost:
         self.http = await stack.enter_async_context(ClientSession(timeout=ClientTimeout(total=5)))
         stack.push_async_callback(self._seed.close)
         await self._seed.open(node_sockets, None if self._nodes_tls is None else self._nodes_tls.context)
-        http = HttpServer(create_app(self), self.count)
+        http = HttpServer(create_app(self), self.count, partial(self._handshake_failed, "http"))
         stack.push_async_callback(http.close)
         await http.open(http_sockets, None if self._http_tls is None else self._http_tls.context)
         log.info(
@@ -582,7 +588,10 @@ class ManagerHost:
     def _node_rejected(self, reason: str, peer: str) -> None:
         self._rejected("node", reason, peer)
 
-    def _rejected(self, where: str, reason: str, peer: str) -> None:
+    def _handshake_failed(self, where: str, peer: str, error: OSError) -> None:
+        self._rejected(where, "tls_handshake", peer, why_failed(error))
+
+    def _rejected(self, where: str, reason: str, peer: str, why: str = "") -> None:
         """Count it; where it has a remedy that the operator should hear, say so, not too often to a peer."""
         self.count(where, reason)
         text = _WRONG_DOOR.get(reason) or _WRONG_KEY.get(reason)
@@ -593,9 +602,13 @@ class ManagerHost:
             self._said = {key: until for key, until in self._said.items() if until > self.now()}
             if len(self._said) >= _SAID_MAX:
                 return
-        self._said[reason, peer] = self.now() + (_KEYS_SAID_EVERY if reason in _WRONG_KEY else _SAID_EVERY)
+        self._said[reason, peer] = self.now() + (
+            _KEYS_SAID_EVERY if reason in _WRONG_KEY or why == HUNG_UP else _SAID_EVERY
+        )
         file = self.file
-        log.warning(text.format(peer=peer, node=file.node_port, gossip=file.gossip_port, http=file.http_port))
+        log.warning(
+            text.format(peer=peer, why=why, node=file.node_port, gossip=file.gossip_port, http=file.http_port)
+        )
 
 
 def settle_garbage() -> None:

@@ -67,7 +67,9 @@ class SeedServer:
         rejected: Callable[[str, str], None],
         near: Callable[[str], bool],
         heartbeat: float = 5.0,
+        handshake_failed: Callable[[str, OSError], None] = lambda peer, error: None,
     ) -> None:
+        self._handshake_failed = handshake_failed
         self.rejected = rejected
         self.near = near
         self.message = message
@@ -83,7 +85,9 @@ class SeedServer:
 
     async def open(self, sockets: list[socket.socket], tls: SSLContext | None = None) -> None:
         """Serve on these listening sockets, by TLS where it is given."""
-        self._acceptor = Acceptor(lambda: _Connection(self), self._too_many, tls, HELLO_SECONDS_MAX)
+        self._acceptor = Acceptor(
+            lambda: _Connection(self), self._too_many, tls, HELLO_SECONDS_MAX, self._handshake_failed
+        )
         self._acceptor.open(sockets)
 
     async def close(self) -> None:

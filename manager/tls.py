@@ -7,7 +7,13 @@ from pathlib import Path
 
 from cryptography import x509
 
+from node.tls import speaks_no_tls
+
 _DAY = 86400.0
+HUNG_UP = (
+    "it hung up or fell silent: it looked whether the port is open, or it does not believe this manager's "
+    "certificate, which its own log says"
+)
 
 
 class Certificate:
@@ -68,6 +74,21 @@ class Certificate:
             " managers compare it with: make one that is, as `kcm certificates` does"
             + ("" if server_name else ", or give all a name in common by tls.server_name")
         )
+
+
+def why_failed(error: OSError) -> str:
+    """Why a handshake with a client failed, and the remedy."""
+    reason = (error.reason or "") if isinstance(error, ssl.SSLError) else ""
+    if isinstance(error, ssl.SSLEOFError) or not reason or reason.startswith("UNEXPECTED_EOF"):
+        # Also who disbelieves a certificate often only hangs up.
+        return HUNG_UP
+    if isinstance(error, ssl.SSLError) and speaks_no_tls(error):
+        return "it does not speak TLS: a node needs tls.ca, `kcm` https:// and KCM_CA, a browser https://"
+    if reason.endswith(("ALERT_UNKNOWN_CA", "ALERT_BAD_CERTIFICATE", "ALERT_CERTIFICATE_UNKNOWN")):
+        return "it does not believe this manager's certificate: compare its tls.ca or KCM_CA with tls.cert"
+    if reason in ("PEER_DID_NOT_RETURN_A_CERTIFICATE", "CERTIFICATE_VERIFY_FAILED"):
+        return "it shows no certificate of tls.client_ca: give it tls.cert and tls.key of that authority"
+    return reason.lower().replace("_", " ")
 
 
 def _names(certificate: x509.Certificate) -> tuple[str, ...]:

@@ -5,7 +5,8 @@ from typing import Any
 
 _NOT_THE_NAME = (62, 64)  # X509_V_ERR_HOSTNAME_MISMATCH, X509_V_ERR_IP_ADDRESS_MISMATCH
 _EXPIRED = 10
-_UNKNOWN_AUTHORITY = (2, 18, 19, 20, 21)
+_UNKNOWN_AUTHORITY = (2, 7, 18, 19, 20, 21)  # 7: one of the same name signs with another key
+_NO_TLS = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "UNKNOWN_PROTOCOL", "HTTP_REQUEST")
 
 
 class ManagersContext(ssl.SSLContext):
@@ -38,6 +39,11 @@ def to_managers(ca: str, server_name: str = "", cert: str = "", key: str = "") -
     return context
 
 
+def speaks_no_tls(error: ssl.SSLError) -> bool:
+    """Whether the other end's first bytes were none of TLS."""
+    return error.reason in _NO_TLS
+
+
 def refusal(error: ssl.SSLCertVerificationError, ca: str, server_name: str) -> str:
     """Why a manager's certificate is not believed, and what to do, by the settings `ca` and `server_name`."""
     if error.verify_code in _NOT_THE_NAME:
@@ -48,5 +54,5 @@ def refusal(error: ssl.SSLCertVerificationError, ca: str, server_name: str) -> s
     if error.verify_code == _EXPIRED:
         return "its certificate has expired: put a new one in its place, as `kcm certificates` makes it"
     if error.verify_code in _UNKNOWN_AUTHORITY:
-        return f"its certificate is not of the authority in {ca} ({error.verify_message})"
+        return f"its certificate is not signed by {ca} ({error.verify_message})"
     return f"its certificate is not valid: {error.verify_message}"

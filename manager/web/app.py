@@ -24,7 +24,7 @@ from manager.web import (
 from manager.web.metrics import exposition
 from manager.web.operations import Operations
 from manager.web.peers import HEADER, is_proof
-from manager.web.problems import Handler, of_http_error, problem
+from manager.web.problems import SERVER, Handler, of_http_error, problem
 from manager.web.scopes import is_among_managers, wanted_scope
 from manager.web.session import COOKIE
 from manager.web.shared import CALLER, CHANGE, OPERATIONS, STARTED, STREAMS
@@ -50,6 +50,7 @@ _HEADERS = {
     "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
     "Cross-Origin-Resource-Policy": "same-origin",
     "Referrer-Policy": "no-referrer",
+    "Server": SERVER,
     "X-Content-Type-Options": "nosniff",
 }
 

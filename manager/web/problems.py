@@ -6,6 +6,8 @@ from http import HTTPStatus
 
 from aiohttp import web
 
+SERVER = "krakend-cluster-manager"
+"""The `Server` header: no versions, which would tell what to try."""
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
@@ -38,6 +40,7 @@ def of_http_error(error: web.HTTPException) -> web.Response:
         case web.HTTPNotFound(text="404: Not Found"):
             return problem(404, "there is no such resource; the API is under /api/v1")
         case web.HTTPRequestEntityTooLarge():
-            return problem(413, "the body is larger than 64 KiB")
+            text = error.text or ""
+            return problem(413, text if text.startswith("a config") else "the body is larger than 64 KiB")
         case _:
             return problem(error.status, error.text or error.reason)

@@ -6,6 +6,7 @@ but not how slowly a request may arrive.
 
 import asyncio
 import contextlib
+import logging
 import socket
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -15,7 +16,9 @@ from aiohttp import web
 
 from manager.acceptor import Acceptor
 from manager.passage import Passage
-from manager.web.problems import Handler
+from manager.web.problems import SERVER, Handler, problem
+
+log = logging.getLogger(__name__)
 
 REQUEST_SECONDS_MAX = 10.0
 """From the connection, or the first byte of a further request, until a request's headers are whole."""
@@ -30,7 +33,13 @@ _DOORS = web.AppKey[dict[int, "_Door"]]("doors")
 class HttpServer:
     """Serves `app`; `count(where, reason)` hears of whoever was turned away."""
 
-    def __init__(self, app: web.Application, count: Callable[[str, str], None]) -> None:
+    def __init__(
+        self,
+        app: web.Application,
+        count: Callable[[str, str], None],
+        handshake_failed: Callable[[str, OSError], None] = lambda peer, error: None,
+    ) -> None:
+        self._handshake_failed = handshake_failed
         self.count = count
         self.open_from: Counter[str] = Counter()
         self.doors: dict[int, _Door] = {}
@@ -48,7 +57,9 @@ class HttpServer:
     async def open(self, sockets: list[socket.socket], tls: SSLContext | None = None) -> None:
         """Serve on these listening sockets, by TLS where it is given."""
         await self._runner.setup()
-        self._acceptor = Acceptor(lambda: _Door(self), self._too_many, tls, REQUEST_SECONDS_MAX)
+        self._acceptor = Acceptor(
+            lambda: _Door(self), self._too_many, tls, REQUEST_SECONDS_MAX, self._handshake_failed
+        )
         self._acceptor.open(sockets)
 
     async def close(self) -> None:
@@ -63,7 +74,37 @@ class HttpServer:
     def handler(self) -> asyncio.Protocol:
         """aiohttp's end of a connection."""
         assert self._runner.server is not None
-        return self._runner.server()
+        return _Requests(self._runner.server, self.count)
+
+
+class _Requests(web.RequestHandler):
+    """aiohttp's end; what is no request that it understands is counted, and not sent back."""
+
+    def __init__(self, server: web.Server, count: Callable[[str, str], None]) -> None:
+        loop = asyncio.get_running_loop()
+        kept = {"keepalive_timeout": IDLE_SECONDS_MAX, "access_log": None}
+        super().__init__(server, loop=loop, **kept)  # type: ignore[arg-type]
+        self._count = count
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """An answer in our form, after which the connection ends."""
+        if request.writer.output_size > 0:
+            raise ConnectionError("an answer has begun already")
+        if status >= 500:
+            log.error("a request from %s failed", request.remote, exc_info=exc)
+        else:
+            self._count("http", "bad_request")
+        unread = "this is no HTTP request that can be read here: a line too long, a wrong method or header"
+        answer = problem(status, unread if status < 500 else "this manager failed to answer: see its log")
+        answer.headers["Server"] = SERVER
+        answer.force_close()
+        return answer
 
 
 @web.middleware

@@ -28,9 +28,16 @@ async def content_of(request: web.Request) -> bytes:
         text = f"the configuration was not here within {UPLOAD_SECONDS_MAX:g} s"
         raise web.HTTPRequestTimeout(text=text) from None
     if found is None:
-        raise web.HTTPBadRequest(text=f"a configuration has at most {CONFIG_BYTES_MAX} bytes")
+        # Not aiohttp's own 413, which names sizes for its text.
+        raise _too_large()
     request[CONTENT] = found
     return found
+
+
+def _too_large() -> web.HTTPRequestEntityTooLarge:
+    error = web.HTTPRequestEntityTooLarge(CONFIG_BYTES_MAX)
+    error.text = f"a configuration has at most {CONFIG_BYTES_MAX} bytes"
+    return error
 
 
 async def read_bounded(stream: aiohttp.StreamReader, most: int) -> bytes | None:

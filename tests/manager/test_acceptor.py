@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from manager.acceptor import Acceptor
-from manager.tls import Certificate
+from manager.tls import Certificate, why_failed
 from node.tls import to_managers
 from tests.authority import Authority
 
@@ -32,9 +32,8 @@ class Port:
         self.rejected: Counter[str] = Counter()
         self.socket = socket.create_server(("127.0.0.1", 0))
         self.number = self.socket.getsockname()[1]
-        self.acceptor = Acceptor(
-            Greeting, lambda peer: self.rejected.update([peer]), certificate.context, seconds
-        )
+        self.context = certificate.context
+        self.acceptor = Acceptor(Greeting, lambda peer: self.rejected.update([peer]), self.context, seconds)
 
     async def greets(self) -> bool:
         client = to_managers(str(self.authority.ca))
@@ -89,3 +88,29 @@ async def test_where_no_file_may_be_opened_it_is_tried_again(
     port.acceptor.open([port.socket])
     assert await port.greets()
     assert "raise the limit of open files" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("speaks", "why"),
+    [("http", "does not speak TLS"), ("another authority", "does not believe"), ("nothing", "it hung up")],
+)
+async def test_a_handshake_that_fails_is_told_with_its_cause(tmp_path: Path, speaks: str, why: str) -> None:
+    port, failed = Port(tmp_path), list[str]()
+    port.acceptor = Acceptor(
+        Greeting, lambda _: None, port.context, 60.0, lambda _, error: failed.append(why_failed(error))
+    )
+    port.acceptor.open([port.socket])
+    if speaks == "another authority":
+        other = to_managers(str(Authority(tmp_path, "other").ca))
+        with pytest.raises(OSError, match="CERTIFICATE_VERIFY_FAILED"):
+            await asyncio.open_connection("127.0.0.1", port.number, ssl=other)
+    else:
+        _, writer = await asyncio.open_connection("127.0.0.1", port.number)
+        writer.write(b"GET / HTTP/1.1\r\n\r\n" if speaks == "http" else b"")
+        await writer.drain()
+        writer.close()
+    async with asyncio.timeout(20.0):
+        while not failed:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+    assert why in failed[0]
+    port.acceptor.close()

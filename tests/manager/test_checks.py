@@ -34,6 +34,7 @@ def test_a_manager_that_is_well_finds_nothing() -> None:
         (replace(WELL, peers={"m9:7946": ()}), "peers", "bad", "correct it in `peers`"),
         (replace(WELL, has_key=False), "key", "odd", "`kcm init` makes one"),
         (replace(WELL, rejected={("gossip", "undecryptable"): 3}), "key", "bad", "compare gossip.key"),
+        (replace(WELL, rejected={("node", "tls_handshake"): 3}), "TLS", "odd", "The log says with whom"),
         (replace(WELL, days_left=3.0), "certificate", "bad", "replace tls.cert"),
         (replace(WELL, unfit="tls.cert is for m1"), "certificate", "bad", "tls.cert is for m1"),
         (

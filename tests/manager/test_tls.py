@@ -116,7 +116,7 @@ async def test_a_certificate_must_be_for_the_address_or_for_the_name_that_all_ha
 async def test_a_certificate_of_another_authority_and_one_that_expired_are_told_apart(tmp_path: Path) -> None:
     authority, other = Authority(tmp_path), Authority(tmp_path, "other")
     for issuer, days, why in (
-        (other, 1.0, "not of the authority in tls.ca"),
+        (other, 1.0, "not signed by tls.ca"),
         (authority, -0.5, "has expired"),
     ):
         certificate = Certificate(*map(str, issuer.issue("m1", "127.0.0.1", days=days)))

@@ -128,3 +128,29 @@ async def test_a_body_that_does_not_come_is_not_waited_for(
     head = b"POST /api/v1/leave HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
     writer.write(head + b"Content-Length: 20\r\n\r\n{")
     assert (await reader.readline()).startswith(b"HTTP/1.1 408")
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"\x16\x03\x01 garbage of mine " + b"x" * 100_000 + b"\r\n\r\n",
+        b"GET /" + b"a" * 9_000 + b" HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n",
+        b"BREW /health HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n",
+    ],
+    ids=["garbage", "a long line", "an unknown method"],
+)
+async def test_what_is_no_request_is_counted_and_gets_a_short_answer_without_what_was_sent(
+    port: Port, sent: bytes
+) -> None:
+    reader, writer = await port.connect()
+    writer.write(sent)
+    async with asyncio.timeout(20.0):
+        answer = await reader.read()
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert head.split(b" ")[1] in (b"400", b"405")
+    assert b"application/problem+json" in head
+    assert b"Server: krakend-cluster-manager\r\n" in head
+    assert len(body) < 500
+    assert b"garbage of mine" not in answer
+    assert b"aaaa" not in answer
+    assert sum(port.counts.values()) == 1
