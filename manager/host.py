@@ -151,6 +151,8 @@ class ManagerHost:
         self._looking: set[asyncio.Task[None]] = set()
         self._reached: asyncio.Future[Reached] | None = None
         self._joins: dict[int, asyncio.Future[JoinTried]] = {}
+        self._keeping: set[asyncio.Future[None]] = set()
+        """Changes that wait for the disk."""
         self._trials: dict[int, asyncio.Future[TrialDone]] = {}
         self._said: dict[tuple[str, str], float] = {}
         self._clock_offset = time.time() - self._loop.time()
@@ -163,6 +165,7 @@ class ManagerHost:
                 independent=lambda item: waits_for_nothing(item, file.name),
                 carry_out=self._carry_out,
                 failed=self._cannot_keep,
+                full=self._disk_is_full,
             )
         self._licence = Licence(file.subscription.file if file.subscription.issuers else "")
         self._gossip = GossipSockets(
@@ -186,6 +189,11 @@ class ManagerHost:
     @property
     def certificate_days_left(self) -> float | None:
         return None if self._http_tls is None else self._http_tls.days_left
+
+    @property
+    def not_kept(self) -> str:
+        full = None if self._journal is None else self._journal.full
+        return "" if full is None else str(full)
 
     def now(self) -> float:
         return self._loop.time()
@@ -260,8 +268,14 @@ class ManagerHost:
     async def _keep(self, effects: list[ManagerEffect]) -> None:
         """Carry out `effects`; returns when all before them, and they, are kept and told."""
         kept = self._loop.create_future()
+        self._keeping.add(kept)
         self._perform(effects, _Answer(kept, None))
-        await kept
+        if self.not_kept:
+            self._disk_is_full(StoreError(self.not_kept, 1, full=True))
+        try:
+            await kept
+        finally:
+            self._keeping.discard(kept)
 
     async def snapshot(self) -> bytes | None:
         """The state as a file; None where nothing is kept. Raises `StoreError`."""
@@ -499,6 +513,13 @@ class ManagerHost:
         if self._timer is not None:
             self._timer.cancel()
         self._timer = self._loop.call_at(self.core.next_deadline(), self._ticked)
+
+    def _disk_is_full(self, error: StoreError) -> None:
+        """Let nobody wait in vain who asked for a change."""
+        text = f"{error}. The change holds if there is room within seconds; else this manager ends without it"
+        for kept in self._keeping:
+            if not kept.done():
+                kept.set_exception(StoreError(text, 1, full=True))
 
     def _cannot_keep(self, error: StoreError) -> None:
         # Nobody may be told what is not kept, so there is nothing left to do.

@@ -21,7 +21,10 @@ Item = TypeVar("Item")
 
 
 class Journal(Generic[Item]):
-    """`carry_out` gets what was held back; `failed` is called once, when nothing can be kept any longer."""
+    """`carry_out` gets what was held back; `failed` is called once, when nothing can be kept any longer.
+
+    `full` is called when the disk has become full, and what waits for it may wait in vain.
+    """
 
     def __init__(
         self,
@@ -30,7 +33,11 @@ class Journal(Generic[Item]):
         independent: Callable[[Item], bool],
         carry_out: Callable[[list[Item]], None],
         failed: Callable[[StoreError], None],
+        full: Callable[[StoreError], None],
     ) -> None:
+        self.full: StoreError | None = None
+        """Why nothing is kept at present, None where it is."""
+        self._became_full = full
         self._store = store
         self._commits: Commits[Item] = Commits(independent)
         self._carry_out = carry_out
@@ -82,10 +89,16 @@ class Journal(Generic[Item]):
             except StoreError as error:
                 left = gives_up_at - self._loop.time()
                 if error.full and left > 0:
-                    log.error("%s; trying on for %.0f s", error, left)
+                    if self.full is None:
+                        log.error("%s; trying on for %.0f s", error, left)
+                        self.full = error
+                        self._became_full(error)
                     await asyncio.sleep(FULL_RETRY_AFTER)
                     continue
                 self._broken = True
                 self._failed(error)
                 return False
+            if self.full is not None:
+                log.info("the disk has room again: what was held back is kept")
+                self.full = None
             return True

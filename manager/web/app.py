@@ -8,6 +8,7 @@ from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
 from manager.doors import Refusal, is_at, may_change
+from manager.store import StoreError
 from manager.web import (
     bundles,
     cluster,
@@ -25,7 +26,7 @@ from manager.web.metrics import exposition
 from manager.web.operations import Operations
 from manager.web.peers import HEADER, is_proof
 from manager.web.problems import SERVER, Handler, of_http_error, problem
-from manager.web.scopes import is_among_managers, wanted_scope
+from manager.web.scopes import SAFE, is_among_managers, wanted_scope
 from manager.web.session import COOKIE
 from manager.web.shared import CALLER, CHANGE, OPERATIONS, STARTED, STREAMS
 from manager.web.uploads import content_of
@@ -105,6 +106,8 @@ async def _explain(request: web.Request, handler: Handler) -> web.StreamResponse
         answer = await handler(request)
     except web.HTTPException as error:
         answer = of_http_error(error)
+    except StoreError as error:
+        answer = problem(503, str(error))
     except Exception:
         log.exception("%s %s failed", request.method, request.path)
         answer = problem(500, "this manager failed to answer; its log says why")
@@ -132,6 +135,8 @@ async def _guard(request: web.Request, handler: Handler) -> web.StreamResponse:
         return problem(
             403, by_address or f"this needs a token of scope {wanted}, this one is a {caller.scope}'s"
         )
+    if operations.not_kept and wanted is not None and request.method not in SAFE:
+        return problem(503, f"{operations.not_kept}; nothing was changed")
     request[CALLER] = caller
     return await handler(request)
 

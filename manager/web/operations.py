@@ -46,6 +46,10 @@ class Operations(Protocol):
         """Until our certificate expires; None where we have none."""
 
     @property
+    def not_kept(self) -> str:
+        """Why no change can be kept at present; empty where it can."""
+
+    @property
     def counts(self) -> Mapping[tuple[str, str], int]:
         """What was dropped or refused: (where, reason) → how often."""
 

@@ -4,7 +4,8 @@ from aiohttp import web
 
 from manager.tokens import Scope
 
-_SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
+SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
+"""Methods that change nothing."""
 _SCOPES = {
     ("GET", "/api/v1/keys"): Scope.ADMIN,
     ("HEAD", "/api/v1/keys"): Scope.ADMIN,
@@ -48,5 +49,5 @@ def wanted_scope(request: web.Request) -> Scope | None:
     path = _path(request)
     if path in _OPEN:
         return None
-    default = Scope.VIEWER if request.method in _SAFE else Scope.ADMIN
+    default = Scope.VIEWER if request.method in SAFE else Scope.ADMIN
     return _SCOPES.get((request.method, path), default)

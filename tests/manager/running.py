@@ -59,6 +59,7 @@ class Running:
         self.door = HttpDoor()
         self.peers_token = ""
         self.to_peers: SSLContext | None = None
+        self.not_kept = ""
         self.certificate_days_left: float | None = None
         self.counts: Counter[tuple[str, str]] = Counter()
         self.left: list[bool] = []

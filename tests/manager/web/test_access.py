@@ -154,3 +154,13 @@ async def test_a_page_of_another_site_cannot_use_what_a_browser_holds(client: Cl
     assert answer.status == 403
     # A form, which needs no leave of the browser's, is not JSON.
     assert (await client.patch(path, data={"max_nodes": "5"})).status == 415
+
+
+async def test_while_nothing_can_be_kept_changes_are_refused_with_the_reason_and_reading_goes_on(
+    running: Running, client: Client
+) -> None:
+    running.not_kept = "state.db cannot be written, the disk is full: free some space"
+    answer = await client.patch("/api/v1/subscription", json={"max_nodes": 5}, headers=bearer(Scope.OPERATOR))
+    assert (answer.status, answer.content_type) == (503, "application/problem+json")
+    assert "the disk is full" in (await answer.json())["detail"]
+    assert (await client.get("/api/v1/subscription", headers=bearer(Scope.VIEWER))).status == 200
