@@ -17,13 +17,16 @@ import io
 import json
 import math
 import os
+import secrets
 import shutil
 import signal
 import socket
 import sys
 import time
+from base64 import b64encode
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -127,10 +130,19 @@ def take_empty(folder: Path) -> None:
         raise CannotStart(f"{folder} cannot be emptied: {error.strerror}; remove it first") from None
 
 
-def write_manager_config(path: Path, manager: Manager, managers: Sequence[Manager]) -> None:
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """What closes the doors of gossip and nodes, made anew for each demo."""
+
+    gossip: str = field(default_factory=lambda: b64encode(secrets.token_bytes(32)).decode())
+    join: str = field(default_factory=lambda: secrets.token_urlsafe(32))
+
+
+def write_manager_config(path: Path, manager: Manager, managers: Sequence[Manager], keys: Keys) -> None:
     # All list all, so one list serves every host; a manager knows itself among its peers.
     peers = "".join(f"  - {peer.host}:{peer.gossip_port}\n" for peer in managers)
     state = json.dumps(str(path.parent / "state"))  # quoted as YAML quotes, whatever the path holds
+    path.touch(mode=0o600)
     path.write_text(
         f"name: {manager.name}\n"
         f"state_dir: {state}\n"
@@ -139,13 +151,17 @@ def write_manager_config(path: Path, manager: Manager, managers: Sequence[Manage
         f"gossip_port: {manager.gossip_port}\n"
         f"http_port: {manager.http_port}\n"
         f"peers:\n{peers}"
+        f"gossip: {{key: {keys.gossip}}}\n"
+        f"nodes: {{tokens: {{demo: {{sha256: {sha256(keys.join.encode()).hexdigest()}}}}}}}\n"
+        "limits: {public: {max_rate: 900, every: 1s}}\n"
     )
 
 
-def write_node_config(path: Path, name: str, managers: Sequence[Manager]) -> None:
+def write_node_config(path: Path, name: str, managers: Sequence[Manager], keys: Keys) -> None:
     seeds = "".join(f"  - {manager.host}:{manager.node_port}\n" for manager in managers)
     state = json.dumps(str(path.parent / "state"))
-    path.write_text(f'name: {name}\nseed:\n{seeds}state_dir: {state}\napi: ""\n')
+    path.touch(mode=0o600)
+    path.write_text(f'name: {name}\nseed:\n{seeds}state_dir: {state}\napi: ""\ntoken: {keys.join}\n')
 
 
 # --- Processes
@@ -219,16 +235,32 @@ class Cluster:
         self._children: list[Child] = []
 
     async def start(self) -> None:
+        keys = Keys()
+        self._screen.say("Three managers start, then five nodes.")
         for manager in self._managers:
             config = self._folder / manager.name / "cluster-manager.yml"
             config.parent.mkdir()
-            write_manager_config(config, manager, self._managers)
+            write_manager_config(config, manager, self._managers, keys)
             await self._start(manager.name, MANAGER, "--config", str(config))
+        await self._managers_listen(START_SECONDS)
         for name in NODES:
             config = self._folder / name / "service.yml"
             config.parent.mkdir()
-            write_node_config(config, name, self._managers)
+            write_node_config(config, name, self._managers, keys)
             await self._start(name, NODE, "--service", str(config))
+
+    async def _managers_listen(self, seconds: float) -> None:
+        """Until all do, one has ended, or time is up: nodes that come before them find nobody."""
+        deadline = time.monotonic() + seconds
+        waiting = list(self._managers)
+        while waiting and not self.ends() and time.monotonic() < deadline:
+            with contextlib.suppress(OSError):
+                # Its HTTP port is the last that a manager opens.
+                _, writer = await asyncio.open_connection(waiting[0].host, waiting[0].http_port)
+                writer.close()
+                waiting.pop(0)
+                continue
+            await asyncio.sleep(0.05)
 
     async def _start(self, name: str, program: str, *arguments: str) -> None:
         process = await asyncio.create_subprocess_exec(
@@ -343,6 +375,8 @@ async def tell(cluster: Cluster, screen: Screen, page: str, duration: float | No
     await cluster.start()
     await wait_until_well(cluster, START_SECONDS)
     until = "Ctrl-C ends it" if duration is None else f"it ends by itself in {duration:g} s"
+    if page != layout(None)[0].url:
+        screen.say(f"For kcm in another terminal: export KCM_MANAGER={page}")
     screen.say(f"Three managers and five nodes are in. The page: {page} ({until})")
     if duration is None:
         await cluster.wait_for_all_ends()

@@ -20,6 +20,18 @@ def test_it_ends_by_itself_and_well(stand_ins: str) -> None:
     assert rest.splitlines()[-1] == "All five nodes are active, and the three managers agree."
 
 
+def test_it_says_what_it_does_and_nodes_start_when_all_managers_listen(stand_ins: str) -> None:
+    with demo("--programs", stand_ins, "--duration", "0") as running:
+        running.read_until(ALL_IN)
+        assert running.end()[0] == 0
+    assert running.lines[0] == "Three managers start, then five nodes."
+    assert f"For kcm in another terminal: export KCM_MANAGER=http://127.0.0.1:{running.first_port + 2}" in (
+        running.lines
+    )
+    said = [line.split(" ")[0] for line in running.lines if line.endswith("listens")]
+    assert set(said[:3]) == {"m1", "m2", "m3"}
+
+
 def test_a_node_killed_meanwhile_fails_it(stand_ins: str) -> None:
     with demo("--programs", stand_ins, "--duration", "1") as running:
         running.read_until(ALL_IN)
