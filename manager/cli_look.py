@@ -17,6 +17,7 @@ _TRIPS = ("from", "to", "state", "round_trip", "accused_by")
 _TRAFFIC = ("name", "requests/s", "errors/s", "errors", "p50", "p95", "p99")
 _TOP = ("name", "id", "requests", "errors", "cpu", "memory")
 _TOP_SECONDS = 90
+_TIMES = ("p50", "p95", "p99")
 
 NEXT = {
     "active": "It reports to its manager. Nothing is to be done.",
@@ -42,10 +43,16 @@ Action = Callable[[argparse.Namespace], str]
 def add_verbs(verbs: Any, verb: Any, shown: Any) -> None:
     """Add `monitor`, `events`, `rtt`, `explain` and `stats`."""
 
-    def plain(columns: tuple[str, ...], ask: Callable[[argparse.Namespace], list[dict[str, Any]]]) -> Action:
+    def plain(
+        columns: tuple[str, ...],
+        ask: Callable[[argparse.Namespace], list[dict[str, Any]]],
+        cells: Callable[[dict[str, Any]], dict[str, Any]] = dict,
+    ) -> Action:
+        """Programs get what `ask` gives; people see the `cells` of it."""
+
         def action(options: argparse.Namespace) -> str:
             rows = ask(options)
-            text: str = shown(options, rows, lambda: table(rows, columns, colour=in_colour()))
+            text: str = shown(options, rows, lambda: table([*map(cells, rows)], columns, colour=in_colour()))
             return text
 
         return action
@@ -53,15 +60,18 @@ def add_verbs(verbs: Any, verb: Any, shown: Any) -> None:
     events = verb(verbs, "events", "what happened last, as this manager saw it", plain(_EVENTS, _events))
     events.add_argument("--limit", type=positive, default=50, help="so many, the newest; default: 50")
     verb(verbs, "monitor", "what happens, while it happens, until Ctrl-C", _monitor)
-    verb(verbs, "rtt", "how long each manager waits for the others' answers", plain(_TRIPS, _trips))
+    verb(
+        verbs,
+        "rtt",
+        "how long each manager waits for the others' answers",
+        plain(_TRIPS, _trips, _trip_cells),
+    )
 
     def looked(options: argparse.Namespace) -> str:
         if options.by is None:
-            return plain(_TOP, _top)(options)
-        rows = _traffic(options)
+            return plain(_TOP, _top, _top_cells)(options)
         columns = _TRAFFIC if options.by != "node" else ("id", *_TRAFFIC)
-        text: str = shown(options, rows, lambda: table(rows, columns, colour=in_colour()))
-        return text
+        return plain(columns, _traffic, _traffic_cells)(options)
 
     stats = verb(verbs, "stats", "what nodes did in the last minute", looked)
     stats.add_argument("--top", type=positive, default=20, help="the busiest so many; default: 20")
@@ -111,12 +121,19 @@ def _trips(options: argparse.Namespace) -> list[dict[str, Any]]:
             "from": name,
             "to": other,
             "state": seen["state"],
-            "round_trip": "-" if seen["round_trip"] is None else f"{seen['round_trip'] * 1000:.1f} ms",
-            "accused_by": ", ".join(seen["accusers"]) or "-",
+            # Of who is gone it is a memory.
+            "round_trip": seen["round_trip"] if seen["state"] in ("alive", "suspect") else None,
+            "accused_by": seen["accusers"],
         }
         for name, view in views.items()
         for other, seen in view["sees"].items()
     ]
+
+
+def _trip_cells(row: dict[str, Any]) -> dict[str, Any]:
+    trip = row["round_trip"]
+    shown = "-" if trip is None else "< 0.1 ms" if trip < 0.0001 else f"{trip * 1000:.1f} ms"
+    return {**row, "round_trip": shown}
 
 
 def _top(options: argparse.Namespace) -> list[dict[str, Any]]:
@@ -131,7 +148,17 @@ def _top(options: argparse.Namespace) -> list[dict[str, Any]]:
         cursor = answer["next"]
     rows = [_rates(id_, names.get(id_, "-"), steps) for id_, steps in found.items()]
     rows.sort(key=lambda row: (-(row["requests"] or 0), -row["cpu"], row["id"]))
-    return [{key: _short(value) for key, value in row.items()} for row in rows[: options.top]]
+    top: int = options.top
+    return rows[:top]
+
+
+def _top_cells(row: dict[str, Any]) -> dict[str, str]:
+    shown = {
+        **row,
+        "cpu": f"{row['cpu']:.1%}",
+        "memory": f"{row['memory'] / 2**20:.0f} MiB",
+    }
+    return {key: _short(value) for key, value in shown.items()}
 
 
 def _traffic(options: argparse.Namespace) -> list[dict[str, Any]]:
@@ -151,18 +178,24 @@ def _traffic(options: argparse.Namespace) -> list[dict[str, Any]]:
             rows.append(_of_traffic(name, names.get(name, name), figures, seconds))
         cursor = answer["next"]
     rows.sort(key=lambda row: (-row["requests/s"], row["name"]))
-    return [{key: _short(value) for key, value in row.items()} for row in rows[: options.top]]
+    top: int = options.top
+    return rows[:top]
+
+
+def _traffic_cells(row: dict[str, Any]) -> dict[str, str]:
+    times = {key: _time(row[key]) for key in _TIMES}
+    return {key: _short(value) for key, value in {**row, "errors": f"{row['errors']:.1%}", **times}.items()}
 
 
 def _of_traffic(id_: str, name: str, figures: dict[str, Any], seconds: float) -> dict[str, Any]:
     part = figures["errors"] / figures["requests"] if figures["requests"] else 0.0
-    times = {key: _time(figures[key]) for key in ("p50", "p95", "p99")}
+    times = {key: figures[key] for key in _TIMES}
     return {
         "id": id_,
         "name": name,
         "requests/s": figures["requests"] / seconds,
         "errors/s": figures["errors"] / seconds,
-        "errors": f"{part:.1%}",
+        "errors": part,
         **times,
     }
 
@@ -193,7 +226,7 @@ def _rates(id_: str, name: str, steps: list[dict[str, Any]]) -> dict[str, Any]:
         "requests": grown("gateway_requests"),
         "errors": grown("gateway_errors"),
         "cpu": cpu,
-        "memory": f"{memory / 2**20:.0f} MiB",
+        "memory": memory,
     }
 
 

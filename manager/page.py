@@ -107,7 +107,9 @@ class NodePage:
                 taken += self._adopt(key[len(NODE) :], value, now)
         self._group.ledger.note_succession(former.marks)
         if taken:
-            self._outbox.log(Level.INFO, f"took over {taken} nodes from before this manager's start")
+            self._outbox.log(
+                Level.INFO, f"took over {taken} node{'s' * (taken != 1)} from before this manager's start"
+            )
 
     def _adopt(self, id_: str, value: bytes, now: float) -> bool:
         try:

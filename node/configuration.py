@@ -13,6 +13,7 @@ from node.effects import Change, Effect, Log, Send, Stage
 from node.protocol import Chunk, ConfigMessage, ConfigState, Fetch, Permit, Tried, Try, Wanted
 
 NOTE_CHARS_MAX = 300
+_BEGINNING_CHARS = 80
 """Of what a node says about a failure: it stands on a page that all managers hold."""
 
 
@@ -179,5 +180,12 @@ class Configuration:
         ]
 
     def _fail(self, wanted: Wanted, why: str) -> list[Effect]:
-        self._failed, self._staged, self._note = wanted.version, 0, why[:NOTE_CHARS_MAX]
+        self._failed, self._staged, self._note = wanted.version, 0, _in_short(why)
         return [Log(logging.ERROR, f"Configuration {wanted.version} {why}")]
+
+
+def _in_short(why: str) -> str:
+    """Its beginning and its end, where a gateway that says much says what was wrong."""
+    if len(why) <= NOTE_CHARS_MAX:
+        return why
+    return f"{why[:_BEGINNING_CHARS]} … {why[_BEGINNING_CHARS + 3 - NOTE_CHARS_MAX :]}"

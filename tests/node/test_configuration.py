@@ -5,7 +5,7 @@ from hashlib import sha256
 import pytest
 
 from node.bounds import CONFIG_BYTES_MAX
-from node.configuration import NOTE_CHARS_MAX, Configuration
+from node.configuration import NOTE_CHARS_MAX, Configuration, _in_short
 from node.effects import Change, Effect, Log, Send, Stage
 from node.protocol import CHUNK_BYTES_MAX, Chunk, Data, Fetch, Permit, Tried, Try, Wanted
 
@@ -172,3 +172,11 @@ def test_what_was_being_fetched_ends_with_the_session_and_is_fetched_in_the_next
     assert found.resume() == []
     assert found.received(chunk(b"new")) == []
     assert found.received(WANTED) == [Send(Fetch(sha256=NEW, offset=0))]
+
+
+def test_what_a_gateway_says_at_length_is_kept_with_its_last_line() -> None:
+    long = _in_short("is not valid: Traceback\n" + "  File x\n" * 100 + "ValueError: no such backend")
+    assert len(long) == NOTE_CHARS_MAX
+    assert long.startswith("is not valid: Traceback")
+    assert long.endswith("ValueError: no such backend")
+    assert _in_short("short") == "short"

@@ -65,10 +65,10 @@ function kindSection(kind) {
   function update(config) {
     fillFacts(facts, [
       ["Wanted", `version ${config.version}`],
-      ["Rollout", config.phase + (config.why ? `: ${config.why}` : "")],
+      ["Rollout", config.phase + (config.why ? `: ${inShort(config.why)}` : "")],
       ["Waits for", config.waits_for || "nothing"],
       ["Done", `${config.done} of ${counted(config.total, "node", "nodes")}`],
-      ["Wave", `${config.wave} of ${config.waves.length}, at most ${config.max_unavailable} out at a time`],
+      ["Wave", config.phase === "done" ? "all are over" : `${config.wave} of ${config.waves.length}, at most ${config.max_unavailable} out at a time`],
       ["Differ from what was brought", config.drifted.length ? counted(config.drifted.length, "node", "nodes") : "none"],
       ["Decided by manager", config.conductor],
     ]);
@@ -82,6 +82,12 @@ function kindSection(kind) {
   }
 
   return { element, update };
+}
+
+/** The first and the last line of what a gateway said: between them is how it came to that. */
+function inShort(why) {
+  const lines = why.split("\n").map((line) => line.trim()).filter(Boolean);
+  return lines.length > 2 ? `${lines[0]} … ${lines.at(-1)}` : lines.join(" ");
 }
 
 /** What differs between two versions, once that is asked for: a configuration may hold secrets. */

@@ -40,8 +40,9 @@ export function open(id) {
     memory: chart("Memory of the gateway", [{ label: "gateway", colour: "accent" }, { label: "agent", colour: "good" }], { format: bytes, describe: latest(bytes), binary: true }),
   };
   const plots = h("div", { class: "plots" }, ...Object.values(charts).map((one) => one.element));
+  const reported = section("What it reported", plots);
   const element = h("div", {}, h("p", {}, h("a", { href: "#/nodes" }, "← All nodes")), heading, missing, state, facts, limitsSection, configuration, answers, past,
-    section("What it reported", plots));
+    reported);
   const end = every(10, () => ask(`stats?node=${encodeURIComponent(id)}`), (answer) => {
     if (answer !== null) fillCharts(charts, answer.nodes[id] ?? []);
   });
@@ -76,7 +77,11 @@ export function open(id) {
   function update() {
     const node = live.nodes.get(id);
     show(missing, node === undefined);
-    for (const one of [state, facts, limitsSection]) show(one, node !== undefined);
+    for (const one of [state, facts, limitsSection, reported]) show(one, node !== undefined);
+    if (node === undefined) {
+      const named = [...live.nodes.values()].filter(({ name }) => name === id);
+      if (named.length === 1) location.replace(`#/nodes/${encodeURIComponent(named[0].id)}`);
+    }
     put(heading, node === undefined ? id : nameOf(node));
     fillTimeline(timeline, merged(live.events.filter((event) => event.subject === id), events));
     if (node === undefined) return;
@@ -89,7 +94,7 @@ export function open(id) {
       ["Manager", node.manager],
       ["Address", node.address],
       ["Gateway", node.gateway || "not told"],
-      ["Service", node.service + (node.order ? `; it is to ${node.order.action}, by ${node.order.by}: waits for ${node.order.waits_for}` : "")],
+      ["Service", node.service + (node.order ? `; it is asked to ${node.order.action}, by ${node.order.by}: waits for ${node.order.waits_for}` : "")],
       ["Seat", seatOf(node) + (stateOf(node).small ? `, ${stateOf(node).small}` : "")],
       ["Labels", Object.entries(node.labels).map((pair) => pair.join("=")).join(", ") || "none"],
       ["Came in by", node.token ? `join token ${node.token}` : "no token"],
