@@ -225,7 +225,16 @@ def _by_name(nodes: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def _info(options: argparse.Namespace) -> str:
     answer = request(options.manager, "GET", "/api/v1/info")
-    return _shown(options, answer, lambda: pairs(answer))
+    return _shown(options, answer, lambda: pairs(_said(answer)))
+
+
+def _said(info: dict[str, Any]) -> dict[str, Any]:
+    """`info` with its two flags as one word for people."""
+    rest = {key: value for key, value in info.items() if key not in ("fresh", "going")}
+    state = (
+        "leaving" if info["going"] else "just started, does not know the group yet" if info["fresh"] else ""
+    )
+    return {**rest, "state": state or "ready"}
 
 
 def _leave(options: argparse.Namespace) -> str:

@@ -311,7 +311,7 @@ def shape(value: object) -> object:
 async def test_info_and_subscription_are_lists(kcm: Kcm) -> None:
     _, out, _ = await kcm("info")
     info = dict(line.split(maxsplit=1) for line in out.splitlines())
-    assert (info["name"], info["group"], info["nodes.running"], info["going"]) == ("m1", "blue", "2", "no")
+    assert (info["name"], info["group"], info["nodes.running"], info["state"]) == ("m1", "blue", "2", "ready")
     _, out, _ = await kcm("subscription", "show")
     shown = dict(line.split(maxsplit=1) for line in out.splitlines())
     assert (shown["max_nodes"], shown["used"], shown["free"], shown["source"]) == ("2", "2", "0", "yaml")

@@ -202,3 +202,17 @@ async def test_programs_get_numbers_where_people_see_units(kcm: Kcm, running: Ru
     assert all(isinstance(row["accused_by"], list) for row in trips)
     assert _rates("id", "n", [])["memory"] == 0.0
     assert _top_cells(_rates("id", "n", []))["memory"] == "0 MiB"
+
+
+async def test_a_dead_manager_is_not_everybody_answering(kcm: Kcm, running: Running) -> None:
+    running.meets("m2", "10.9.8.7")
+    running.wait(120.0)
+    _, members, _ = await kcm("members")
+    assert "dead" in members
+    code, out, _ = await kcm("reachability")
+    assert (code, "m2 is dead and silent" in out) == (1, True)
+
+
+async def test_info_says_in_a_word_whether_the_manager_is_ready(kcm: Kcm) -> None:
+    _, out, _ = await kcm("info")
+    assert [line.split() for line in out.splitlines() if line.startswith("state")] == [["state", "ready"]]

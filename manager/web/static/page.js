@@ -53,6 +53,7 @@ function update() {
   show(element("log-in"), live.locked);
   showConnection();
   show(element("view"), live.summary !== null);
+  show(element("loading"), live.summary === null && !live.locked);
   if (live.summary === null) return;
   const { info } = live.summary;
   put(element("group"), info.group);
