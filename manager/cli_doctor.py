@@ -97,7 +97,11 @@ def _members(members: list[dict[str, Any]], now: float) -> Iterator[Row]:
 def _reached(answer: dict[str, Any]) -> Iterator[Row]:
     asked, answered = answer["managers"]["asked"], answer["managers"]["answered"]
     what = f"{answered} of {asked} managers answer each other"
-    todo = "" if asked == answered else ": let TCP to their HTTP port through"
+    todo = (
+        ""
+        if asked == answered
+        else ": let TCP to their HTTP port through, and with TLS give all the same tls.ca"
+    )
     yield row("HTTP", BAD if todo else GOOD, what + todo)
     for found in answer["findings"]:
         # Who is dead has its line already.

@@ -1,17 +1,20 @@
 """Tokens: who may do what with which, in a header or in a cookie."""
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from aiohttp import ClientSession, web
 from aiohttp.test_utils import TestClient, TestServer
 
+from manager.documents import sign
 from manager.doors import HttpDoor
 from manager.terms import ManagerConfig
 from manager.tokens import ApiToken, Scope, digest
 from manager.web.app import create_app
-from tests.manager.running import Running
+from tests.manager.running import WALL, Running
+from tests.manager.test_documents import GRANT, ISSUERS, KEY
 
 Client = TestClient[web.Request, web.Application]
 TOKENS = {scope: f"kcm_{scope}" for scope in Scope}
@@ -164,3 +167,15 @@ async def test_while_nothing_can_be_kept_changes_are_refused_with_the_reason_and
     assert (answer.status, answer.content_type) == (503, "application/problem+json")
     assert "the disk is full" in (await answer.json())["detail"]
     assert (await client.get("/api/v1/subscription", headers=bearer(Scope.VIEWER))).status == 200
+
+
+async def test_the_document_that_is_in_force_may_be_installed_again_and_changes_nothing() -> None:
+    text = sign(replace(GRANT, not_before=WALL, issued=WALL), KEY)
+    running = Running(ManagerConfig(issuers=tuple(ISSUERS)))
+    running.wait(10.0)
+    async with TestClient(TestServer(create_app(running))) as client:
+        for _ in range(2):
+            answer = await client.put("/api/v1/subscription/document", json={"document": text})
+            assert answer.status == 200
+        changes = (await (await client.get("/api/v1/audit?local=1")).json())["changes"]
+    assert [change["change"] for change in changes] == [f"subscription: installed serial {GRANT.serial}"]
