@@ -43,7 +43,7 @@ from node.gateways.child import end_leftover
 from node.gateways.configfile import ConfigFile
 from node.gateways.errors import GatewayError
 from node.gateways.files import Files
-from node.gateways.processes import use_of
+from node.gateways.processes import process_id, use_of
 from node.link import CONNECT_SECONDS_MAX, Link
 from node.lookup import look_up
 from node.notify import READY, STOPPING, notify
@@ -72,7 +72,10 @@ class Agent:
         """`name` is for people, to find this node in the managers' lists."""
         self._settings, self._state, self._name = settings, state, name
         self._gateway: Gateway = open_gateway(
-            settings.gateway, environ, state.record_gateway, state.path.parent / "gateway"
+            settings.gateway,
+            environ,
+            lambda gateway: state.record_gateway(gateway, process_id(os.getpid())),
+            state.path.parent / "gateway",
         )
         self._session = Session(
             seeds=[str(seed) for seed in settings.seed],
@@ -115,7 +118,7 @@ class Agent:
             signal.SIGHUP, _LOG.info, "HUP has no meaning here: to read %s, restart", "service.yml"
         )
         async with self._serve_api():
-            await end_leftover(self._state.gateway, self._settings.gateway.stop_timeout)
+            await end_leftover(self._state.gateway, self._settings.gateway.stop_timeout, self._state.agent)
             self._save_first_state()
             notify(READY)
             connector = aiohttp.TCPConnector(use_dns_cache=False, force_close=True)

@@ -57,6 +57,7 @@ class _Stored(BaseModel):
     free_limits: dict[str, Limit] = {}
     degrade_after: Annotated[float, Field(ge=0)] = 0.0
     gateway: ProcessId | None
+    agent: ProcessId | None = None
 
 
 def state_directory(configured: str, name: str, environ: Mapping[str, str]) -> Path:
@@ -79,6 +80,8 @@ class StateFile:
         self.state: NodeState | None = None
         """What was last saved; None before a node's first start."""
         self.gateway: ProcessId | None = None
+        self.agent: ProcessId | None = None
+        """Who started that gateway."""
         try:
             self._folder = LockedFolder(directory)
         except InUse as holder:
@@ -98,15 +101,15 @@ class StateFile:
 
     def save(self, state: NodeState) -> None:
         """`state` is on disk when this returns; after a `StateError` what was there still is."""
-        self._write(state, self.gateway)
+        self._write(state, self.gateway, self.agent)
         self.state = state
 
-    def record_gateway(self, gateway: ProcessId | None) -> None:
-        """Keep `gateway` in mind for the next agent, beside a state that is saved; same promise as `save`."""
+    def record_gateway(self, gateway: ProcessId | None, agent: ProcessId | None = None) -> None:
+        """Keep `gateway` and the `agent` that started it, beside a saved state; same promise as `save`."""
         if self.state is None:
             raise StateError(f"{self.path} is not yet written")
-        self._write(self.state, gateway)
-        self.gateway = gateway
+        self._write(self.state, gateway, agent)
+        self.gateway, self.agent = gateway, agent
 
     def note_renewal(self, wall: float) -> None:
         """The leases were renewed at `wall`, seconds since 1970."""
@@ -153,7 +156,7 @@ class StateFile:
                 f"{self.path} is damaged ({field}: {first['msg']}): restore it from a copy,"
                 " or delete it, and this becomes a new node that needs a seat of its own"
             ) from None
-        self.gateway = stored.gateway
+        self.gateway, self.agent = stored.gateway, stored.agent
         self.state = NodeState(
             key=bytes.fromhex(stored.key),
             id=stored.id,
@@ -171,7 +174,7 @@ class StateFile:
             degrade_after=stored.degrade_after,
         )
 
-    def _write(self, state: NodeState, gateway: ProcessId | None) -> None:
+    def _write(self, state: NodeState, gateway: ProcessId | None, agent: ProcessId | None) -> None:
         stored = _Stored(
             key=state.key.hex(),
             id=state.id,
@@ -189,6 +192,7 @@ class StateFile:
             free_limits=state.free_limits,
             degrade_after=state.degrade_after,
             gateway=gateway,
+            agent=agent,
         )
         try:
             write_atomically(self.path, stored.model_dump_json().encode() + b"\n", mode=0o600)

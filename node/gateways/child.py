@@ -234,9 +234,15 @@ class Child:
             _LOG.warning("The gateway's process is not recorded: %s", error)
 
 
-async def end_leftover(process: ProcessId | None, patience: float) -> None:
-    """End the gateway that an earlier agent recorded, if it still runs."""
+async def end_leftover(process: ProcessId | None, patience: float, agent: ProcessId | None = None) -> None:
+    """End the gateway that an earlier agent recorded, if it still runs and that `agent` does not."""
     if process is None or not is_alive(process):
+        return
+    if agent is not None and is_alive(agent):
+        _LOG.warning(
+            "This state was copied from an agent that still runs, pid %d: its gateway, pid %d, is left alone",
+            *(agent.pid, process.pid),
+        )
         return
     _LOG.warning("The gateway of an earlier agent still runs, pid %d: ending it first", process.pid)
     if not await end_group(process.pid, patience):

@@ -5,6 +5,7 @@ import contextlib
 import json
 import os
 import re
+import shutil
 import signal
 import sys
 import time
@@ -472,6 +473,23 @@ async def test_a_gateway_left_by_an_earlier_agent_is_ended_before_another_starts
     finally:
         with contextlib.suppress(ProcessLookupError):
             left.kill()
+
+
+async def test_an_agent_with_a_copied_state_leaves_the_gateway_of_the_running_agent_alone(
+    tmp_path: Path, manager: Manager, start_node: StartNode
+) -> None:
+    service = f"seed: {manager.address}\n" + gateway(STAYS, tmp_path / "pid", stop_timeout="500ms")
+    node = await start_node(service)
+    await node.line("Joined as")
+    pid = await pid_in(tmp_path / "pid")
+    copied = tmp_path / "state" / "copied"
+    shutil.copytree(tmp_path / "state" / "default", copied)
+    second = await start_node(
+        "name: copied\n" + service.replace(str(tmp_path / "pid"), str(tmp_path / "two"))
+    )
+    await second.line(f"its gateway, pid {pid}, is left alone")
+    await pid_in(tmp_path / "two")
+    assert is_running(pid)
 
 
 @pytest.mark.parametrize(
