@@ -13,6 +13,9 @@ from manager.web.shared import OPERATIONS
 
 routes = web.RouteTableDef()
 
+_NOT_WELL = frozenset({"starting", "unhealthy", "restarting", "stopping", "stopped"})
+"""What a node says of a gateway that gets no traffic."""
+
 
 @routes.get("/api/v1/sd/prometheus")
 async def prometheus(request: web.Request) -> web.Response:
@@ -33,15 +36,25 @@ async def prometheus(request: web.Request) -> web.Response:
 
 @routes.get("/api/v1/sd/haproxy")
 async def haproxy(request: web.Request) -> web.Response:
-    """A `server` line for each active node, for a backend section."""
-    lines = [f"server {_word(view)} {target} check\n" for view, target in _targets(request, 8080)]
+    """A `server` line for each node in service, for a backend section."""
+    lines = [f"server {_word(view)} {target} check\n" for view, target in _servers(request)]
     return web.Response(text="".join(lines))
 
 
 @routes.get("/api/v1/sd/nginx")
 async def nginx(request: web.Request) -> web.Response:
-    """A `server` line for each active node, to be included in an upstream block."""
-    return web.Response(text="".join(f"server {target};\n" for _, target in _targets(request, 8080)))
+    """A `server` line for each node in service, to be included in an upstream block."""
+    return web.Response(text="".join(f"server {target};\n" for _, target in _servers(request)))
+
+
+def _servers(request: web.Request) -> Iterator[tuple[NodeView, str]]:
+    """Active nodes that get traffic: neither drained nor cordoned, and with a gateway that is well."""
+    standings = request.app[OPERATIONS].core.rollouts.standings
+    for view, target in _targets(request, 8080):
+        said = standings.says(view.id)
+        out = said is not None and (not said.ready or bool(said.service))
+        if not out and view.record.gateway.partition(": ")[2] not in _NOT_WELL:
+            yield view, target
 
 
 def _targets(

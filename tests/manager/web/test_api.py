@@ -15,7 +15,7 @@ from manager.web.cluster import STATS_STEPS_MAX
 from manager.web.live import STREAMS_MAX
 from manager.web.openapi import document
 from node.latency import bucket_of
-from node.protocol import Leave, Report, Served, ServedKind
+from node.protocol import ConfigState, Leave, Report, Served, ServedKind
 from tests.manager.running import Running
 
 Client = TestClient[web.Request, web.Application]
@@ -292,6 +292,28 @@ async def test_active_nodes_are_servers_and_targets(running: Running, client: Cl
     assert len({line.split()[1] for line in lines}) == 2
     targets = await get(client, "sd/prometheus")
     assert {target["targets"][0] for target in targets} == {"10.1.0.1:9898", "10.1.0.2:9898"}
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        Report(number=9, config=ConfigState(service="cordoned")),
+        Report(number=9, config=ConfigState(ready=False, service="drained")),
+        Report(number=9, config=ConfigState(managed=True, ready=False)),
+        Report(number=9, gateway="nginx: restarting"),
+    ],
+)
+async def test_nodes_out_of_service_are_no_servers_and_still_targets(
+    running: Running, client: Client, said: Report
+) -> None:
+    for number in (1, 2):
+        running.node(number)
+    running.says(2, said)
+    for door in ("nginx", "haproxy"):
+        lines = (await (await client.get(f"/api/v1/sd/{door}")).text()).splitlines()
+        assert [line for line in lines if "10.1.0.2" in line] == []
+        assert len(lines) == 1
+    assert len(await get(client, "sd/prometheus")) == 2
 
 
 # The stream
