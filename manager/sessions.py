@@ -374,7 +374,7 @@ class Sessions:
             heartbeat=self._terms.config.heartbeat,
             limits_version=session.limits_version,
             limits=share or {},
-            leases=self.shares.leases,
+            leases=self.shares.leases_of(share or {}),
             limits_follow=share is None,
             free_limits=self._terms.config.free_limits,
             over_limit=over,
@@ -639,8 +639,9 @@ class Sessions:
 
     def _note_sent(self, session: Session, share: Limits, record: NodeRecord) -> None:
         session.limits_version += 1
-        session.limits_sent = (share, self.shares.leases, record.over_limit, record.over_since)
-        self.shares.told(session.id, session.limits_version, share, self.shares.leases)
+        leases = self.shares.leases_of(share)
+        session.limits_sent = (share, leases, record.over_limit, record.over_since)
+        self.shares.told(session.id, session.limits_version, share, leases)
 
     def _let_anew(self, session: Session, now: float) -> None:
         """Its leases were over, and it speaks again: its share is another before they are renewed."""
@@ -697,7 +698,8 @@ class Sessions:
         session, over, since = self._by_id.get(id_), record.over_limit, record.over_since
         if session is None or not session.admitted:
             return
-        share, leases = self._limits_of(record, id_, now), self.shares.leases
+        share = self._limits_of(record, id_, now)
+        leases = self.shares.leases_of(share or {})
         if share is None or session.limits_sent == (share, leases, over, since):
             return
         told = 0.0 if session.limits_sent is None else session.limits_sent[3]

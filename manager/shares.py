@@ -34,7 +34,7 @@ UNSETTLED_EVERY = 0.25
 PATIENCE = 1.0
 """A living manager that has not answered for so long is not waited for (`available` alone)."""
 NEW_SECONDS = 2.0
-"""A node waits so long for half of its share before it is told less."""
+"""A node waits so long for half of its share before it is told less; of a new limit, each for itself."""
 STEP = 0.1
 """A node that grows by less than this part of its share waits for more, rather than be told twice."""
 
@@ -194,14 +194,22 @@ class Shares:
         terms = self._terms
         return {name: lease_of(limit, terms.sharing(name), terms.cap) for name, limit in terms.limits.items()}
 
+    def leases_of(self, share: Limits) -> Leases:
+        """For how long what is in `share` may be used: a limit that is not told yet has no lease."""
+        return {name: lease for name, lease in self.leases.items() if name in share}
+
     def told(self, id_: str, version: int, limits: Limits, leases: Leases) -> None:
         """`id_` is about to be told."""
         if (tenant := self._tenants.get(id_)) is not None:
             tenant.tell(version, limits, leases)
+            tenant.awaited = {name: at for name, at in tenant.awaited.items() if name not in limits}
             self._changed = True
 
     def share_of(self, id_: str, now: float) -> Limits | None:
-        """What to tell the node now; None as long as it should wait for more."""
+        """What to tell the node now; None as long as it should wait for more.
+
+        A limit that is new stands in it once its share is worked out: till then it is not in force.
+        """
         tenant = self._tenants.get(id_)
         if tenant is None:
             return None
@@ -211,9 +219,13 @@ class Shares:
             before = None if last is None else last.limits.get(name)
             part = self._parts.get(name, {}).get(id_)
             few = part is None or part.given < part.target / 2
-            if before is None and few and now < tenant.since + NEW_SECONDS:
+            if last is None and few and now < tenant.since + NEW_SECONDS:
                 self._unsettled = True
                 return None
+            is_new = last is not None and before is None
+            if is_new and few and now < tenant.awaited.setdefault(name, now + NEW_SECONDS):
+                self._unsettled = True
+                continue
             if part is None:
                 share[name] = as_share(0.0, limit) if before is None else before
                 continue

@@ -29,6 +29,8 @@ class Tenant:
     connected: bool = True
     told: list[_Told] = field(default_factory=list)
     """What it works under, as far as we know, and what it was told since."""
+    awaited: dict[str, float] = field(default_factory=dict)
+    """Until when it waits for its share of a limit that was set after it was last told."""
 
     def tell(self, version: int, limits: Limits, leases: Leases) -> None:
         """It is about to be told."""

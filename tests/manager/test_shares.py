@@ -53,6 +53,9 @@ class Nodes(Bench):
     def shares(self) -> dict[int, float]:
         return {conn: share for conn, (_, share) in sorted(self.told.items())}
 
+    def pushes(self, conn: int) -> list[LimitsPush]:
+        return [message for message in self.on(conn) if isinstance(message, LimitsPush)]
+
     @property
     def held(self) -> float:
         return sum(self.core.shares.sheet("public", self.now).held.values())
@@ -208,3 +211,29 @@ def test_what_a_node_brings_along_is_written_in_the_same_order_in_every_process(
     bench.core.shares.joined("krakend_1", 1, {name: Limit(1.0) for name in reversed(names)}, bench.now)
     written = [entry.key for entry in bench.core.group.ledger.own.since(0) if entry.key.startswith("held/")]
     assert written == [f"held/{name}" for name in names]
+
+
+def test_a_limit_that_is_new_is_not_in_force_at_a_node_until_its_share_is_known() -> None:
+    nodes = Nodes()
+    nodes.join(1)
+    nodes.passes(3.0)
+    nodes.confirm(1)
+    nodes.core.shares.fresh = True  # as where no other manager has answered yet: nothing can be given
+    nodes.effects += nodes.core.set_limit("login", Limit(100.0), Sharing(), nodes.now)
+    told = nodes.pushes(1)
+    nodes.wait(0.5)
+    assert not any("login" in message.limits for message in told + nodes.pushes(1))
+    nodes.core.shares.fresh = False
+    nodes.wait(0.5)
+    assert nodes.pushes(1)[-1].limits == {**LIMITS, "login": Limit(100.0)}
+
+
+def test_a_new_limit_whose_share_stays_unknown_comes_as_a_trickle_and_never_not_at_all() -> None:
+    nodes = Nodes()
+    nodes.join(1)
+    nodes.passes(3.0)
+    nodes.confirm(1)
+    nodes.core.shares.fresh = True
+    nodes.effects += nodes.core.set_limit("login", Limit(100.0), Sharing(), nodes.now)
+    nodes.wait(3.0)
+    assert per_second(nodes.pushes(1)[-1].limits["login"]) < 0.001
