@@ -220,6 +220,10 @@ def _by_name(nodes: list[dict[str, Any]]) -> list[dict[str, Any]]:
     for node in nodes:
         if node["over_limit"]:
             node["seat"] = "over limit"
+        if cli_node.gateway_in_trouble(node):
+            node["service"] = f"gateway {node['gateway']}"
+        elif node["state"] in ("down", "removed", "refused"):
+            node["service"] = ""
     return sorted(nodes, key=lambda node: (node["name"], node["id"]))
 
 

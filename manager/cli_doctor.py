@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from manager.checks import BAD, GOOD, ODD, row
+from manager.cli_node import gateway_in_trouble
 from manager.client import ClientError, NoManager, head, request
 from manager.output import in_colour
 from manager.tables import table
@@ -74,6 +75,9 @@ def _examined(manager: str) -> Iterator[Row]:
     cap = "any number of" if seats["max_nodes"] is None else seats["max_nodes"]
     text = f"{seats['used']} of {cap} seats are used, {seats['refused']} nodes wait"
     yield row("seats", ODD if seats["refused"] or seats["over_limit"] else GOOD, text)
+    for node in filter(gateway_in_trouble, request(manager, "GET", "/api/v1/nodes")["nodes"]):
+        what = f"{node['name']} says {node['gateway']}: `kcm explain {node['id']}`, and the log on its host"
+        yield row("gateway", BAD, what)
 
 
 def _members(members: list[dict[str, Any]], now: float) -> Iterator[Row]:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 from urllib.parse import quote
 
-from manager.cli_node import find
+from manager.cli_node import find, gateway_in_trouble
 from manager.client import ClientError, follow, request
 from manager.output import in_colour
 from manager.tables import pairs, printable, table
@@ -247,6 +247,10 @@ def _explained(options: argparse.Namespace) -> dict[str, Any]:
         )
     if node["state"] == "active" and node["service"] != "in service":
         advice = SERVICE[node["service"]]
+    elif gateway_in_trouble(node):
+        advice = (
+            "It reports to its manager, but its gateway is not well: look at the gateway's log on its host."
+        )
     if node["order"] is not None:
         advice += f" It is asked to {node['order']['action']}, by {node['order']['by']}: it waits for "
         advice += f"{node['order']['waits_for']}."

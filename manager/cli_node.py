@@ -66,6 +66,16 @@ def add_verbs(verbs: Any, verb: Callable[..., Any], shown: Callable[..., str]) -
     verb(what, "forget", text, forget).add_argument("node", metavar="NODE", help="its id or its name")
 
 
+_ILL = ("unhealthy", "restarting", "stopped")
+"""What a node says of a gateway that is in trouble."""
+
+
+def gateway_in_trouble(node: dict[str, Any]) -> bool:
+    """Whether an active node's gateway is not well, and not by an operator's order."""
+    by_order = node["service"] == "restarting"
+    return node["state"] == "active" and not by_order and node["gateway"].partition(": ")[2].startswith(_ILL)
+
+
 def find(manager: str, node: str) -> dict[str, Any]:
     """The node with this id or name. Raises `ClientError`."""
     nodes = request(manager, "GET", "/api/v1/nodes")["nodes"]

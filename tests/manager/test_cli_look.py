@@ -4,6 +4,7 @@ import asyncio
 import json
 import subprocess
 from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
 from typing import TypeAlias
 
 import pytest
@@ -112,6 +113,35 @@ async def test_a_node_is_explained_by_its_name(kcm: Kcm, node: str, state: str) 
     assert code == 0
     assert f"state    {state}" in out
     assert NEXT[state] in out
+
+
+async def test_a_gateway_in_trouble_is_seen_in_the_list_the_explanation_and_by_doctor(
+    kcm: Kcm, running: Running
+) -> None:
+    running.says(2, Report(number=9, gateway="nginx: restarting"))
+    code, out, _ = await kcm("nodes")
+    assert (code, "gateway nginx: restarting" in out) == (0, True)
+    code, out, _ = await kcm("explain", "n2")
+    assert (code, "its gateway is not well" in out) == (0, True)
+    code, out, _ = await kcm("doctor")
+    assert (code, "n2 says nginx: restarting" in out) == (1, True)
+
+
+async def test_a_configuration_that_no_gateway_can_check_is_not_called_valid(
+    kcm: Kcm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "config"
+    file.write_text("anything")
+    answer = {"valid": True, "node": "n2", "error": "", "manager": "m1"}
+    monkeypatch.setattr("manager.cli_config.send", lambda *_: answer)
+    for kind, said in (("command", "not checked: "), ("nginx", "valid: n2 at manager m1")):
+        code, out, _ = await kcm("config", "validate", "--kind", kind, str(file))
+        assert (code, out.startswith(said)) == (0, True)
+
+
+async def test_only_a_node_that_is_there_is_in_service(kcm: Kcm) -> None:
+    _, out, _ = await kcm("nodes")
+    assert all(("in service" in line) == (" active " in line) for line in out.splitlines()[1:])
 
 
 def test_every_state_has_its_explanation() -> None:
