@@ -278,6 +278,9 @@ def _status(plan: dict[str, Any]) -> str:
 
 def _drift(plan: dict[str, Any]) -> str:
     rows = [node for node in plan["nodes"] if node["drifted"]]
+    refusing = [node for node in plan["nodes"] if node["failed"]]
+    if not rows and refusing:
+        return table(refusing, ("id", "name", "running", "on_disk", "note"), colour=False)
     if not rows:
         return f"no node of kind {plan['kind']} has drifted from version {plan['version']}"
     return table(rows, ("id", "name", "running", "on_disk", "running_sha256", "on_disk_sha256"), colour=False)

@@ -139,6 +139,24 @@ async def test_a_configuration_that_no_gateway_can_check_is_not_called_valid(
         assert (code, out.startswith(said)) == (0, True)
 
 
+async def test_drift_names_nodes_that_refuse_the_version(kcm: Kcm, monkeypatch: pytest.MonkeyPatch) -> None:
+    node = {
+        "id": "1",
+        "name": "n7",
+        "running": 0,
+        "on_disk": 0,
+        "drifted": False,
+        "failed": True,
+        "note": "unknown directive x",
+    }
+    plan = {"kind": "nginx", "version": 1, "nodes": [node]}
+    monkeypatch.setattr("manager.cli_config.request", lambda *_: plan)
+    code, out, _ = await kcm("config", "drift", "--kind", "nginx")
+    assert (code, "unknown directive x" in out, "no node" in out) == (0, True, False)
+    node["failed"] = False
+    assert "no node of kind nginx has drifted" in (await kcm("config", "drift", "--kind", "nginx"))[1]
+
+
 async def test_only_a_node_that_is_there_is_in_service(kcm: Kcm) -> None:
     _, out, _ = await kcm("nodes")
     assert all(("in service" in line) == (" active " in line) for line in out.splitlines()[1:])
