@@ -230,6 +230,11 @@ class Manager:
         """Whether it is on its way out."""
         return self._sessions.going
 
+    @property
+    def lost(self) -> int:
+        """How often a node that was let in here was gone without a goodbye."""
+        return self._sessions.lost
+
     def seeds(self) -> tuple[str, ...]:
         """The node ports of all managers alive, `host:port`."""
         return self._sessions.managers

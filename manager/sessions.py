@@ -91,6 +91,8 @@ class Sessions:
         self._by_id: dict[str, Session] = {}
         self._newcomers: dict[int, Session] = {}
         self._clone_notes: dict[str, float] = {}
+        self.lost = 0
+        """How often a node that was let in here was gone without a goodbye."""
         self.shares = Shares(group, registry, page, terms, None if desk is None else desk.founders)
 
     def __len__(self) -> int:
@@ -144,6 +146,7 @@ class Sessions:
             self._detach(session)
             self._withdraw(session, now)
         else:
+            self.lost += session.admitted
             self._ended(session, CONNECTION_ENDED, now)
 
     def _hello(self, session: Session, hello: Hello, now: float) -> None:

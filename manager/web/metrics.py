@@ -49,6 +49,9 @@ class _Manager(Collector):
             nodes.add_metric([node_state.value], shown[node_state])
         yield nodes
         yield GaugeMetricFamily("kcm_nodes_connected", "Nodes that this manager serves", len(core.served()))
+        yield CounterMetricFamily(
+            "kcm_nodes_lost", "Nodes served here that were gone without a goodbye", core.lost
+        )
         yield GaugeMetricFamily("kcm_nodes_over_limit", "Nodes that run without a seat", core.registry.over)
         yield GaugeMetricFamily(
             "kcm_seats_used", "Seats of the subscription that are taken", core.registry.used

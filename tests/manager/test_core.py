@@ -185,6 +185,7 @@ def test_the_end_of_the_connection_removes_the_node_and_holds_its_seat_for_the_r
         "connection ended",
         True,
     )
+    assert bench.core.lost == 1
     assert only(bench.say(2, hello(2)), Refused)
     bench.wait(61.0)
     assert not bench.node(1).seat
@@ -271,7 +272,9 @@ def test_a_margin_that_is_over_is_taken_out_of_the_ticket() -> None:
 def test_a_node_that_leaves_is_removed_with_its_reason() -> None:
     bench = Bench()
     bench.say(1, hello(1), Leave(reason="stopped by SIGTERM"))
+    bench.hang_up(1)
     assert (bench.state(1), bench.node(1).why) == (NodeState.REMOVED, "left: stopped by SIGTERM")
+    assert bench.core.lost == 0
 
 
 def test_a_node_that_moves_is_not_removed() -> None:
@@ -280,6 +283,7 @@ def test_a_node_that_moves_is_not_removed() -> None:
     bench.say(1, hello(1))
     bench.hang_up(1, CLOSE_MOVING)
     assert bench.state(1) is NodeState.ACTIVE
+    assert bench.core.lost == 0
 
 
 def test_a_node_that_moved_and_came_nowhere_is_unreachable_then_down() -> None:

@@ -95,6 +95,7 @@ def test_without_a_subscription_nothing_is_capped() -> None:
     assert views.subscription_view(running.core, running.now()) == {
         "max_nodes": None,
         "used": 1,
+        "cap": None,
         "free": None,
         "over_limit": 0,
         "refused": 0,
