@@ -20,8 +20,8 @@ CONFIG = ManagerConfig(
     ticket_life=36000.0,
 )
 NAMED_AT = {
-    "turns_end_by_the_clock": 12,
-    "who_conducts_counts_alone": 48,
+    "turns_end_by_the_clock": 48,
+    "who_conducts_counts_alone": 110,
 }
 """The seed that named each when that was last looked up."""
 
