@@ -184,7 +184,10 @@ def _validity(answer: dict[str, Any]) -> str:
             f"{answer['node']} at manager {answer['manager']} would not run with it: {answer['error']}"
         )
     if answer["kind"] == "command":
-        return "not checked: a gateway of kind command has no check that its agent knows of"
+        return (
+            f"not checked: {answer['node']} at manager {answer['manager']} has a gateway of kind command, "
+            "and its agent knows no check for that"
+        )
     return f"valid: {answer['node']} at manager {answer['manager']} would run with it"
 
 

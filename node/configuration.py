@@ -12,8 +12,8 @@ from node.bounds import CONFIG_BYTES_MAX
 from node.effects import Change, Effect, Log, Send, Stage
 from node.protocol import Chunk, ConfigMessage, ConfigState, Fetch, Permit, Tried, Try, Wanted
 
-NOTE_CHARS_MAX = 300
-_BEGINNING_CHARS = 80
+NOTE_CHARS_MAX = 450
+_BEGINNING_CHARS = 40
 """Of what a node says about a failure: it stands on a page that all managers hold."""
 
 
@@ -180,11 +180,11 @@ class Configuration:
         ]
 
     def _fail(self, wanted: Wanted, why: str) -> list[Effect]:
-        self._failed, self._staged, self._note = wanted.version, 0, _in_short(why)
+        self._failed, self._staged, self._note = wanted.version, 0, in_short(why)
         return [Log(logging.ERROR, f"Configuration {wanted.version} {why}")]
 
 
-def _in_short(why: str) -> str:
+def in_short(why: str) -> str:
     """Its beginning and its end, where a gateway that says much says what was wrong."""
     if len(why) <= NOTE_CHARS_MAX:
         return why

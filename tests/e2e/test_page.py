@@ -52,7 +52,7 @@ def test_what_happens_in_the_group_is_on_the_page_while_it_happens(cluster: Clus
         for view in VIEWS:
             page.goto(url(cluster, view))
             expect(page.locator(f'nav a[href="#/{view}"]')).to_have_attribute("aria-current", "page")
-        expect(page.locator("#events li", has_text="n1")).to_contain_text("active", timeout=SOON)
+        expect(page.locator("#events li", has_text="n1").first).to_contain_text("active", timeout=SOON)
         page.goto(url(cluster, "configuration"))
         expect(page.locator("main")).to_contain_text("No configuration was pushed yet", timeout=SOON)
         for content in (b"events {}\nhttp {\n}\n", b"events {}\nhttp {\n  gzip on;\n}\n"):

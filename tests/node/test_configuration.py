@@ -5,7 +5,7 @@ from hashlib import sha256
 import pytest
 
 from node.bounds import CONFIG_BYTES_MAX
-from node.configuration import NOTE_CHARS_MAX, Configuration, _in_short
+from node.configuration import NOTE_CHARS_MAX, Configuration, in_short
 from node.effects import Change, Effect, Log, Send, Stage
 from node.protocol import CHUNK_BYTES_MAX, Chunk, Data, Fetch, Permit, Tried, Try, Wanted
 
@@ -78,7 +78,7 @@ def test_an_absurd_size_is_not_fetched(size: int) -> None:
     assert found.state.failed == 2
 
 
-def test_what_the_gateway_would_not_run_with_is_reported_with_its_words_in_short() -> None:
+def test_what_the_gateway_would_not_run_with_is_reported_with_its_wordsin_short() -> None:
     found = configuration()
     found.received(WANTED)
     found.received(chunk(b"new"))
@@ -175,8 +175,8 @@ def test_what_was_being_fetched_ends_with_the_session_and_is_fetched_in_the_next
 
 
 def test_what_a_gateway_says_at_length_is_kept_with_its_last_line() -> None:
-    long = _in_short("is not valid: Traceback\n" + "  File x\n" * 100 + "ValueError: no such backend")
+    long = in_short("is not valid: Traceback\n" + "  File x\n" * 100 + "ValueError: no such backend")
     assert len(long) == NOTE_CHARS_MAX
     assert long.startswith("is not valid: Traceback")
     assert long.endswith("ValueError: no such backend")
-    assert _in_short("short") == "short"
+    assert in_short("short") == "short"
