@@ -17,7 +17,7 @@ import aiohttp
 
 from node.api import limits_shown, serve
 from node.bundle import Bundle
-from node.changes import Applied, Changes
+from node.changes import LOOK_SECONDS, Applied, Changes
 from node.clock import HostClock
 from node.config import NodeSettings
 from node.effects import (
@@ -60,7 +60,6 @@ _LOG = logging.getLogger(__name__)
 
 
 _STATS_SECONDS = 5.0
-_LOOK_SECONDS = 0.5
 
 
 class Agent:
@@ -306,7 +305,7 @@ class Agent:
             if said not in (None, says):
                 self.perform(self._session.noticed(self._now()))
             said = says
-            await asyncio.sleep(_LOOK_SECONDS)
+            await asyncio.sleep(LOOK_SECONDS)
 
     def _begin(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)

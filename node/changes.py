@@ -16,7 +16,8 @@ from node.protocol import Limits
 from node.session import Session
 
 _LOG = logging.getLogger(__name__)
-_LOOK_SECONDS = 0.5
+LOOK_SECONDS = 0.5
+"""How often what becomes of the gateway is looked at."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +110,7 @@ class Changes:
         while not self._may_apply():
             self._may_take_limits.clear()
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._may_take_limits.wait(), _LOOK_SECONDS)
+                await asyncio.wait_for(self._may_take_limits.wait(), LOOK_SECONDS)
 
     def _may_apply(self) -> bool:
         """Whether the newest limits may be put into force now; asks for a turn where they need one."""

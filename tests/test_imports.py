@@ -39,7 +39,6 @@ SHELLS = (
     "manager.licence",
     "manager.listeners",
     "manager.output",
-    "manager.passage",
     "manager.ports",
     "manager.tls",
     "manager.process",

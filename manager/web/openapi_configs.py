@@ -50,6 +50,14 @@ _PLAN = object_of(
 
 _WAVES: Schema = {"type": "string", "pattern": WAVES_PATTERN, "maxLength": 200}
 _PAUSE: Schema = {"type": "number", "minimum": 0, "maximum": PAUSE_MAX}
+_MANNER: dict[str, Schema] = {
+    "waves": _WAVES,
+    "max_unavailable": whole_between(1, UNAVAILABLE_MAX),
+    "pause": _PAUSE,
+    "error_margin": _PART,
+    "p95_margin": _TIMES,
+}
+"""How a rollout goes."""
 
 
 def paths() -> dict[str, dict[str, Schema]]:
@@ -81,11 +89,7 @@ def paths() -> dict[str, dict[str, Schema]]:
         parameters=[
             *kind,
             *query(
-                waves=_WAVES,
-                max_unavailable=whole_between(1, UNAVAILABLE_MAX),
-                pause=_PAUSE,
-                error_margin=_PART,
-                p95_margin=_TIMES,
+                **_MANNER,
                 heal=FLAG,
                 force=FLAG,
                 dry_run=FLAG,
@@ -96,11 +100,7 @@ def paths() -> dict[str, dict[str, Schema]]:
     del push["responses"]["304"]
     back = closed(
         version=whole_between(1, 2**31),
-        waves=_WAVES,
-        max_unavailable=whole_between(1, UNAVAILABLE_MAX),
-        pause=_PAUSE,
-        error_margin=_PART,
-        p95_margin=_TIMES,
+        **_MANNER,
         heal=YES_NO,
     )
     check = get(

@@ -11,11 +11,11 @@ import socket
 from collections import Counter
 from collections.abc import Callable, Iterator
 from ssl import SSLContext
+from typing import cast
 
 from aiohttp import web
 
 from manager.acceptor import Acceptor
-from manager.passage import Passage
 from manager.web.problems import SERVER, Handler, problem
 
 log = logging.getLogger(__name__)
@@ -117,12 +117,16 @@ async def _mark_busy(request: web.Request, handler: Handler) -> web.StreamRespon
         return await handler(request)
 
 
-class _Door(Passage):
-    """Between one connection and aiohttp."""
+class _Door(asyncio.Protocol):
+    """Between one connection and aiohttp: hands on what comes, once somebody is there to take it."""
 
     def __init__(self, server: HttpServer) -> None:
-        super().__init__()
         self._server = server
+        self._inner: asyncio.Protocol | None = None
+        """aiohttp's end."""
+        self._peer = ""
+        """The IP address of the other end, empty where there is none."""
+        self._transport: asyncio.Transport | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._busy = False
 
@@ -137,7 +141,10 @@ class _Door(Passage):
             self._busy = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        super().connection_made(transport)
+        # uvloop's transports do not derive from asyncio's.
+        self._transport = cast("asyncio.Transport", transport)
+        peer = transport.get_extra_info("peername")
+        self._peer = str(peer[0]) if peer else ""
         if self._server.open_from[self._peer] >= CONNECTIONS_MAX:
             self._server.count("http", "too_many_connections")
             self._abort()
@@ -163,6 +170,17 @@ class _Door(Passage):
                 del self._server.open_from[self._peer]
             self._inner.connection_lost(exc)
 
+    def eof_received(self) -> bool | None:
+        return None if self._inner is None else self._inner.eof_received()
+
+    def pause_writing(self) -> None:
+        if self._inner is not None:
+            self._inner.pause_writing()
+
+    def resume_writing(self) -> None:
+        if self._inner is not None:
+            self._inner.resume_writing()
+
     def _await_request(self) -> None:
         self._timer = asyncio.get_running_loop().call_later(REQUEST_SECONDS_MAX, self._too_slow)
 
@@ -175,3 +193,8 @@ class _Door(Passage):
         self._timer = None
         self._server.count("http", "too_slow")
         self._abort()
+
+    def _abort(self) -> None:
+        """End the connection at once."""
+        if self._transport is not None:
+            self._transport.abort()
