@@ -36,8 +36,7 @@ from manager.audit import Audit
 from manager.configs import Configs, Manner
 from manager.days import Days
 from manager.desk import Desk
-from manager.documents import DocumentError
-from manager.effects import AskIssuer, FetchContent, Level, ManagerEffect, Persist, Stop
+from manager.effects import FetchContent, Level, ManagerEffect, Persist, Stop
 from manager.events import EventLog
 from manager.founders import Founders
 from manager.history import History
@@ -50,6 +49,7 @@ from manager.page import NodePage
 from manager.plan import CONFIG, Plan
 from manager.records import CLONE, GONE, SEES, CloneNote, NodeState
 from manager.registry import Registry
+from manager.renewals import Renewals
 from manager.retention import Retention
 from manager.rollouts import Rollouts
 from manager.saved import RESTORED, Saved
@@ -59,8 +59,8 @@ from manager.settings import Settings
 from manager.shares import Shares
 from manager.sight import Sight
 from manager.stats import StatsWindow
-from manager.subscription import Stage, Subscription
-from manager.terms import LIMITS, SUBSCRIPTION, ManagerConfig, Terms
+from manager.subscription import Subscription
+from manager.terms import LIMITS, ManagerConfig, Terms
 from manager.traffic import TrafficWindow
 from node.protocol import Limit, Limits, NodeMessage
 
@@ -104,6 +104,7 @@ class Manager:
         before = () if group.before is None else group.before.entries
         for line in self._terms.start(before, {} if saved is None else saved.facts):
             self._outbox.log(Level.INFO, line)
+        self._renewals = Renewals(group, self._terms, self.events, self._outbox)
         self._page = NodePage(group, self.registry, config, self._outbox)
         contents = {} if saved is None else saved.contents
         self.configs = Configs(self._terms.settings, contents, group.wall, self._outbox)
@@ -129,7 +130,6 @@ class Manager:
         """Whether who is alive, or whom they see, is to be looked at anew."""
         self._sweep_at = now + _SWEEP_EVERY
         self._going_ends = inf
-        self._stage = Stage.NONE
         self._keeper: Keeper | None = None
         if saved is not None:
             self._recall(saved, now)
@@ -250,15 +250,7 @@ class Manager:
 
         Raises `DocumentError` where a signed document holds.
         """
-        if (document := self.subscription.document) is not None:
-            raise DocumentError(
-                f"the signed subscription with serial {document.serial} says how many nodes may run: "
-                "install a newer one by `kcm subscription install FILE`"
-            )
-        setting = self.settings.set(SUBSCRIPTION, max_nodes)
-        text = f"subscription: max_nodes is {max_nodes} from now on (serial {setting.serial})"
-        self._outbox.log(Level.INFO, text)
-        self._note("subscription", SUBSCRIPTION, "", f"max_nodes {max_nodes}", "set by an operator", now)
+        self._renewals.set_max_nodes(max_nodes, self.group.wall(now))
         # So that who asks next is told of seats as they are under this cap.
         self._mark_surplus(now)
         return self._turn(now)
@@ -354,29 +346,18 @@ class Manager:
 
     def install(self, text: str, source: str, now: float) -> list[ManagerEffect]:
         """Put a signed document from `source` into force, everywhere. Raises `DocumentError`."""
-        before = self.subscription.document
-        document = self.subscription.install(text, self.group.wall(now))
-        if document is not before:
-            self._subscription_changed(f"from {source}", now)
+        self._renewals.install(text, source, self.group.wall(now))
         return self._turn(now)
 
     def ask_issuer(self, now: float) -> list[ManagerEffect]:
         """Ask the issuer's URL now, whoever's turn it is. Raises `DocumentError` where there is none."""
-        if not self.config.issuer_url:
-            raise DocumentError("subscription.url is not set: there is no issuer to ask")
-        self._ask_issuer(now)
+        self._renewals.ask(self.group.wall(now))
         return self._outbox.take()
 
     def issuer_answered(self, text: str, now: float) -> list[ManagerEffect]:
         """The issuer's URL gave `text`; no call where it gave nothing."""
-        try:
-            effects = self.install(text, self.config.issuer_url, now)
-        except DocumentError as error:
-            self._outbox.count("subscription", "bad_document")
-            self._outbox.log(Level.WARNING, f"subscription: {self.config.issuer_url}: {error}")
-            return self._turn(now)
-        self.subscription.answered(self.group.wall(now))
-        return effects + self._turn(now)
+        self._renewals.answered(text, self.group.wall(now))
+        return self._turn(now)
 
     def push_config(
         self, kind: str, content: bytes, by: str, manner: Manner, now: float, *, force: bool
@@ -533,13 +514,14 @@ class Manager:
             self.desk.sweep(now)
         if self.home is not None:
             self.home.sweep(now)
-        if not self.going and not self.fresh:
+        settled = not self.going and not self.fresh
+        if settled:
             self.rollouts.sweep(now)
         self._fetch_content(now)
-        self._look_at_subscription(now)
-        if not self.going and not self.fresh:
-            self._forget_pages(now)
         wall = self.group.wall(now)
+        self._renewals.sweep(wall, may_ask=settled)
+        if settled:
+            self._forget_pages(now)
         self.history.sample(wall, self.registry, self.cap)
         self.days.sample(wall, self.registry.used, self.cap)
 
@@ -558,32 +540,6 @@ class Manager:
     def _fetch_content(self, now: float) -> None:
         if self.group.kin() and (version := self.configs.to_fetch(now)) is not None:
             self._outbox.add(FetchContent(version.sha256, version.size))
-
-    def _look_at_subscription(self, now: float) -> None:
-        wall = self.group.wall(now)
-        stands = self.subscription.standing(wall)
-        self._terms.free_only = stands.free_only
-        if stands.stage is not self._stage:
-            level = Level.INFO if stands.stage in (Stage.NONE, Stage.VALID) else Level.WARNING
-            self._outbox.log(level, f"subscription: {stands.stage.value}: {stands.why}")
-            before, self._stage = self._stage, stands.stage
-            self._note("subscription", SUBSCRIPTION, before.value, stands.stage.value, stands.why, now)
-        before_us = sum(member.name < self.name for member in self.group.kin())
-        if not self.fresh and not self.going and self.subscription.asks_at(before_us, wall) <= wall:
-            self._ask_issuer(now)
-
-    def _ask_issuer(self, now: float) -> None:
-        self.subscription.asked(self.group.wall(now))
-        self._outbox.add(AskIssuer(self.config.issuer_url))
-
-    def _subscription_changed(self, source: str, now: float) -> None:
-        document = self.subscription.document
-        assert document is not None
-        cap = "any number of" if document.max_nodes is None else f"up to {document.max_nodes}"
-        text = f"serial {document.serial} {source} allows {cap} nodes"
-        self._outbox.log(Level.INFO, f"subscription: {text}")
-        self._note("subscription", SUBSCRIPTION, "", f"serial {document.serial}", text, now)
-        self._look_at_subscription(now)
 
     def _turn(self, now: float) -> list[ManagerEffect]:
         """What every input ends with: decide what can now be decided, tell what was written."""
@@ -705,13 +661,7 @@ class Manager:
             self._fetch_content(now)
         for warning in warnings:
             self._outbox.log(Level.WARNING, warning)
-        if self.subscription.page_changed(keys):
-            self._subscription_changed(f"by manager {owner}", now)
-        elif SUBSCRIPTION in changed and self.subscription.document is None and former != self.max_nodes:
-            setting = self.settings.get(SUBSCRIPTION)
-            word = "" if setting is None else f"by {setting.writer}'s word"
-            self._outbox.log(Level.INFO, f"subscription: max_nodes is {self.max_nodes} {word}")
-            self._note("subscription", SUBSCRIPTION, "", f"max_nodes {self.max_nodes}", word, now)
+        self._renewals.page_changed(owner, keys, changed, former, self.group.wall(now))
         if GONE in keys:
             self._outbox.log(Level.INFO, f"manager {owner} leaves for good")
         if SEES in keys and not self.registry.all_alive:
