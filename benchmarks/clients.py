@@ -11,7 +11,8 @@ from typing import Any, cast
 
 from benchmarks.processes import BenchmarkError
 from manager.identity import KEY_BYTES
-from node.protocol import PATH, SUBPROTOCOL, Hello, decode, encode
+from node.codec import decode, encode
+from node.protocol import PATH, SUBPROTOCOL, Hello
 
 NODE_PORT = 7000
 WELCOME = b"\x92\xa7welcome"

@@ -33,8 +33,9 @@ from benchmarks.joins import EtcdGrpc, lacks
 from benchmarks.managers import Managers
 from benchmarks.processes import BenchmarkError, Process, start
 from manager.process import raise_files_limit
+from node.codec import encode
 from node.loop import run
-from node.protocol import Report, encode
+from node.protocol import Report
 
 NODES = 10_000
 """At one manager; half as many at three, and at etcd's."""

@@ -28,8 +28,9 @@ from benchmarks.groups import cpu_seconds, mebibytes
 from benchmarks.managers import PROGRAM
 from benchmarks.processes import BenchmarkError, Process, block, start
 from manager.process import raise_files_limit
+from node.codec import decode, encode
 from node.loop import run
-from node.protocol import PATH, SUBPROTOCOL, Hello, Report, Reported, Welcome, decode, encode
+from node.protocol import PATH, SUBPROTOCOL, Hello, Report, Reported, Welcome
 from tests.authority import Authority
 
 NODES, BAD = 10_000, 1_000

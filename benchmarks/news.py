@@ -14,7 +14,8 @@ from benchmarks.managers import Managers
 from benchmarks.processes import BenchmarkError
 from benchmarks.serf import Agents, EventStream, installed
 from manager.identity import KEY_BYTES, Identity
-from node.protocol import FRAME_BYTES_MAX, PATH, SUBPROTOCOL, Hello, Leave, Welcome, decode, encode
+from node.codec import decode, encode
+from node.protocol import FRAME_BYTES_MAX, PATH, SUBPROTOCOL, Hello, Leave, Welcome
 
 SIZES = (3, 5)
 HELLOS_PER_ROUND = 25

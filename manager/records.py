@@ -28,7 +28,8 @@ from enum import StrEnum
 from typing import Any
 
 from manager.packing import pack, unpack
-from node.protocol import ConfigState, config_state_packed, is_node_id, read_config_state
+from node.codec import config_state_packed, read_config_state
+from node.protocol import ConfigState, is_node_id
 
 NODE = "node/"
 CLONE = "clone/"

@@ -17,6 +17,7 @@ from websockets.protocol import State
 from websockets.server import ServerProtocol
 
 from manager.acceptor import Acceptor
+from node.codec import ProtocolError, decode, encode
 from node.protocol import (
     CLOSE_GOING,
     CLOSE_PROTOCOL,
@@ -26,9 +27,6 @@ from node.protocol import (
     Hello,
     ManagerMessage,
     NodeMessage,
-    ProtocolError,
-    decode,
-    encode,
 )
 
 UNGREETED_MAX = 256

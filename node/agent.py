@@ -19,6 +19,7 @@ from node.api import limits_shown, serve
 from node.bundle import Bundle
 from node.changes import LOOK_SECONDS, Applied, Changes
 from node.clock import HostClock
+from node.codec import ProtocolError, decode, encode
 from node.config import NodeSettings
 from node.effects import (
     ApplyLimits,
@@ -48,7 +49,7 @@ from node.link import CONNECT_SECONDS_MAX, Link
 from node.lookup import look_up
 from node.notify import READY, STOPPING, notify
 from node.phases import Joined
-from node.protocol import Limits, ProtocolError, decode, encode
+from node.protocol import Limits
 from node.provision import for_neighbour, from_file, from_neighbours, put_configuration, refusal
 from node.service import WHY
 from node.session import Session

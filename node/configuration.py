@@ -10,11 +10,8 @@ from hashlib import sha256
 
 from node.bounds import CONFIG_BYTES_MAX
 from node.effects import Change, Effect, Log, Send, Stage
+from node.notes import in_short
 from node.protocol import Chunk, ConfigMessage, ConfigState, Fetch, Permit, Tried, Try, Wanted
-
-NOTE_CHARS_MAX = 450
-_BEGINNING_CHARS = 40
-"""Of what a node says about a failure: it stands on a page that all managers hold."""
 
 
 @dataclass(slots=True)
@@ -96,7 +93,7 @@ class Configuration:
         if staging is None or staging.sha256 != hash_:
             return []
         if staging.trial:
-            return [Send(Tried(number=staging.trial, error=error)), *self._pursue()]
+            return [Send(Tried(number=staging.trial, error=in_short(error))), *self._pursue()]
         wanted = self._wanted
         if wanted is None or wanted.sha256 != hash_:
             return self._pursue()
@@ -182,10 +179,3 @@ class Configuration:
     def _fail(self, wanted: Wanted, why: str) -> list[Effect]:
         self._failed, self._staged, self._note = wanted.version, 0, in_short(why)
         return [Log(logging.ERROR, f"Configuration {wanted.version} {why}")]
-
-
-def in_short(why: str) -> str:
-    """Its beginning and its end, where a gateway that says much says what was wrong."""
-    if len(why) <= NOTE_CHARS_MAX:
-        return why
-    return f"{why[:_BEGINNING_CHARS]} … {why[_BEGINNING_CHARS + 3 - NOTE_CHARS_MAX :]}"

@@ -6,8 +6,8 @@ of its agent, its gateway and its managers, until it is told otherwise.
 
 import logging
 
-from node.configuration import NOTE_CHARS_MAX
 from node.effects import Drain, Effect, Log, Restart
+from node.notes import in_short
 from node.protocol import Order
 
 WHY = {
@@ -75,7 +75,7 @@ class Service:
         """The outcome of `Restart`."""
         assert self._restarting is not None
         self.taken, self._restarting = max(self.taken, self._restarting), None
-        self.note = error[:NOTE_CHARS_MAX]
+        self.note = in_short(error)
         if error:
             return [Log(logging.ERROR, f"The gateway was not restarted as it should be: {error}")]
         return [Log(logging.INFO, "The gateway was restarted")]

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 
+from node.codec import decode, encode
 from node.effects import (
     ApplyLimits,
     Change,
@@ -23,7 +24,7 @@ from node.effects import Log as NodeLog
 from node.effects import Send as SendToManager
 from node.life import Clock
 from node.phases import Joined
-from node.protocol import Limits, decode, encode
+from node.protocol import Limits
 from node.session import Session
 from simulations.gateway import CHECK_SECONDS, DRAIN_SECONDS, SimGateway
 from simulations.loop import Loop

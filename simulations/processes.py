@@ -32,7 +32,8 @@ from manager.orders import OrderError
 from manager.plan import PlanError
 from manager.records import Setting
 from manager.terms import SUBSCRIPTION, ManagerConfig
-from node.protocol import CLOSE_GOING, ProtocolError, decode, encode
+from node.codec import ProtocolError, decode, encode
+from node.protocol import CLOSE_GOING
 from simulations.disk import ManagerDisk
 from simulations.loop import CLOCK_JUMP, CLOCK_WATCHED_EVERY, Loop
 from simulations.network import Connection, Network

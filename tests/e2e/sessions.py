@@ -6,10 +6,11 @@ from random import Random
 from aiohttp import ClientSession
 
 from node.clock import HostClock
+from node.codec import decode, encode
 from node.effects import ApplyLimits, Close, Connect, Effect, NodeState, Save, Send
 from node.endings import CLOSE_NORMAL
 from node.link import Link
-from node.protocol import LimitsPush, Welcome, decode, encode
+from node.protocol import LimitsPush, Welcome
 from node.session import Session
 
 _CLOCK = HostClock()

@@ -10,18 +10,9 @@ from math import cos
 
 from aiohttp import ClientError, ClientSession, ClientWebSocketResponse
 
+from node.codec import encode
 from node.latency import bucket_of
-from node.protocol import (
-    FRAME_BYTES_MAX,
-    PATH,
-    SUBPROTOCOL,
-    ConfigState,
-    Hello,
-    Report,
-    Served,
-    ServedKind,
-    encode,
-)
+from node.protocol import FRAME_BYTES_MAX, PATH, SUBPROTOCOL, ConfigState, Hello, Report, Served, ServedKind
 
 _REPORT_EVERY = 1.0
 _AGAIN_AFTER = 3.0

@@ -9,7 +9,8 @@ from typing import Any
 import aiohttp
 import msgpack
 
-from node.protocol import CLOSE_REFUSED, PATH, PROTOCOL_MIN, SUBPROTOCOL, Hello, encode
+from node.codec import encode
+from node.protocol import CLOSE_REFUSED, PATH, PROTOCOL_MIN, SUBPROTOCOL, Hello
 from tests.e2e.cluster import NODE_PORT, Cluster, Process, wait_for
 
 ROOT = Path(__file__).parents[2]

@@ -21,6 +21,7 @@ from websockets.uri import parse_uri
 import manager.seed
 from manager.listeners import ListenError, listen
 from manager.seed import UNGREETED_MAX, UNSENT_MESSAGES_MAX, Allowance, SeedServer
+from node.codec import encode
 from node.protocol import (
     CLOSE_PROTOCOL,
     CLOSE_REFUSED,
@@ -32,7 +33,6 @@ from node.protocol import (
     Report,
     Reported,
     Welcome,
-    encode,
 )
 
 HELLO = Hello(key=bytes(32), incarnation=1, nonce=1)

@@ -21,6 +21,7 @@ from aiohttp.test_utils import TestServer, unused_port
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from node.bundle import Bundle
+from node.codec import decode, encode
 from node.gateways.processes import process_id
 from node.jws import public_text
 from node.protocol import (
@@ -41,8 +42,6 @@ from node.protocol import (
     Report,
     Reported,
     Welcome,
-    decode,
-    encode,
 )
 
 Value = TypeVar("Value")

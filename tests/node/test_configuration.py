@@ -5,8 +5,9 @@ from hashlib import sha256
 import pytest
 
 from node.bounds import CONFIG_BYTES_MAX
-from node.configuration import NOTE_CHARS_MAX, Configuration, in_short
+from node.configuration import Configuration
 from node.effects import Change, Effect, Log, Send, Stage
+from node.notes import NOTE_CHARS_MAX
 from node.protocol import CHUNK_BYTES_MAX, Chunk, Data, Fetch, Permit, Tried, Try, Wanted
 
 OLD, NEW = sha256(b"old").hexdigest(), sha256(b"new").hexdigest()
@@ -78,7 +79,7 @@ def test_an_absurd_size_is_not_fetched(size: int) -> None:
     assert found.state.failed == 2
 
 
-def test_what_the_gateway_would_not_run_with_is_reported_with_its_wordsin_short() -> None:
+def test_what_the_gateway_would_not_run_with_is_reported_with_its_words_in_short() -> None:
     found = configuration()
     found.received(WANTED)
     found.received(chunk(b"new"))
@@ -172,11 +173,3 @@ def test_what_was_being_fetched_ends_with_the_session_and_is_fetched_in_the_next
     assert found.resume() == []
     assert found.received(chunk(b"new")) == []
     assert found.received(WANTED) == [Send(Fetch(sha256=NEW, offset=0))]
-
-
-def test_what_a_gateway_says_at_length_is_kept_with_its_last_line() -> None:
-    long = in_short("is not valid: Traceback\n" + "  File x\n" * 100 + "ValueError: no such backend")
-    assert len(long) == NOTE_CHARS_MAX
-    assert long.startswith("is not valid: Traceback")
-    assert long.endswith("ValueError: no such backend")
-    assert in_short("short") == "short"

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from node.codec import ProtocolError, decode, encode
 from node.latency import BUCKETS
 from node.protocol import (
     FRAME_BYTES_MAX,
@@ -29,12 +30,9 @@ from node.protocol import (
     ManagerMessage,
     Managers,
     NodeMessage,
-    ProtocolError,
     Report,
     Served,
     Welcome,
-    decode,
-    encode,
     is_node_id,
 )
 

@@ -7,19 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from node.codec import encode
 from node.gateways.accesslog import AccessLog
 from node.gateways.errors import GatewayError
 from node.gateways.tail import CHUNK_BYTES, LINE_BYTES_MAX, READ_BYTES_MAX, Tail
 from node.latency import BOUNDS, BUCKETS, bucket_of
-from node.protocol import (
-    FRAME_BYTES_MAX,
-    OTHER,
-    SERVED_MAX,
-    SERVED_NAME_MAX,
-    Report,
-    Served,
-    encode,
-)
+from node.protocol import FRAME_BYTES_MAX, OTHER, SERVED_MAX, SERVED_NAME_MAX, Report, Served
 from node.traffic import Traffic, endpoint_of
 
 
