@@ -12,32 +12,24 @@ from math import inf
 from random import Random
 from typing import assert_never
 
-from node.backoff import full_jitter
 from node.bundle import Bundle
-from node.candidates import Candidates
 from node.configuration import Configuration
 from node.effects import (
     Close,
-    Connect,
     Effect,
     Log,
-    LookUp,
     NodeState,
     Renewed,
     Save,
     Send,
     Source,
 )
-from node.endings import CLOSE_NORMAL, in_words
+from node.endings import CLOSE_NORMAL
 from node.inforce import InForce
 from node.leases import larger, shortest
 from node.life import Clock, Life
 from node.phases import Connecting, Done, Greeting, Joined, Phase, Waiting
 from node.protocol import (
-    CLOSE_GOING,
-    CLOSE_MOVING,
-    CLOSE_PROTOCOL,
-    CLOSE_SUPERSEDED,
     AnyMessage,
     Ask,
     Behind,
@@ -69,27 +61,19 @@ from node.protocol import (
     Welcome,
     is_node_id,
 )
+from node.reports import Reports
 from node.restarts import Restarts
+from node.search import Search
 from node.service import Service
 from node.solitude import Solitude
 from node.tickets import Tickets
 
-HELLO_SECONDS_MAX = 10.0
-"""Wait for an answer to a hello."""
 SILENT_HEARTBEATS_MAX = 3
 """After so many without a word the manager is taken for dead."""
 SILENT_PART_MAX = 0.75
 """… or after this part of a shorter lease: the rest is for finding another one."""
 REPORTS_PER_LEASE = 3
 """So often at least a lease is renewed before it ends."""
-UNANSWERED_MAX = 16
-FAILOVER_SECONDS_MAX = 0.3
-"""Spread of the first try after a lost session: a manager's nodes do not come to another all at once."""
-SUPERSEDED_SECONDS = 15.0
-HELLOS_MAX = 8
-"""On one connection before a welcome: two ends that disagree about who is ahead would never end."""
-SHORT_SESSIONS_MAX = 3
-"""So many in a row that ended within a heartbeat are a pattern: from then on, back off."""
 INCARNATION_MAX = 2**62
 """What a manager may claim to know; above, there would be no room to go above it."""
 
@@ -125,26 +109,21 @@ class Session:
         self.gateway = ""
         self.counters: dict[str, float] = {}
         self.served: tuple[Served, ...] = ()
-        self._told: dict[tuple[str, str], Served] = {}
-        """Of `served`, what this manager has been told in this session."""
         self.configuration = Configuration(self.state.config_version)
         self.service = Service(self.state.service, self.state.order)
         self.restarts = Restarts()
-        self.phase: Phase = Done()
         self._rng = rng
         self._nonce = rng.getrandbits(63)
         self._name, self._agent_version, self._token = name, agent_version, token
         self._fingerprint = fingerprint
         self._weight, self._labels, self._ephemeral = weight, labels or {}, ephemeral
-        self._candidates = Candidates(seeds)
+        self._search = Search(seeds, rng)
         self._heartbeat = 5.0
         self._heard = 0.0
         self._report_at = 0.0
-        self._reports = 0
-        self._unanswered: dict[int, float] = {}
+        self._reports = Reports()
         self._over_limit = False
         self._applied = 0
-        self._short_sessions = 0
         self._in_force = InForce()
         self._clock = clock
         self._tickets = Tickets(clock)
@@ -172,9 +151,13 @@ class Session:
         effects += [*self._judge_life(now), *self._judge_solitude(now)]
         if self.state.limits or self.state.limits_version or self._in_force.provisional is not None:
             effects += self._look_at_leases(now)
-        self._candidates.restart(self._rng)
-        self.phase = Waiting(self._candidates.next(self._rng), now)
+        self._search.begin(now)
         return [*effects, *self.tick(now)]
+
+    @property
+    def phase(self) -> Phase:
+        """How far it is with a manager."""
+        return self._search.phase
 
     def next_deadline(self) -> float | None:
         """When to call `tick` at the latest; None when nothing is due before something happens."""
@@ -211,11 +194,11 @@ class Session:
     def _tick(self, now: float) -> list[Effect]:
         match self.phase:
             case Waiting(address, until) if now >= until:
-                return [self._reach(address)]
+                return [self._search.reach(address)]
             case Greeting(until=until) if now >= until:
-                return self._abandon("no answer to our hello", now)
+                return self._search.abandon("no answer to our hello", now)
             case Joined() if now >= self._silent_at:
-                return self._abandon(f"silent for {now - self._heard:.0f} s", now)
+                return self._search.abandon(f"silent for {now - self._heard:.0f} s", now)
             case Joined() if now >= self._report_at:
                 return [self._report(now), *self.configuration.resume()]
             case Joined() if self.state.life is not None and now >= self._tickets.ask_at:
@@ -316,29 +299,16 @@ class Session:
 
     def connected(self, now: float, remote: str = "") -> list[Effect]:
         """The connection is open, to `remote` if the name led to another address than it says."""
-        assert isinstance(self.phase, Connecting)
-        addresses = (self.phase.address, remote or self.phase.address)
-        self.phase = Greeting(addresses, now + HELLO_SECONDS_MAX, now)
+        self._search.connected(now, remote)
         return self._hello()
 
     def looked_up(self, name: str, addresses: Iterable[str], now: float) -> list[Effect]:
         """`name` stands for these, to be tried in this order; none where it is not known."""
-        if self.phase != Connecting(name):
-            return []  # we have left meanwhile
-        known = tuple(addresses)
-        if self._candidates.expand(known):
-            return [self._reach(self._candidates.next(self._rng))]
-        why = "all that it stands for have been tried" if known else "the name does not resolve"
-        return self.connect_failed(why, now)
-
-    def _reach(self, address: str) -> Effect:
-        self.phase = Connecting(address)
-        return LookUp(address) if "://" in address else Connect(address)
+        return self._search.looked_up(name, addresses, now)
 
     def connect_failed(self, reason: str, now: float) -> list[Effect]:
         """`reason` is for people: `connection refused`."""
-        assert isinstance(self.phase, Connecting)
-        return self._try_next(f"No manager at {self.phase.address}: {reason}", now)
+        return self._search.connect_failed(reason, now)
 
     def save_failed(self, reason: str, now: float) -> list[Effect]:
         """The last `Save` is not on disk, and the effects after it were dropped."""
@@ -346,36 +316,28 @@ class Session:
             return [Log(logging.WARNING, f"The state is not saved: {reason}"), Close(CLOSE_NORMAL)]
         if self._before is not None:  # a ticket is none before it is saved
             self.state, self._before = self._before, None
-            return [Close(CLOSE_NORMAL), *self._try_next(f"No ticket without a saved state: {reason}", now)]
+            return [
+                Close(CLOSE_NORMAL),
+                *self._search.try_next(f"No ticket without a saved state: {reason}", now),
+            ]
         if isinstance(self.phase, Greeting):  # the hello was among the dropped
-            return [Close(CLOSE_NORMAL), *self._try_next(f"No hello without a saved state: {reason}", now)]
+            return [
+                Close(CLOSE_NORMAL),
+                *self._search.try_next(f"No hello without a saved state: {reason}", now),
+            ]
         return [Log(logging.WARNING, f"The state is not saved: {reason}")]
 
     def closed(self, code: int, reason: str, now: float) -> list[Effect]:
         """The connection ended, by the other end or by itself."""
-        match self.phase:
-            case Greeting() | Joined():
-                pass
-            case Connecting():
-                return self.connect_failed(reason, now)
-            case _:
-                return []
-        if code == CLOSE_SUPERSEDED:
-            delay = self._rng.uniform(0.5, 1.5) * SUPERSEDED_SECONDS
-            return self._wait(f"{self._where()}: {in_words(code, '')}", delay, now)
-        if code == CLOSE_GOING:
-            return self._fail_over(in_words(code, ""), now, logging.INFO)
-        return self._fail_over(in_words(code, reason), now)
+        return self._search.closed(code, reason, now)
 
     def broken(self, reason: str, now: float) -> list[Effect]:
         """The manager sent what is no message."""
-        text = f"{self._where()} breaks the protocol: {reason}"
-        return [Close(CLOSE_PROTOCOL, reason), *self._try_next(text, now)]
+        return self._search.broken(reason, now)
 
     def leave(self, reason: str, now: float) -> list[Effect]:
         """The operator stops the node: say so, and be done."""
-        phase, self.phase = self.phase, Done()
-        match phase:
+        match self._search.stop():
             case Greeting() | Joined():
                 return [*self._cut_life(), Send(Leave(reason=reason)), Close(CLOSE_NORMAL)]
             case Connecting():
@@ -416,7 +378,7 @@ class Session:
                 void = Log(logging.WARNING, "The ticket is void: asking for another")
                 return [void, *self._hello_again(now)]
             case Reported(number=number):
-                return self._renew(self._unanswered.pop(number, -inf), now)
+                return self._renew(self._reports.answered(number), now)
             case LimitsPush(version=version, limits=limits, leases=leases, over_limit=over_limit):
                 if version <= self.state.limits_version:
                     return []
@@ -424,10 +386,10 @@ class Session:
                     self.state = replace(self.state, ticket=message.ticket)
                 return [*self._take(version, limits, leases, over_limit, now), Save(self.state)]
             case Managers(managers=managers):
-                self._candidates.learn(managers)
+                self._search.learn(managers)
                 return []
             case Redirect(managers=managers, going=going):
-                return self._redirect(managers, going, now)
+                return self._search.redirect(managers, going, now)
             case Order():
                 return (
                     self._served(self.service.received(message), now)
@@ -477,17 +439,7 @@ class Session:
         return [Save(self.state), Send(hello)]
 
     def _hello_again(self, now: float) -> list[Effect]:
-        match self.phase:
-            case Greeting(addresses, hellos=hellos):
-                pass
-            case Joined(addresses):
-                hellos = 0
-            case _:
-                raise AssertionError("no connection to say hello on")
-        if hellos >= HELLOS_MAX:
-            return self.broken(f"{hellos} hellos without a welcome", now)
-        self.phase = Greeting(addresses, now + HELLO_SECONDS_MAX, now, hellos + 1)
-        return self._hello()
+        return self._search.greet_again(now) or self._hello()
 
     def _go_above(self, incarnation: int, now: float) -> list[Effect]:
         if incarnation >= INCARNATION_MAX:
@@ -512,16 +464,15 @@ class Session:
             self.state, id=message.id, free_limits=message.free_limits, degrade_after=message.degrade_after
         )
         asked = self.phase.said
-        self.phase = Joined(self.phase.addresses, message.manager, now)
         self._heartbeat = min(max(message.heartbeat, 0.05), 3600.0)
-        self._candidates.learn(message.managers)
+        self._search.joined(message.manager, self._heartbeat, now)
+        self._search.learn(message.managers)
         self._rejoin_window = message.rejoin_window
         self._gives_turns = message.gives_turns
         self._in_force.free = self.state.free_limits if self._tickets.lapsed else None
         self._in_force.provisional, self._in_force.confirmed = None, True
-        self._unanswered.clear()
-        self._told.clear()
-        effects: list[Effect] = [*kept, Log(logging.INFO, f"Joined as {message.id}, {self._where()}")]
+        self._reports.session_began()
+        effects: list[Effect] = [*kept, Log(logging.INFO, f"Joined as {message.id}, {self._search.where}")]
         if message.limits_follow:
             effects += self._renew(asked, now)
         else:
@@ -538,13 +489,11 @@ class Session:
         return [*effects, Save(self.state)]
 
     def _refused(self, message: Refused, now: float) -> list[Effect]:
-        self._candidates.learn(message.managers)
+        self._search.learn(message.managers)
         if message.code == "starting":
             # Not a no: this manager does not know yet. Another may, so nothing falls to the free limits.
-            return [Close(CLOSE_NORMAL), *self._try_next(message.sentence, now)]
-        self._candidates.restart(self._rng)
-        delay = self._rng.uniform(0.5, 1.5) * message.retry_after
-        self.phase = Waiting(self._candidates.next(self._rng), now + delay)
+            return [Close(CLOSE_NORMAL), *self._search.try_next(message.sentence, now)]
+        delay = self._search.refused(message.retry_after, now)
         self._in_force.free = dict(message.free_limits)
         return [
             Log(logging.WARNING, message.sentence),
@@ -584,7 +533,7 @@ class Session:
 
     def _start_by(self, bundle: Bundle) -> list[Effect]:
         self._in_force.provisional = bundle.limits
-        self._candidates.learn(bundle.managers)
+        self._search.learn(bundle.managers)
         self.state = replace(self.state, free_limits=bundle.free_limits, degrade_after=bundle.degrade_after)
         text = "No manager has let this node in yet: until one does it runs provisionally, by its bundle"
         return [Log(logging.WARNING, text)]
@@ -597,7 +546,7 @@ class Session:
     @property
     def managers(self) -> list[str]:
         """All that it would try."""
-        return self._candidates.known()
+        return self._search.known
 
     @property
     def registered(self) -> bool:
@@ -639,16 +588,11 @@ class Session:
     # Being joined
 
     def _report(self, now: float) -> Effect:
-        self._reports += 1
         self._report_at = now + min(self._heartbeat, self._shortest_lease / REPORTS_PER_LEASE)
-        self._unanswered[self._reports] = now
-        while len(self._unanswered) > UNANSWERED_MAX:
-            del self._unanswered[min(self._unanswered)]
-        served = tuple(row for row in self.served if self._told.get(row.key) != row)
-        self._told |= {row.key: row for row in served}
+        number, served = self._reports.begin(self.served, now)
         return Send(
             Report(
-                number=self._reports,
+                number=number,
                 gateway=self.says,
                 limits_version=self._applied,
                 config=self.config,
@@ -702,60 +646,3 @@ class Session:
         return self._heard + min(
             SILENT_HEARTBEATS_MAX * self._heartbeat, SILENT_PART_MAX * self._shortest_lease
         )
-
-    # Going elsewhere
-
-    def _redirect(self, managers: tuple[str, ...], going: bool, now: float) -> list[Effect]:
-        assert isinstance(self.phase, Greeting | Joined)
-        here = self.phase.addresses
-        wanted = tuple(address for address in managers if address not in here)
-        if not wanted and not going:
-            return []  # asked to move, and there is nowhere to move to
-        where = self._where()
-        self._candidates.learn(managers)
-        self._candidates.restart(self._rng, first=wanted, last=here)
-        return [
-            Close(CLOSE_MOVING, "moving"),
-            *self._wait(
-                f"{where} asks us to move", self._rng.uniform(0.0, FAILOVER_SECONDS_MAX), now, logging.INFO
-            ),
-        ]
-
-    def _abandon(self, why: str, now: float) -> list[Effect]:
-        """The connection may still look open, and its manager may only be slow: we move (rule I5)."""
-        return [Close(CLOSE_MOVING, why), *self._fail_over(why, now)]
-
-    def _fail_over(self, why: str, now: float, level: int = logging.WARNING) -> list[Effect]:
-        """Another manager, at once after a session that was one; after one that was none, back off."""
-        text = f"Lost {self._where()}: {why}"
-        match self.phase:
-            case Joined(addresses, _, since):
-                self._short_sessions = self._short_sessions + 1 if now - since < self._heartbeat else 0
-                self._candidates.restart(self._rng, last=addresses)
-                if self._short_sessions < SHORT_SESSIONS_MAX:
-                    return self._wait(text, self._rng.uniform(0.0, FAILOVER_SECONDS_MAX), now, level)
-                return self._wait(text, full_jitter(self._short_sessions, self._rng), now, level)
-            case _:
-                return self._try_next(text, now)
-
-    def _try_next(self, text: str, now: float) -> list[Effect]:
-        address = self._candidates.next(self._rng)
-        return self._wait_for(address, text, full_jitter(self._candidates.round, self._rng), now)
-
-    def _wait(self, text: str, delay: float, now: float, level: int = logging.WARNING) -> list[Effect]:
-        return self._wait_for(self._candidates.next(self._rng), text, delay, now, level)
-
-    def _wait_for(
-        self, address: str, text: str, delay: float, now: float, level: int = logging.WARNING
-    ) -> list[Effect]:
-        self.phase = Waiting(address, now + delay)
-        return [Log(level, f"{text}; next try in {delay:.1f} s at {address}")]
-
-    def _where(self) -> str:
-        match self.phase:
-            case Joined(addresses, manager):
-                return f"manager {manager} ({addresses[0]})"
-            case Greeting(addresses):
-                return f"manager at {addresses[0]}"
-            case _:
-                return "no manager"

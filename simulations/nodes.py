@@ -128,7 +128,7 @@ class SimNode:
     @property
     def knows(self) -> list[str]:
         """The managers that it tries."""
-        return self.session._candidates.known()
+        return self.session.managers
 
     @property
     def nonce(self) -> int:

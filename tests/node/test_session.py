@@ -40,7 +40,8 @@ from node.protocol import (
     Served,
     Welcome,
 )
-from node.session import HELLOS_MAX, Session
+from node.search import HELLOS_MAX
+from node.session import Session
 
 CLOCK = Clock("boot", 100.0, 1_800_000_000.0)
 ID = "krakend_3f20a44d-3d93-4bc9-829b-b76b22055142"
@@ -498,7 +499,7 @@ def test_a_renewed_lease_brings_the_share_back() -> None:
     made.closed(1006, "", 1.0)
     run_to(made, 20.0)
     assert made.source == "safe"
-    made.phase = Connecting(A)
+    made._search.phase = Connecting(A)
     made.connected(20.0)
     effects = made.received(welcome(made, limits_version=4, leases=SAFE), 20.5)
     assert ApplyLimits(4, "lease", PUBLIC) in effects
@@ -691,7 +692,7 @@ def test_when_a_manager_is_back_a_node_that_gave_up_is_what_it_was() -> None:
     made = alone_for(1000.0)
     run_to(made, 1000.0)
     assert made.source == "free"
-    made.phase = Connecting(A)
+    made._search.phase = Connecting(A)
     made.connected(1001.0)
     effects = made.received(welcome(made, degrade_after=1000.0, free_limits=FREE), 1001.0)
     assert ApplyLimits(3, "lease", PUBLIC) in effects
