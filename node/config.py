@@ -98,7 +98,8 @@ class GatewaySettings(Settings):
         Field(description="URL of nginx's stub_status, KrakenD's /__stats, or metrics of Prometheus' format"),
     ] = ""
     access_log: Annotated[
-        str, Field(description="nginx's log file, or the socket for HAProxy's, in the README's format")
+        str,
+        Field(description="nginx's log file, or the socket for HAProxy's, as docs/GATEWAYS.md formats it"),
     ] = ""
     stop_timeout: Annotated[
         Duration, Field(description="wait after the stop signal for connections to drain, then SIGKILL")

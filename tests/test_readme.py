@@ -1,4 +1,4 @@
-"""README and reference say what is there: commands run as they stand, tables are those of the code.
+"""README and docs/ say what is there: commands run as they stand, tables are those of the code.
 
 Blocks by language: `sh` is run here, on the host that its second word names (`managers`: on each of them);
 `console` is what the block before it printed, or what some program has logged by then; `yaml` is one of the
@@ -33,8 +33,15 @@ from node.settings.sources import keys, named_model, option_name
 from tests.e2e.cluster import wait_for
 
 ROOT = Path(__file__).parents[1]
-README = (ROOT / "README.md").read_text(encoding="utf-8")
-REFERENCE = (ROOT / "docs" / "REFERENCE.md").read_text(encoding="utf-8")
+DOCUMENTS = {
+    str(file.relative_to(ROOT)): file.read_text(encoding="utf-8")
+    for file in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
+}
+"""README first: what its commands leave is where the others begin."""
+README = DOCUMENTS["README.md"]
+REFERENCE = DOCUMENTS["docs/REFERENCE.md"]
+EVERYTHING = "\n".join(DOCUMENTS.values())
+README_LINES_MAX = 450
 FILES: dict[str, type[BaseModel]] = {
     "/etc/krakend/cluster-manager.yml": ManagerFile,
     "/etc/krakend/service.yml": NodeSettings,
@@ -51,18 +58,20 @@ class Block:
     language: str
     where: str
     text: str
+    file: str
     line: int
 
     @property
     def id(self) -> str:
-        return f"line {self.line}"
+        return f"{self.file}:{self.line}"
 
 
 def blocks(*languages: str) -> list[Block]:
     fenced = re.compile(r"^```(\w+)(?: (\w+))?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
     return [
-        Block(found[1], found[2] or "", found[3], README.count("\n", 0, found.start()) + 1)
-        for found in fenced.finditer(README)
+        Block(found[1], found[2] or "", found[3], name, text.count("\n", 0, found.start()) + 1)
+        for name, text in DOCUMENTS.items()
+        for found in fenced.finditer(text)
         if found[1] in languages
     ]
 
@@ -70,7 +79,7 @@ def blocks(*languages: str) -> list[Block]:
 def rows(*head: str) -> list[list[str]]:
     """The rows of every table under this head."""
     begin = "| " + " | ".join(head) + " |\n"
-    tables = (README + REFERENCE).split(begin)[1:]
+    tables = EVERYTHING.split(begin)[1:]
     assert tables, f"no table {begin}"
     lines = [line for table in tables for line in table.partition("\n\n")[0].splitlines()[1:]]
     return [[cell.strip() for cell in line.strip("|").split(" | ")] for line in lines]
@@ -84,9 +93,13 @@ def section(title: str) -> str:
 # What stands there
 
 
+def test_the_readme_is_short_and_leads_to_every_other_document() -> None:
+    assert README.count("\n") <= README_LINES_MAX
+    assert all(f"]({name})" in README for name in DOCUMENTS if name != "README.md")
+
+
 def test_every_block_is_of_a_kind_that_is_looked_at_here() -> None:
-    assert len(blocks("sh", "console", "yaml", "text", "json", "ini")) == README.count("\n```") // 2
-    assert "```" not in REFERENCE
+    assert len(blocks("sh", "console", "yaml", "text", "json", "ini")) == EVERYTHING.count("\n```") // 2
     assert {block.where for block in blocks("sh")} <= {"", "manager", "managers", "gateway"}
 
 
@@ -99,7 +112,7 @@ def test_every_file_is_read_by_the_program_that_it_is_for(block: Block, tmp_path
 
 
 def in_force(model: type[BaseModel], path: tuple[str, ...] = ()) -> dict[str, str]:
-    """Every key with its default as README has it, those of named things under NAME."""
+    """Every key with its default as the reference has it, those of named things under NAME."""
     data: Any = yaml.safe_load(dump(model()))
     found = {}
     for key, _ in keys(model):
@@ -168,7 +181,7 @@ def test_options_and_variables_follow_from_keys_as_told() -> None:
         variables = {prefix + "_".join(key).upper() for key, _ in keys(model)}
         assert names[0].removeprefix("--") in options
         assert names[1] in variables
-        assert all(f"`{name}`" in README for name in names)
+        assert all(f"`{name}`" in EVERYTHING for name in names)
     limited = load(ManagerFile, prefix="KCM_", environ={"KCM_LIMITS_PUBLIC_MAX_RATE": "9"}).settings
     assert limited.limits["public"].max_rate == 9
 
@@ -204,7 +217,7 @@ def anchors(text: str) -> set[str]:
     return {re.sub(r"[^\w -]", "", title).lower().replace(" ", "-") for title in titles}
 
 
-@pytest.mark.parametrize("name", ["README.md", "docs/REFERENCE.md"])
+@pytest.mark.parametrize("name", DOCUMENTS)
 def test_every_link_leads_somewhere(name: str) -> None:
     file = ROOT / name
     links = re.findall(r"\]\(([^)]+)\)", file.read_text(encoding="utf-8"))
@@ -218,7 +231,7 @@ def test_every_link_leads_somewhere(name: str) -> None:
 
 def test_every_make_target_is_in_the_makefile_and_in_the_table() -> None:
     targets = set(re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
-    assert set(re.findall(r"`make (\w+)", README)) | {"help"} == targets
+    assert set(re.findall(r"`make (\w+)", EVERYTHING)) | {"help"} == targets
     for block in blocks("sh"):
         for line in block.text.splitlines():
             if line.startswith("make"):
@@ -462,7 +475,7 @@ def keys_in(answer: Any) -> set[str]:
 
 
 def shape(told: str, answer: Any) -> set[str]:
-    """The keys that README tells of, but for those of what a list holds that is empty in `answer`."""
+    """The keys that the reference tells of, but for those of what a list holds that is empty in `answer`."""
     for key, value in answer.items() if isinstance(answer, dict) else ():
         if value == []:
             told = re.sub(rf'"{key}": \[{{.*?}}\]', f'"{key}"', told)
@@ -515,8 +528,7 @@ def check_answers(hosts: Hosts) -> None:
 @pytest.mark.needs("root", "ip")
 def test_every_command_runs_as_written_and_prints_what_is_told(tmp_path: Path) -> None:
     with network(tmp_path) as hosts:
-        # The first is a memory of 2017.
-        told = blocks("sh", "console")[1:]
+        told = blocks("sh", "console")
         for block, after in zip(told, [*told[1:], None], strict=True):
             if block.language == "sh":
                 expected = after.text.splitlines() if after and after.language == "console" else []

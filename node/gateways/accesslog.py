@@ -1,4 +1,4 @@
-"""nginx's access log, in the format that the README gives, as counts by endpoint and by backend."""
+"""nginx's access log, in the format that docs/GATEWAYS.md gives, as counts by endpoint and by backend."""
 
 import asyncio
 from pathlib import Path
