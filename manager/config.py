@@ -1,11 +1,7 @@
-"""`cluster-manager.yml`: the schema of a manager's configuration, and what its core needs of it."""
+"""`cluster-manager.yml`: the schema of a manager's configuration."""
 
-import os
 import re
 import socket
-from collections.abc import Mapping
-from datetime import UTC, datetime
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -15,23 +11,37 @@ from pydantic import (
     ConfigDict,
     Field,
     SecretStr,
-    ValidationError,
     ValidationInfo,
     field_serializer,
     field_validator,
     model_validator,
 )
 
-from gossip.wire import LABEL_BYTES_MAX, PLAIN, Keyring, Layers, read_key
-from manager.documents import MAX_NODES_MAX, read_public_key
-from manager.doors import is_near
-from manager.keys import A_NEW_KEY, read_keyring
+from manager.config_limits import LimitSettings, RateSettings, fitting, free_fitting
+from manager.config_values import (
+    as_digest,
+    as_founders,
+    as_gossip,
+    as_group,
+    as_heartbeats,
+    as_ip,
+    as_issuer,
+    as_key,
+    as_label,
+    as_label_pair,
+    as_name,
+    as_reachable_ip,
+    as_time,
+    as_url,
+    is_key,
+    silence,
+)
+from manager.documents import MAX_NODES_MAX
+from manager.keys import read_keyring
 from manager.licence import LICENCE_FILE
-from manager.limits import Algorithm, Sharing, check_limits
-from manager.terms import ManagerConfig, Policy
-from manager.tokens import ApiToken, JoinToken, Scope, digest, peers_token
+from manager.terms import Policy
+from manager.tokens import Scope
 from node.logs import LogSettings
-from node.protocol import Limit, Limits
 from node.settings import (
     COMMAS,
     Duration,
@@ -40,98 +50,10 @@ from node.settings import (
     Settings,
     format_duration,
     located,
-    parse_duration,
 )
 
 GOSSIP_PORT = 7946
-FOUNDERS_MAX = 16
 CONFIG_FILE = Path("/etc/krakend/cluster-manager.yml")
-RATE_MIN = 1e-9
-_HEARTBEATS = re.compile(r"([1-9][0-9]{0,2}) heartbeats?")
-
-
-def _as_name(text: str) -> str:
-    if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}", text):
-        raise ValueError(f"must be 1 to 128 letters, digits, `.`, `_` or `-`, not `{text}`")
-    return text
-
-
-def _as_group(text: str) -> str:
-    if len(_as_name(text)) > 64:
-        raise ValueError(f"must be at most 64 characters, not {len(text)}")
-    return text
-
-
-def _as_ip(text: str) -> str:
-    try:
-        return str(ip_address(text))
-    except ValueError:
-        raise ValueError(f"must be an IP address of this host, not `{text}`") from None
-
-
-def _as_reachable_ip(text: str) -> str:
-    if not text:
-        return text
-    ip = ip_address(_as_ip(text))
-    if ip.is_unspecified or ip.is_multicast:
-        raise ValueError(f"must be an address that other hosts can reach, not `{text}`")
-    return str(ip)
-
-
-def _as_heartbeats(text: str) -> str:
-    if not _HEARTBEATS.fullmatch(text):
-        try:
-            parse_duration(text)
-        except ValueError:
-            raise ValueError(f"must be `3 heartbeats` or a duration such as 15s, not `{text}`") from None
-    return text
-
-
-def _as_founders(names: tuple[str, ...]) -> tuple[str, ...]:
-    if len(set(names)) < len(names):
-        raise ValueError("names a founder twice")
-    if len(names) > FOUNDERS_MAX:
-        raise ValueError(f"must be at most {FOUNDERS_MAX} managers, not {len(names)}")
-    return names
-
-
-def _silence(text: str, heartbeat: float) -> float:
-    match = _HEARTBEATS.fullmatch(text)
-    return int(match[1]) * heartbeat if match else parse_duration(text)
-
-
-class RateSettings(Settings):
-    """So many requests in so long a time."""
-
-    max_rate: Annotated[float, Field(ge=RATE_MIN, lt=1e12, description="requests that pass in each `every`")]
-    every: Annotated[Duration, Field(ge=0.001, lt=1e9, description="the window")] = 1.0
-    per_client: Annotated[bool, Field(description="of each client's own")] = False
-
-
-class LimitSettings(RateSettings):
-    """One cluster-wide limit."""
-
-    algorithm: Annotated[Algorithm, Field(description="how it is divided over the nodes")] = "equal"
-    lease: Annotated[Duration, Field(ge=0.5, lt=1e9, description="a share is renewed before it ends")] = (
-        Sharing().lease
-    )
-    reuse_last: Annotated[
-        Duration, Field(ge=0, lt=1e9, description="… and may be used for so long when nobody renews it")
-    ] = Sharing().reuse_last
-    safe: Annotated[
-        float | None,
-        Field(ge=RATE_MIN, lt=1e12, description="then this is a node's max_rate; unset: a seat's part"),
-    ] = None
-
-
-def _fitting(limits: dict[str, LimitSettings]) -> dict[str, LimitSettings]:
-    check_limits(_limits(limits), _sharing(limits))
-    return limits
-
-
-def _free_fitting(limits: dict[str, RateSettings]) -> dict[str, RateSettings]:
-    check_limits(_limits(limits), {})
-    return limits
 
 
 class GroupSettings(Settings):
@@ -139,7 +61,7 @@ class GroupSettings(Settings):
 
     name: Annotated[
         str,
-        AfterValidator(_as_group),
+        AfterValidator(as_group),
         Field(description="managers of other groups are strangers"),
     ] = "krakend"
     secret: Annotated[
@@ -147,9 +69,9 @@ class GroupSettings(Settings):
         Field(description="ids and tickets are made under it; without one they follow from the name"),
     ] = SecretStr("")
     founders: Annotated[
-        tuple[Annotated[str, AfterValidator(_as_name)], ...],
+        tuple[Annotated[str, AfterValidator(as_name)], ...],
         COMMAS,
-        AfterValidator(_as_founders),
+        AfterValidator(as_founders),
         Field(description="names of the managers that the seats are divided over, for policy strict"),
     ] = ()
 
@@ -159,36 +81,12 @@ class GroupSettings(Settings):
         return None
 
 
-def _as_key(secret: SecretStr) -> SecretStr:
-    if text := secret.get_secret_value():
-        try:
-            read_key(text)
-        except ValueError as error:
-            raise ValueError(
-                f"{error}: it must be random bytes in base64, `{A_NEW_KEY}` makes some"
-            ) from None
-    return secret
-
-
-def _as_label(text: str) -> str:
-    if not text.isprintable() or len(text.encode()) > LABEL_BYTES_MAX:
-        raise ValueError(f"must be at most {LABEL_BYTES_MAX} bytes of printable text")
-    return text
-
-
-def _as_gossip(value: object) -> object:
-    # What stands here instead of a map is likely the key, and not to be shown.
-    if isinstance(value, str):
-        raise ValueError("must be a map: write `gossip: {key: KEY}`")
-    return value
-
-
 class GossipSettings(Settings):
     """What keeps strangers out of the gossip."""
 
     key: Annotated[
         SecretStr,
-        AfterValidator(_as_key),
+        AfterValidator(as_key),
         Field(description="16, 24 or 32 bytes in base64, the same for all; better set by KCM_GOSSIP_KEY"),
     ] = SecretStr("")
     keyring_file: Annotated[
@@ -196,7 +94,7 @@ class GossipSettings(Settings):
         Field(description="in place of the key: a file with a JSON list of keys, of which the first seals"),
     ] = ""
     label: Annotated[
-        str, AfterValidator(_as_label), Field(description="of the group's packets; serf 0.9 knows none")
+        str, AfterValidator(as_label), Field(description="of the group's packets; serf 0.9 knows none")
     ] = ""
 
     @field_serializer("key")
@@ -208,30 +106,12 @@ class GossipSettings(Settings):
     def _is_a_keyring(cls, name: str, info: ValidationInfo) -> str:
         if not name:
             return name
-        if _is_key(name):
+        if is_key(name):
             raise ValueError("is a key, not the name of a file: it belongs into `gossip.key`")
         if info.data.get("key", SecretStr("")).get_secret_value():
             raise ValueError("is set, and so is `gossip.key`: leave one of them out")
         read_keyring(name)
         return name
-
-
-def _is_key(text: str) -> bool:
-    try:
-        return bool(read_key(text))
-    except ValueError:
-        return False
-
-
-def _as_issuer(text: str) -> str:
-    read_public_key(text)
-    return text
-
-
-def _as_url(url: str) -> str:
-    if url and not re.fullmatch(r"https?://[^\s@]+", url):
-        raise ValueError(f"must be a URL such as https://licences.example.com/ours, not `{url}`")
-    return url
 
 
 class SurgeSettings(Settings):
@@ -259,11 +139,11 @@ class SubscriptionSettings(Settings):
     ephemeral_life: Annotated[Duration, Field(ge=1, description="strict: the same of ephemeral nodes")] = (
         900.0
     )
-    free_limits: Annotated[dict[str, RateSettings], AfterValidator(_free_fitting)] = Field(
+    free_limits: Annotated[dict[str, RateSettings], AfterValidator(free_fitting)] = Field(
         default_factory=dict
     )
     issuers: Annotated[
-        tuple[Annotated[str, AfterValidator(_as_issuer)], ...],
+        tuple[Annotated[str, AfterValidator(as_issuer)], ...],
         COMMAS,
         Field(description="public keys, in base64, whose signed subscriptions hold in place of max_nodes"),
     ] = ()
@@ -271,7 +151,7 @@ class SubscriptionSettings(Settings):
         LICENCE_FILE
     )
     url: Annotated[
-        str, AfterValidator(_as_url), Field(description="where the issuer is asked for it once a day")
+        str, AfterValidator(as_url), Field(description="where the issuer is asked for it once a day")
     ] = ""
     tolerance: Annotated[Duration, Field(ge=0, description="the url may be silent for so long")] = 7 * 86400.0
     margin: Annotated[
@@ -286,42 +166,16 @@ class SubscriptionSettings(Settings):
         return url
 
 
-def _as_digest(text: str) -> str:
-    if not re.fullmatch(r"[0-9a-f]{64}", text):
-        raise ValueError("must be the SHA-256 of a token, 64 hex digits: `kcm token` makes both")
-    return text
-
-
-def _as_time(text: str) -> str:
-    try:
-        utc_seconds(text)
-    except ValueError:
-        raise ValueError(f"must be a day such as 2027-11-24, also with a time of day, not `{text}`") from None
-    return text
-
-
-def utc_seconds(text: str) -> float:
-    """Seconds since 1970 of an ISO 8601 time, in UTC where it names no zone. Raises `ValueError`."""
-    at = datetime.fromisoformat(text)
-    return (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()
-
-
-def _as_label_pair(text: str) -> str:
-    if not re.fullmatch(r"[A-Za-z0-9_.-]{1,64}=[^=,]{0,64}", text) or not text.isprintable():
-        raise ValueError(f"must be labels such as `zone=a`, not `{text}`")
-    return text
-
-
 class JoinTokenSettings(Settings):
     """One token for nodes, which is known by its hash alone."""
 
-    sha256: Annotated[str, AfterValidator(_as_digest), Field(description="hash of the token, by `kcm token`")]
-    expires: Annotated[str, AfterValidator(lambda text: text and _as_time(text))] = ""
+    sha256: Annotated[str, AfterValidator(as_digest), Field(description="hash of the token, by `kcm token`")]
+    expires: Annotated[str, AfterValidator(lambda text: text and as_time(text))] = ""
     uses: Annotated[int | None, Field(ge=1, description="so many nodes may be known that came in by it")] = (
         None
     )
     labels: Annotated[
-        tuple[Annotated[str, AfterValidator(_as_label_pair)], ...],
+        tuple[Annotated[str, AfterValidator(as_label_pair)], ...],
         COMMAS,
         Field(description="of the nodes that come in by it: `zone=a, rack=2`"),
     ] = ()
@@ -334,7 +188,7 @@ class NodesSettings(Settings):
 
     heartbeat: Annotated[Duration, Field(ge=0.1, le=3600, description="each node reports this often")] = 5.0
     unreachable_after: Annotated[
-        str, AfterValidator(_as_heartbeats), Field(description="silence; `N heartbeats` or a duration")
+        str, AfterValidator(as_heartbeats), Field(description="silence; `N heartbeats` or a duration")
     ] = "3 heartbeats"
     grace: Annotated[Duration, Field(description="unreachable for so long, a node is down")] = 60.0
     rejoin_window: Annotated[Duration, Field(description="a removed node's seat is held for so long")] = 60.0
@@ -352,7 +206,7 @@ class NodesSettings(Settings):
     @classmethod
     def _outlasts_a_heartbeat(cls, text: str, info: ValidationInfo) -> str:
         heartbeat = info.data.get("heartbeat", 0.0)
-        if _silence(text, heartbeat) <= heartbeat:
+        if silence(text, heartbeat) <= heartbeat:
             raise ValueError(
                 f"must be longer than one heartbeat ({format_duration(heartbeat)}), not `{text}`"
             )
@@ -370,7 +224,7 @@ class NodesSettings(Settings):
     @property
     def unreachable_seconds(self) -> float:
         """`unreachable_after` in seconds."""
-        return _silence(self.unreachable_after, self.heartbeat)
+        return silence(self.unreachable_after, self.heartbeat)
 
 
 class StatsSettings(Settings):
@@ -394,7 +248,7 @@ class ApiTokenSettings(Settings):
     """One token for the API, which is known by its hash alone."""
 
     scope: Annotated[Scope, Field(description="viewer, operator or admin")] = Scope.VIEWER
-    sha256: Annotated[str, AfterValidator(_as_digest), Field(description="hash of the token, by `kcm token`")]
+    sha256: Annotated[str, AfterValidator(as_digest), Field(description="hash of the token, by `kcm token`")]
 
 
 class HttpSettings(Settings):
@@ -436,15 +290,15 @@ class ManagerFile(Settings):
 
     name: Annotated[
         str,
-        AfterValidator(_as_name),
+        AfterValidator(as_name),
         Field(description="of this manager, unique in the group; default: host name"),
     ] = Field(default_factory=lambda: re.sub(r"[^A-Za-z0-9._-]", "-", socket.gethostname()) or "manager")
-    bind: Annotated[str, AfterValidator(_as_ip), Field(description="the IP where all three ports listen")] = (
+    bind: Annotated[str, AfterValidator(as_ip), Field(description="the IP where all three ports listen")] = (
         "0.0.0.0"
     )
     advertise: Annotated[
         str,
-        AfterValidator(_as_reachable_ip),
+        AfterValidator(as_reachable_ip),
         Field(
             description="the IP that others reach this manager by; default: bind, or the first private IPv4"
         ),
@@ -468,9 +322,9 @@ class ManagerFile(Settings):
         ),
     ] = ""
     group: GroupSettings = GroupSettings()
-    gossip: Annotated[GossipSettings, BeforeValidator(_as_gossip)] = GossipSettings()
+    gossip: Annotated[GossipSettings, BeforeValidator(as_gossip)] = GossipSettings()
     subscription: SubscriptionSettings = SubscriptionSettings()
-    limits: Annotated[dict[str, LimitSettings], AfterValidator(_fitting)] = Field(default_factory=dict)
+    limits: Annotated[dict[str, LimitSettings], AfterValidator(fitting)] = Field(default_factory=dict)
     degrade_after: Annotated[
         Duration,
         Field(description="without any manager a node keeps its place for so long; 0: for ever"),
@@ -543,116 +397,3 @@ class ManagerFile(Settings):
             if info.data.get(other) == port:
                 raise ValueError(f"is {port}, as is `{other}`: give each port a number of its own")
         return port
-
-
-def core_config(file: ManagerFile) -> ManagerConfig:
-    """What the core needs of the file."""
-    return ManagerConfig(
-        secret=file.group.secret.get_secret_value(),
-        node_port=file.node_port,
-        http_port=file.http_port,
-        heartbeat=file.nodes.heartbeat,
-        unreachable_after=file.nodes.unreachable_seconds,
-        grace=file.nodes.grace,
-        rejoin_window=file.nodes.rejoin_window,
-        retry_after=file.nodes.retry_after,
-        forget_after=file.nodes.forget_after,
-        forget_ephemeral_after=file.nodes.forget_ephemeral_after,
-        join_tokens=tuple(
-            JoinToken(
-                name,
-                one.sha256,
-                utc_seconds(one.expires) if one.expires else None,
-                one.uses,
-                {key: value for key, _, value in (label.partition("=") for label in one.labels)},
-            )
-            for name, one in file.nodes.tokens.items()
-        ),
-        max_nodes=file.subscription.max_nodes,
-        degrade_after=file.degrade_after,
-        surge_seats=file.subscription.surge.seats,
-        surge_seconds=file.subscription.surge.for_,
-        policy=file.subscription.policy,
-        founders=file.group.founders,
-        ticket_life=file.subscription.ticket_life,
-        ephemeral_life=file.subscription.ephemeral_life,
-        issuers=tuple(read_public_key(key) for key in file.subscription.issuers),
-        issuer_url=file.subscription.url,
-        tolerance=file.subscription.tolerance,
-        margin=file.subscription.margin,
-        free_limits=_limits(file.subscription.free_limits),
-        limits=_limits(file.limits),
-        sharing=_sharing(file.limits),
-        limits_mode=file.limits_mode,
-        stats_window=file.stats.window,
-        stats_step=file.stats.step,
-    )
-
-
-def http_tokens(file: ManagerFile) -> tuple[ApiToken, ...]:
-    """Those of the file, and where there are any, that of the other managers."""
-    tokens = [ApiToken(name, token.scope, token.sha256) for name, token in file.http.tokens.items()]
-    if tokens:
-        tokens.append(ApiToken("another manager", Scope.OPERATOR, digest(peers_token_of(file))))
-    return tuple(tokens)
-
-
-def own_names(file: ManagerFile) -> set[str]:
-    """By which this manager is asked, in lower case, beside addresses."""
-    host = socket.gethostname()
-    names = {file.name, host, host.partition(".")[0], socket.getfqdn(), *file.http.hosts}
-    return {name.lower() for name in names}
-
-
-def peers_token_of(file: ManagerFile) -> str:
-    """What managers show each other; empty where no tokens are wanted."""
-    return peers_token(file.group.secret.get_secret_value()) if file.http.tokens else ""
-
-
-def read_limit(values: Mapping[str, object]) -> tuple[Limit, Sharing]:
-    """What the keys of one limit say. Raises `ValueError`, which names the key."""
-    try:
-        settings = LimitSettings.model_validate(dict(values))
-    except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(map(str, first["loc"]))
-        what = first["msg"].removeprefix("Value error, ")
-        raise ValueError(f"{key}: {what[:1].lower()}{what[1:]}") from None
-    return _limits({"": settings})[""], _sharing({"": settings})[""]
-
-
-def gossip_layers(file: ManagerFile) -> Layers:
-    """Key and label of the gossip; `PLAIN` where there is neither. Raises `ValueError` as `read_keyring`."""
-    settings = file.gossip
-    keyring = None
-    if settings.keyring_file:
-        keyring = read_keyring(settings.keyring_file)
-    elif key := settings.key.get_secret_value():
-        keyring = Keyring([read_key(key)])
-    if keyring is None and not settings.label:
-        return PLAIN
-    return Layers(keyring, settings.label.encode(), os.urandom)
-
-
-def _limits(settings: Mapping[str, RateSettings]) -> Limits:
-    return {name: Limit(limit.max_rate, limit.every, limit.per_client) for name, limit in settings.items()}
-
-
-def _sharing(settings: Mapping[str, LimitSettings]) -> dict[str, Sharing]:
-    return {
-        name: Sharing(limit.algorithm, limit.lease, limit.reuse_last, limit.safe)
-        for name, limit in settings.items()
-    }
-
-
-def address_to_advertise(file: ManagerFile, own: list[str]) -> str:
-    """The IP that others shall reach us by: as configured, else `bind`, else the first private one of `own`.
-
-    `own` are this host's IPv4 addresses; loopback, with a warning from the caller, where none is private.
-    """
-    if file.advertise:
-        return file.advertise
-    if not ip_address(file.bind).is_unspecified:
-        return file.bind
-    private = [ip for ip in own if is_near(ip) and not ip_address(ip).is_loopback]
-    return private[0] if private else "127.0.0.1"

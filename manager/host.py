@@ -32,8 +32,9 @@ from gossip.wire import PLAIN, Keyring, Layers
 from manager.addresses import is_own, why_not_reached
 from manager.checks import RECENT_SECONDS, Facts
 from manager.commits import waits_for_nothing
-from manager.config import ManagerFile, core_config, http_tokens, own_names, peers_token_of
+from manager.config import ManagerFile
 from manager.configs import Manner
+from manager.configured import core_config, http_tokens, own_names, peers_token_of
 from manager.core import TAG_HTTP_PORT, TAG_NODE_PORT, Manager
 from manager.documents import DOCUMENT_BYTES_MAX, DocumentError
 from manager.doors import HttpDoor, is_near

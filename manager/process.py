@@ -12,7 +12,8 @@ from gossip.messages import Address
 from gossip.wire import Layers
 from manager import checks
 from manager.addresses import is_own, own_addresses
-from manager.config import CONFIG_FILE, ManagerFile, address_to_advertise, gossip_layers
+from manager.config import CONFIG_FILE, ManagerFile
+from manager.configured import address_to_advertise, gossip_layers
 from manager.doors import is_near
 from manager.host import looked_up, run_manager
 from manager.keys import A_NEW_KEY

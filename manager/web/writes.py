@@ -5,7 +5,7 @@ import re
 from aiohttp import web
 
 from manager import views
-from manager.config import LimitSettings, read_limit
+from manager.config_limits import LimitSettings, read_limit
 from manager.core import RightsError
 from manager.documents import MAX_NODES_MAX, DocumentError
 from manager.limits import Sharing

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from manager.config import ManagerFile, address_to_advertise, core_config
+from manager.config import ManagerFile
+from manager.configured import address_to_advertise, core_config
 from node.protocol import Limit
 from node.settings import HostPort, SettingsError, dump, load
 
