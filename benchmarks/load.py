@@ -111,7 +111,7 @@ async def measure(options: argparse.Namespace) -> list[Table]:
   statistics so far. Those are kept for `stats.window`, so they grow to their bound within the hour.
 - Open files: the manager raises its limit to the hard one, here {files}: so many connections, less some 50.
 - Python stands still while it looks for garbage among all that lives. A manager has it look seldom, and never
-  among what was there at its start (`manager/host.py`): what is left of that is in the longest answers.
+  among what was there at its start (`manager/garbage.py`): what is left of that is in the longest answers.
 - Manager, well-behaved and bad nodes are three processes on this machine's cores.
 """
     return [Table("10,000 nodes at one manager" if count == NODES else f"{count:,} nodes", head, rows, notes)]

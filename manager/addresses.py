@@ -1,4 +1,4 @@
-"""The addresses of this host, and whether it reaches itself by one."""
+"""The addresses of this host, whether it reaches itself by one, and those that its peers' names stand for."""
 
 import asyncio
 import contextlib
@@ -6,9 +6,13 @@ import fcntl
 import os
 import socket
 import struct
+from collections.abc import Iterable
 from pathlib import Path
 
+from node.lookup import look_up
+
 ITSELF_SECONDS_MAX = 1.0
+_LOOK_UP_SECONDS_MAX = 3.0
 
 
 def own_addresses() -> list[str]:
@@ -57,3 +61,17 @@ def is_own(host: str) -> bool:
     except OSError:
         return False
     return True
+
+
+async def looked_up(peers: Iterable[object], family: int = socket.AF_UNSPEC) -> dict[str, tuple[str, ...]]:
+    """The addresses that each of the peers stands for now; none where it is not known in time."""
+
+    async def one(peer: str) -> tuple[str, ...]:
+        try:
+            async with asyncio.timeout(_LOOK_UP_SECONDS_MAX):
+                return tuple(map(str, await look_up(peer, socket.AddressFamily(family))))
+        except TimeoutError:
+            return ()
+
+    names = [str(peer) for peer in peers]
+    return dict(zip(names, await asyncio.gather(*map(one, names)), strict=True))

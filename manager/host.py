@@ -6,18 +6,15 @@ timer. Nothing else is decided here.
 
 import asyncio
 import contextlib
-import gc
 import logging
 import signal
-import socket
 import time
-from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from hashlib import sha256
 from random import SystemRandom
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 from aiohttp import ClientError, ClientSession, ClientTimeout
 
@@ -29,7 +26,7 @@ from gossip.key_messages import Verb
 from gossip.memory import NO_MEMORY
 from gossip.messages import Address, Message, StreamMessage
 from gossip.wire import PLAIN, Keyring, Layers
-from manager.addresses import is_own, why_not_reached
+from manager.addresses import is_own, looked_up, why_not_reached
 from manager.checks import RECENT_SECONDS, Facts
 from manager.commits import waits_for_nothing
 from manager.config import ManagerFile
@@ -50,6 +47,7 @@ from manager.effects import (
     ToNode,
     TrialDone,
 )
+from manager.garbage import settle_garbage
 from manager.journal import Journal
 from manager.keys import write_keyring
 from manager.licence import Licence
@@ -57,11 +55,13 @@ from manager.limits import Sharing
 from manager.listeners import ListenError, explain, listen
 from manager.orders import Action, Order
 from manager.plan import PlanError
+from manager.rejections import Rejections
 from manager.saved import Saved
 from manager.seed import SeedServer
 from manager.store import Store, StoreError
-from manager.tls import HUNG_UP, Certificate, why_failed
+from manager.tls import Certificate
 from manager.views import other_managers
+from manager.waiting import Answer, Waiting
 from manager.web.app import create_app
 from manager.web.configs import fetch_content
 from manager.web.server import HttpServer
@@ -76,44 +76,12 @@ STOP_SECONDS_MAX = 9.0
 """After a signal the process has ended by then, whatever its peers do."""
 TRIAL_SECONDS_MAX = 60.0
 """A gateway's own check of a configuration takes no longer."""
-GARBAGE_YOUNG, GARBAGE_MIDDLE, GARBAGE_ALL = 20_000, 20, 50
-"""After so many new objects the young ones are looked through; the older, and all, every so many times."""
 _CLOCK_EVERY = 1.0
 _CLOCK_JUMP = 0.5
 _CERTIFICATE_EVERY = 5.0
 _LICENCE_EVERY = 15.0
-_LOOK_UP_SECONDS_MAX = 3.0
 _ISSUER_TIMEOUT = ClientTimeout(total=10)
-_SAID_EVERY = 60.0
-_KEYS_SAID_EVERY = 3600.0
-_SAID_MAX = 1024
-_WRONG_DOOR = {
-    "memberlist_on_node_port": "a gossip packet from {peer} came to the node port {node}: "
-    "peers are gossip addresses, the gossip port is {gossip}",
-    "http": "an HTTP request from {peer} came to the gossip port {gossip}: "
-    "the page and the API are on port {http}",
-    "not_near": "turned away {peer}: without a key only loopback and private addresses are served",
-    "tls_handshake": "a TLS handshake with {peer} failed: {why}",
-    "too_many_without_hello": "turned away {peer}: too many connections that have not said hello",
-}
-_WRONG_KEY = {
-    "undecryptable": "no installed key opens what {peer} sends: compare gossip.key there and here",
-    "plaintext": "{peer} sends gossip without a key: give it the gossip.key of this manager",
-    "encrypted": "{peer} sends gossip under a key, and this manager has none: give it the same gossip.key",
-    "error_answered": "{peer} cannot read what this manager sends: compare gossip.key there and here",
-    "label": "what {peer} sends is not labelled as gossip of this group: compare gossip.label there and here",
-}
-
-
-@dataclass(frozen=True, slots=True)
-class _Answer:
-    """Somebody waits for `value`, and may have it once all that came before is carried out."""
-
-    future: asyncio.Future[Any]
-    value: object
-
-
-_Item: TypeAlias = ManagerEffect | _Answer
+_Item: TypeAlias = ManagerEffect | Answer
 
 
 class ManagerHost:
@@ -133,8 +101,7 @@ class ManagerHost:
         self._nodes_tls = Certificate(tls.cert, tls.key, tls.client_ca) if tls.cert else None
         self._http_tls = Certificate(tls.cert, tls.key) if tls.cert else None
         self.to_peers = to_managers(tls.ca, tls.server_name) if tls.ca else None
-        self.counts: Counter[tuple[str, str]] = Counter()
-        self._counted_at: dict[tuple[str, str], float] = {}
+        self._rejections = Rejections(file, self.now)
         self.file = file
         self.http: ClientSession
         self.core: Manager
@@ -145,17 +112,11 @@ class ManagerHost:
         self._turn_ends: asyncio.Handle | None = None
         self._ended = asyncio.Event()
         self._exit_code = 0
-        self._keys_done: asyncio.Future[KeysDone] | None = None
+        self._waiting = Waiting()
         self._saving: asyncio.Task[None] | None = None
         self._asking: asyncio.Task[None] | None = None
         self._fetching: asyncio.Task[None] | None = None
         self._looking: set[asyncio.Task[None]] = set()
-        self._reached: asyncio.Future[Reached] | None = None
-        self._joins: dict[int, asyncio.Future[JoinTried]] = {}
-        self._keeping: set[asyncio.Future[None]] = set()
-        """Changes that wait for the disk."""
-        self._trials: dict[int, asyncio.Future[TrialDone]] = {}
-        self._said: dict[tuple[str, str], float] = {}
         self._clock_offset = time.time() - self._loop.time()
         self._layers = layers
         self._store = store
@@ -166,23 +127,23 @@ class ManagerHost:
                 independent=lambda item: waits_for_nothing(item, file.name),
                 carry_out=self._carry_out,
                 failed=self._cannot_keep,
-                full=self._disk_is_full,
+                full=self._waiting.disk_is_full,
             )
         self._licence = Licence(file.subscription.file if file.subscription.issuers else "")
         self._gossip = GossipSockets(
             packet=self._packet,
             stream=self._stream,
-            rejected=self._gossip_rejected,
+            rejected=self._rejections.of_gossip,
             near=is_near if layers.keyring is None else lambda ip: True,
             layers=layers,
         )
         self._seed = SeedServer(
             message=self._node_message,
             closed=self._node_closed,
-            rejected=self._node_rejected,
+            rejected=self._rejections.of_nodes,
             near=(lambda ip: True) if file.nodes.tokens else is_near,
             heartbeat=file.nodes.heartbeat,
-            handshake_failed=partial(self._handshake_failed, "node"),
+            handshake_failed=partial(self._rejections.of_handshakes, "node"),
         )
 
     # What the HTTP API needs
@@ -190,6 +151,10 @@ class ManagerHost:
     @property
     def certificate_days_left(self) -> float | None:
         return None if self._http_tls is None else self._http_tls.days_left
+
+    @property
+    def counts(self) -> Mapping[tuple[str, str], int]:
+        return self._rejections.counts
 
     @property
     def not_kept(self) -> str:
@@ -201,8 +166,7 @@ class ManagerHost:
 
     def count(self, where: str, reason: str) -> None:
         """One more under `rejected{where, reason}`."""
-        self.counts[where, reason] += 1
-        self._counted_at[where, reason] = self.now()
+        self._rejections.count(where, reason)
 
     async def set_max_nodes(self, max_nodes: int) -> None:
         """Returns when it is kept."""
@@ -234,16 +198,16 @@ class ManagerHost:
         for place in await look_up(peer, self._gossip.family):
             address = Address.of(place.host, place.port)
             token, effects = self.core.join(address, self.now())
-            self._joins[token] = tried[str(address)] = self._loop.create_future()
+            tried[str(address)] = self._waiting.for_join(token)
             self._perform(effects)
         return {address: await outcome for address, outcome in tried.items()}
 
     async def reach(self) -> Reached:
         """Ask every member for an answer; whoever asks meanwhile shares it."""
-        if self._reached is None or self._reached.done():
-            self._reached = self._loop.create_future()
+        reached, new = self._waiting.for_reach()
+        if new:
             self._perform(self.core.reach(self.now()))
-        return await asyncio.shield(self._reached)
+        return await asyncio.shield(reached)
 
     async def order_node(self, id_: str, action: Action, by: str) -> Order:
         """Returns when it is kept. Raises `OrderError`, `KeyError`."""
@@ -254,29 +218,24 @@ class ManagerHost:
     async def examine(self) -> Facts:
         """Look at this manager itself."""
         me = self.core.group.swim.members.me.address
-        recently = self.now() - RECENT_SECONDS
         return Facts(
             advertise=str(me),
             is_own=is_own(me.host),
             itself=await why_not_reached(me.host, me.port),
-            peers=await looked_up(self.file, self._gossip.family),
+            peers=await looked_up(self.file.peers, self._gossip.family),
             has_key=self._layers.keyring is not None,
-            rejected={key: self.counts[key] for key, at in self._counted_at.items() if at > recently},
+            rejected=self._rejections.since(RECENT_SECONDS),
             days_left=self.certificate_days_left,
             unfit="" if self._http_tls is None else self._http_tls.unfit(me.host, self.file.tls.server_name),
         )
 
     async def _keep(self, effects: list[ManagerEffect]) -> None:
         """Carry out `effects`; returns when all before them, and they, are kept and told."""
-        kept = self._loop.create_future()
-        self._keeping.add(kept)
-        self._perform(effects, _Answer(kept, None))
-        if self.not_kept:
-            self._disk_is_full(StoreError(self.not_kept, 1, full=True))
-        try:
+        async with self._waiting.for_disk() as kept:
+            self._perform(effects, Answer(kept, None))
+            if self.not_kept:
+                self._waiting.disk_is_full(StoreError(self.not_kept, 1, full=True))
             await kept
-        finally:
-            self._keeping.discard(kept)
 
     async def snapshot(self) -> bytes | None:
         """The state as a file; None where nothing is kept. Raises `StoreError`."""
@@ -285,8 +244,7 @@ class ManagerHost:
     async def change_keys(self, verb: Verb, key: str, without: Iterable[str]) -> KeysDone:
         """Do it on every member; takes some seconds where one does not answer. Raises `KeysRefused`."""
         effects = self.core.change_keys(verb, key, without, self.now())
-        done: asyncio.Future[KeysDone] = self._loop.create_future()
-        self._keys_done = done
+        done = self._waiting.for_keys()
         self._perform(effects)
         return await done
 
@@ -305,18 +263,15 @@ class ManagerHost:
     async def try_config(self, kind: str, content: bytes) -> TrialDone:
         """What a gateway of `kind` here says of `content`. Raises `PlanError` where none answers."""
         number, effects = self.core.try_config(kind, sha256(content).hexdigest(), content, self.now())
-        done: asyncio.Future[TrialDone] = self._loop.create_future()
-        self._trials[number] = done
-        self._perform(effects)
-        try:
-            async with asyncio.timeout(TRIAL_SECONDS_MAX):
-                return await done
-        except TimeoutError:
-            raise PlanError(
-                f"the node that was to check it has not answered within {TRIAL_SECONDS_MAX:g} s: see its log"
-            ) from None
-        finally:
-            del self._trials[number]
+        async with self._waiting.for_trial(number) as done:
+            self._perform(effects)
+            try:
+                async with asyncio.timeout(TRIAL_SECONDS_MAX):
+                    return await done
+            except TimeoutError:
+                raise PlanError(
+                    f"the node that was to check it is silent for {TRIAL_SECONDS_MAX:g} s: see its log"
+                ) from None
 
     def leave(self, *, for_good: bool) -> None:
         """Move the nodes, leave the group, end the process."""
@@ -364,7 +319,7 @@ class ManagerHost:
         self.http = await stack.enter_async_context(ClientSession(timeout=ClientTimeout(total=5)))
         stack.push_async_callback(self._seed.close)
         await self._seed.open(node_sockets, None if self._nodes_tls is None else self._nodes_tls.context)
-        http = HttpServer(create_app(self), self.count, partial(self._handshake_failed, "http"))
+        http = HttpServer(create_app(self), self.count, partial(self._rejections.of_handshakes, "http"))
         stack.push_async_callback(http.close)
         await http.open(http_sockets, None if self._http_tls is None else self._http_tls.context)
         log.info(
@@ -480,7 +435,7 @@ class ManagerHost:
     async def _stream(self, message: StreamMessage) -> StreamMessage | None:
         answer, effects = self.core.stream_received(message, self.now())
         kept: asyncio.Future[StreamMessage | None] = self._loop.create_future()
-        self._perform(effects, _Answer(kept, answer))
+        self._perform(effects, Answer(kept, answer))
         return await kept
 
     def _node_message(self, conn: int, message: NodeMessage, peer: str) -> None:
@@ -505,7 +460,7 @@ class ManagerHost:
 
     # Effects
 
-    def _perform(self, effects: list[ManagerEffect], *answers: "_Answer") -> None:
+    def _perform(self, effects: list[ManagerEffect], *answers: Answer) -> None:
         """Carry out what a turn asks for, and answer, once what it wrote is on disk."""
         if self._journal is None:
             self._carry_out([*effects, *answers])
@@ -515,18 +470,11 @@ class ManagerHost:
             self._timer.cancel()
         self._timer = self._loop.call_at(self.core.next_deadline(), self._ticked)
 
-    def _disk_is_full(self, error: StoreError) -> None:
-        """Let nobody wait in vain who asked for a change."""
-        text = f"{error}. The change holds if there is room within seconds; else this manager ends without it"
-        for kept in self._keeping:
-            if not kept.done():
-                kept.set_exception(StoreError(text, 1, full=True))
-
     def _cannot_keep(self, error: StoreError) -> None:
         # Nobody may be told what is not kept, so there is nothing left to do.
         self._carry_out([Stop(error.exit_code, f"{error}; this manager ends, its nodes go to another")])
 
-    def _carry_out(self, items: Sequence["_Item"]) -> None:
+    def _carry_out(self, items: Sequence[_Item]) -> None:
         for effect in items:
             match effect:
                 case Send():
@@ -539,15 +487,6 @@ class ManagerHost:
                     looking.add_done_callback(self._looking.discard)
                 case SaveKeyring(keyring):
                     self._saving = self._loop.create_task(self._save(keyring))
-                case KeysDone():
-                    if self._keys_done is not None and not self._keys_done.done():
-                        self._keys_done.set_result(effect)
-                case Reached():
-                    if self._reached is not None and not self._reached.done():
-                        self._reached.set_result(effect)
-                case JoinTried(token=token):
-                    if (joined := self._joins.pop(token, None)) is not None and not joined.done():
-                        joined.set_result(effect)
                 case ToNode(conn, message):
                     self._seed.send(conn, message)
                 case CloseNode(conn, code, reason):
@@ -562,18 +501,14 @@ class ManagerHost:
                     self._asking = self._loop.create_task(self._ask_issuer(url))
                 case FetchContent(hash_, size):
                     self._fetching = self._loop.create_task(self._fetch_content(hash_, size))
-                case TrialDone(number, node, error):
-                    if (trial := self._trials.get(number)) is not None and not trial.done():
-                        trial.set_result(TrialDone(number, node, error))
                 case Departed():
                     self._ended.set()
                 case Stop(exit_code, text):
                     log.critical(text)
                     self._exit_code = exit_code
                     self._ended.set()
-                case _Answer(future, value):
-                    if not future.done():
-                        future.set_result(value)
+                case KeysDone() | Reached() | JoinTried() | TrialDone() | Answer():
+                    self._waiting.said(effect)
 
     async def _save(self, keyring: Keyring) -> None:
         """To disk first: a key that others are told of must outlive this process."""
@@ -601,61 +536,6 @@ class ManagerHost:
     def _stop_looking(self) -> None:
         for looking in self._looking:
             looking.cancel()
-
-    # What was dropped
-
-    def _gossip_rejected(self, reason: str, peer: str) -> None:
-        self._rejected("gossip", reason, peer)
-
-    def _node_rejected(self, reason: str, peer: str) -> None:
-        self._rejected("node", reason, peer)
-
-    def _handshake_failed(self, where: str, peer: str, error: OSError) -> None:
-        self._rejected(where, "tls_handshake", peer, why_failed(error))
-
-    def _rejected(self, where: str, reason: str, peer: str, why: str = "") -> None:
-        """Count it; where it has a remedy that the operator should hear, say so, not too often to a peer."""
-        self.count(where, reason)
-        text = _WRONG_DOOR.get(reason) or _WRONG_KEY.get(reason)
-        if text is None or self._said.get((reason, peer), 0.0) > self.now():
-            return
-        if len(self._said) >= _SAID_MAX:
-            # Who forges addresses fills no log.
-            self._said = {key: until for key, until in self._said.items() if until > self.now()}
-            if len(self._said) >= _SAID_MAX:
-                return
-        self._said[reason, peer] = self.now() + (
-            _KEYS_SAID_EVERY if reason in _WRONG_KEY or why == HUNG_UP else _SAID_EVERY
-        )
-        file = self.file
-        log.warning(
-            text.format(peer=peer, why=why, node=file.node_port, gossip=file.gossip_port, http=file.http_port)
-        )
-
-
-def settle_garbage() -> None:
-    """Have Python look for cycles seldom, and never among what was there when this manager started.
-
-    By default it looks through all that lives again and again while nodes join: a third of the CPU. What it
-    is for is rare here, since sessions and records end by their count of references.
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(GARBAGE_YOUNG, GARBAGE_MIDDLE, GARBAGE_ALL)
-
-
-async def looked_up(file: ManagerFile, family: int = socket.AF_UNSPEC) -> dict[str, tuple[str, ...]]:
-    """The addresses that each of the peers stands for now; none where it is not known in time."""
-
-    async def one(peer: str) -> tuple[str, ...]:
-        try:
-            async with asyncio.timeout(_LOOK_UP_SECONDS_MAX):
-                return tuple(map(str, await look_up(peer, socket.AddressFamily(family))))
-        except TimeoutError:
-            return ()
-
-    peers = [str(peer) for peer in file.peers]
-    return dict(zip(peers, await asyncio.gather(*map(one, peers)), strict=True))
 
 
 async def run_manager(

@@ -11,11 +11,11 @@ from pathlib import Path
 from gossip.messages import Address
 from gossip.wire import Layers
 from manager import checks
-from manager.addresses import is_own, own_addresses
+from manager.addresses import is_own, looked_up, own_addresses
 from manager.config import CONFIG_FILE, ManagerFile
 from manager.configured import address_to_advertise, gossip_layers
 from manager.doors import is_near
-from manager.host import looked_up, run_manager
+from manager.host import run_manager
 from manager.keys import A_NEW_KEY
 from manager.output import write
 from manager.store import SYSTEM_DIRECTORY, Store, StoreError, state_directory
@@ -149,7 +149,7 @@ async def examine(file: ManagerFile) -> list[dict[str, str]]:
         advertise=str(Address.of(advertise, file.gossip_port)),
         is_own=is_own(advertise),
         itself="",
-        peers=await looked_up(file),
+        peers=await looked_up(file.peers),
         has_key=bool(file.gossip.key.get_secret_value() or file.gossip.keyring_file),
         rejected={},
         days_left=None,

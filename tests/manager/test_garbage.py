@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from manager.host import GARBAGE_YOUNG, settle_garbage
+from manager.garbage import GARBAGE_YOUNG, settle_garbage
 
 
 @pytest.fixture
