@@ -38,7 +38,7 @@ from manager.config_values import (
 )
 from manager.documents import MAX_NODES_MAX
 from manager.keys import read_keyring
-from manager.licence import LICENCE_FILE
+from manager.subscription_file import SUBSCRIPTION_FILE
 from manager.terms import Policy
 from manager.tokens import Scope
 from node.logs import LogSettings
@@ -148,7 +148,7 @@ class SubscriptionSettings(Settings):
         Field(description="public keys, in base64, whose signed subscriptions hold in place of max_nodes"),
     ] = ()
     file: Annotated[str, Field(description="the signed subscription, read with issuers only")] = str(
-        LICENCE_FILE
+        SUBSCRIPTION_FILE
     )
     url: Annotated[
         str, AfterValidator(as_url), Field(description="where the issuer is asked for it once a day")

@@ -103,7 +103,7 @@ def as_issuer(text: str) -> str:
 
 def as_url(url: str) -> str:
     if url and not re.fullmatch(r"https?://[^\s@]+", url):
-        raise ValueError(f"must be a URL such as https://licences.example.com/ours, not `{url}`")
+        raise ValueError(f"must be a URL such as https://subscriptions.example.com/ours, not `{url}`")
     return url
 
 

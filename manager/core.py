@@ -382,7 +382,7 @@ class Manager:
         self, kind: str, sha256: str, content: bytes, now: float
     ) -> tuple[int, list[ManagerEffect]]:
         """Let a gateway check `content`: `TrialDone` of the number follows. Raises `PlanError`."""
-        return self.rollouts.try_out(kind, sha256, content), self._turn(now)
+        return self.rollouts.try_config(kind, sha256, content), self._turn(now)
 
     def content_fetched(self, content: bytes | None, now: float) -> list[ManagerEffect]:
         """What `FetchContent` has brought, None for nothing."""

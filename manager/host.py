@@ -50,7 +50,6 @@ from manager.effects import (
 from manager.garbage import settle_garbage
 from manager.journal import Journal
 from manager.keys import write_keyring
-from manager.licence import Licence
 from manager.limits import Sharing
 from manager.listeners import ListenError, explain, listen
 from manager.orders import Action, Order
@@ -59,6 +58,7 @@ from manager.rejections import Rejections
 from manager.saved import Saved
 from manager.seed import SeedServer
 from manager.store import Store, StoreError
+from manager.subscription_file import SubscriptionFile
 from manager.tls import Certificate
 from manager.views import other_managers
 from manager.waiting import Answer, Waiting
@@ -79,7 +79,7 @@ TRIAL_SECONDS_MAX = 60.0
 _CLOCK_EVERY = 1.0
 _CLOCK_JUMP = 0.5
 _CERTIFICATE_EVERY = 5.0
-_LICENCE_EVERY = 15.0
+_SUBSCRIPTION_FILE_EVERY = 15.0
 _ISSUER_TIMEOUT = ClientTimeout(total=10)
 _Item: TypeAlias = ManagerEffect | Answer
 
@@ -129,7 +129,9 @@ class ManagerHost:
                 failed=self._cannot_keep,
                 full=self._waiting.disk_is_full,
             )
-        self._licence = Licence(file.subscription.file if file.subscription.issuers else "")
+        self._subscription_file = SubscriptionFile(
+            file.subscription.file if file.subscription.issuers else ""
+        )
         self._gossip = GossipSockets(
             packet=self._packet,
             stream=self._stream,
@@ -291,7 +293,7 @@ class ManagerHost:
             for number in (signal.SIGTERM, signal.SIGINT):
                 self._loop.add_signal_handler(number, self._signalled)
             self._watch_clock()
-            self._watch_licence()
+            self._watch_subscription_file()
             self._watch_certificate()
             self._perform(self.core.tick(self.now()))
             await self._ended.wait()
@@ -386,9 +388,9 @@ class ManagerHost:
         """Ask the issuer's URL at once; raises `DocumentError` where none is set."""
         self._perform(self.core.ask_issuer(self.now()))
 
-    def _watch_licence(self) -> None:
+    def _watch_subscription_file(self) -> None:
         """Take the file's document at the start, and again whenever the file has changed."""
-        found = self._licence.read()
+        found = self._subscription_file.read()
         if found is not None:
             text, source = found
             try:
@@ -396,7 +398,7 @@ class ManagerHost:
             except DocumentError as error:
                 self.count("subscription", "bad_document")
                 log.error("subscription: %s: %s", source, error)
-        self._loop.call_later(_LICENCE_EVERY, self._watch_licence)
+        self._loop.call_later(_SUBSCRIPTION_FILE_EVERY, self._watch_subscription_file)
 
     def _watch_certificate(self) -> None:
         """Take a new pair into use without a restart; a broken one is said, and the former serves on."""

@@ -32,7 +32,7 @@ from manager.restarts import Restarts, has_left
 from manager.rollout import Conductor, Step, is_back
 from manager.standings import Standings
 from manager.tally import HASH_CHARS, NO_BUCKETS, Tallies, Tally
-from manager.tryouts import Tryouts
+from manager.trials import Trials
 from manager.turns import WHATS, Turns
 from node import protocol
 from node.protocol import CHUNK_BYTES_MAX, Chunk, ConfigState, Data, Permit, Wanted
@@ -88,7 +88,7 @@ class Rollouts:
         self._conductors: dict[str, Conductor] = {}
         self._steps: dict[str, Step] = {}
         self._tallies = Tallies(group, outbox)
-        self.tryouts = Tryouts(outbox)
+        self.trials = Trials(outbox)
         """What gateways here are only asked about."""
         self._tidy_at = 0.0
         self._seen: tuple[object, ...] | None = None
@@ -134,7 +134,7 @@ class Rollouts:
         if here is not None and here.conn == conn:
             del self._here[id_]
             self._tallies.left(id_)
-            self.tryouts.left(id_)
+            self.trials.left(id_)
 
     def reported(
         self,
@@ -158,12 +158,12 @@ class Rollouts:
         """A node asks for a part of a configuration."""
         content = self.configs.content(hash_)
         if content is None:
-            content = self.tryouts.content(hash_)
+            content = self.trials.content(hash_)
         data = Data(content[offset : offset + CHUNK_BYTES_MAX])
         self._outbox.say(conn, Chunk(sha256=hash_, offset=offset, data=data))
 
-    def tries_out(self, kind: str) -> bool:
-        """Whether `try_out` finds somebody."""
+    def can_try(self, kind: str) -> bool:
+        """Whether `try_config` finds somebody."""
         return self._trier(kind) is not None
 
     def _trier(self, kind: str) -> tuple[str, _Here] | None:
@@ -172,7 +172,7 @@ class Rollouts:
                 return id_, here
         return None
 
-    def try_out(self, kind: str, hash_: str, content: bytes) -> int:
+    def try_config(self, kind: str, hash_: str, content: bytes) -> int:
         """Let a node of `kind` that is connected here check `content`; `TrialDone` of this number follows.
 
         Raises `PlanError` where there is none.
@@ -181,7 +181,7 @@ class Rollouts:
         if found is None:
             raise PlanError(f"no node of kind {kind} that takes configurations is connected to it")
         id_, here = found
-        return self.tryouts.begin(id_, here.conn, hash_, content)
+        return self.trials.begin(id_, here.conn, hash_, content)
 
     # What operators want of single nodes
 

@@ -128,7 +128,7 @@ class Sessions:
                 if session.admitted:
                     self._rollouts.fetch(conn, hash_, offset)
             case Tried(number=number, error=error):
-                self._rollouts.tryouts.tried(session.id, number, error)
+                self._rollouts.trials.tried(session.id, number, error)
             case Renew():
                 self._renew(session, message, now)
             case Leave(reason=reason):

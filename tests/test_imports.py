@@ -40,7 +40,7 @@ SHELLS = (
     "manager.host",
     "manager.journal",
     "manager.keys",
-    "manager.licence",
+    "manager.subscription_file",
     "manager.listeners",
     "manager.output",
     "manager.ports",

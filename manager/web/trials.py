@@ -40,7 +40,7 @@ async def tried(operations: Operations, kind: str, content: bytes) -> dict[str, 
     Raises `PlanError` where none can be asked.
     """
     core, whys = operations.core, []
-    if core.rollouts.tries_out(kind):
+    if core.rollouts.can_try(kind):
         done = await operations.try_config(kind, content)
         return {"valid": not done.error, "node": done.node, "error": done.error, "manager": core.name}
     for name, url in _elsewhere(operations, kind):

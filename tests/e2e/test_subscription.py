@@ -37,8 +37,8 @@ def test_a_signed_document_is_in_force_everywhere_without_a_restart_and_after_on
     cluster: Cluster, tmp_path: Path
 ) -> None:
     made = cluster.kcm("subscription", "keygen", "--out", str(tmp_path / "issuer.pem"))
-    licence = tmp_path / "LICENSE"
-    config = f"subscription: {{issuers: ['{made.stdout.strip()}'], file: {licence}, max_nodes: 1}}\n"
+    document = tmp_path / "LICENSE"
+    config = f"subscription: {{issuers: ['{made.stdout.strip()}'], file: {document}, max_nodes: 1}}\n"
     cluster.start_managers(3, config=config)
     cluster.start_node("n1")
     cluster.start_node("n2")
@@ -52,12 +52,12 @@ def test_a_signed_document_is_in_force_everywhere_without_a_restart_and_after_on
     refused = cluster.kcm("subscription", "set", "--max-nodes", "9")
     assert (refused.returncode, "install a newer one" in refused.stderr) == (1, True)
 
-    licence.write_bytes(sign(cluster, tmp_path, 2, 7).read_bytes())
+    document.write_bytes(sign(cluster, tmp_path, 2, 7).read_bytes())
     wait_for(lambda: in_force(cluster, 2, 7), 40.0, "the file was read")
     rolled_back = cluster.kcm("subscription", "install", str(tmp_path / "LICENSE.1"))
     assert (rolled_back.returncode, "is not above 2" in rolled_back.stderr) == (1, True)
 
-    licence.unlink()
+    document.unlink()
     for manager in cluster.managers.values():
         manager.kill()
     cluster.start_manager("m1", config=config)

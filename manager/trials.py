@@ -1,4 +1,4 @@
-"""Configurations that a gateway here is only asked about: nothing is changed by them."""
+"""Trials: a gateway here checks a configuration, and nothing is changed by it."""
 
 from dataclasses import dataclass
 from itertools import count
@@ -15,7 +15,7 @@ class _Trial:
     content: bytes
 
 
-class Tryouts:
+class Trials:
     """Those under way, by number; `TrialDone` follows each."""
 
     def __init__(self, outbox: Outbox) -> None:
@@ -31,7 +31,7 @@ class Tryouts:
         return number
 
     def content(self, hash_: str) -> bytes:
-        """What is tried out under this hash; empty where nothing is."""
+        """What is being tried under this hash; empty where nothing is."""
         return next((trial.content for trial in self._trials.values() if trial.sha256 == hash_), b"")
 
     def tried(self, id_: str, number: int, error: str) -> None:

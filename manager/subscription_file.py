@@ -6,17 +6,17 @@ from pathlib import Path
 
 from manager.documents import DOCUMENT_BYTES_MAX
 
-LICENCE_FILE = Path("/etc/krakend/LICENSE")
+SUBSCRIPTION_FILE = Path("/etc/krakend/LICENSE")
 VARIABLE = "KRAKEND_LICENSE_BASE64"
 
 
-class Licence:
+class SubscriptionFile:
     """Reads it whenever it has changed. `name`: the file; empty where nothing is to be read."""
 
     def __init__(self, name: str) -> None:
         self._name = name
         self._seen: tuple[int, int, int] | None = None
-        self._said_variable = False
+        self._read_variable = False
 
     def read(self) -> tuple[str, str] | None:
         """The text, and where it is from; None where there is nothing new. The variable beats the file."""
@@ -24,9 +24,9 @@ class Licence:
             return None
         variable = os.environ.get(VARIABLE, "")
         if variable:
-            if self._said_variable:
+            if self._read_variable:
                 return None
-            self._said_variable = True
+            self._read_variable = True
             try:
                 return b64decode(variable, validate=True).decode("utf-8", errors="replace"), VARIABLE
             except ValueError:
