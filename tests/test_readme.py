@@ -238,6 +238,13 @@ def test_every_make_target_is_in_the_makefile_and_in_the_table() -> None:
                 assert line.split()[1] in targets
 
 
+def test_the_map_of_manager_names_every_module_once() -> None:
+    listed = [re.sub(r"\(.*?\)", "", modules) for _, modules in rows("topic", "modules, in reading order")]
+    named = [name for modules in listed for name in re.findall(r"`(\w+)`", modules)]
+    there = {path.stem for path in (ROOT / "manager").iterdir() if path.suffix == ".py" or path.name == "web"}
+    assert sorted(named) == sorted(name for name in there if not name.startswith(("cli_", "__")))
+
+
 def test_the_drop_in_is_the_one_in_deploy() -> None:
     [block] = blocks("ini")
     name, _, text = block.text.partition("\n")
