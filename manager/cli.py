@@ -26,11 +26,21 @@ from manager import (
     cli_subscription,
     cli_tokens,
 )
+from manager.cli_parser import USAGE, Parser
 from manager.client import HTTP_PORT, ClientError, NoManager, NotFound, WrongUsage, base_url, fetch, request
 from manager.output import in_colour, write
 from manager.tables import pairs, printable, table
 
-FAILED, USAGE, NOT_FOUND, UNREACHABLE, INTERRUPTED = 1, 2, 3, 5, 130
+FAILED, NOT_FOUND, UNREACHABLE, INTERRUPTED = 1, 3, 5, 130
+_GROUPS = {
+    "look": ("nodes", "members", "info", "stats", "events", "monitor"),
+    "when something is wrong": ("doctor", "explain", "reachability", "rtt"),
+    "what the group allows": ("subscription", "limits"),
+    "nodes and their gateways": ("node", "config", "rollout", "bundle"),
+    "managers": ("run", "join", "leave", "force-leave", "group", "snapshot"),
+    "doors": ("init", "token", "certificates", "keys"),
+    "else": ("sim", "completion"),
+}
 _MEMBERS = ("name", "state", "address", "kind")
 _NODES = ("id", "name", "state", "service", "manager", "address", "seat", "since", "why")
 
@@ -76,12 +86,12 @@ def main_manager(arguments: Sequence[str] | None = None, program: str = "krakend
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="kcm",
-        description="Look at a manager group and steer it. `kcm run` starts a manager.",
+        description="Look at a manager group and steer it.",
         epilog="Exit codes: 0 done, 1 failed, 2 wrong usage, 3 not found, 5 no manager reachable.",
-        allow_abbrev=False,
     )
+    parser.groups = _GROUPS
     parser.add_argument("--version", action=_Version, nargs=0, help="print the version, and end")
     parser.set_defaults(action=None, manager=None, output="table")
     _add_common(parser)
@@ -143,7 +153,7 @@ class _Version(argparse.Action):
 
 
 def _verb(verbs: Any, name: str, text: str, action: Callable[[argparse.Namespace], str]) -> Any:
-    parser = verbs.add_parser(name, help=text, description=text, allow_abbrev=False)
+    parser = verbs.add_parser(name, help=text, description=text)
     _add_common(parser)
     parser.set_defaults(action=action)
     return parser

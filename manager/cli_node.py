@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 from urllib.parse import quote
 
-from manager.client import ClientError, NotFound, request
+from manager.client import ClientError, request
 from manager.tables import pairs, printable
 
 TIMEOUT = 300.0
@@ -31,8 +31,7 @@ def add_verbs(verbs: Any, verb: Callable[..., Any], shown: Callable[..., str]) -
         return shown(options, answer, lambda: pairs(answer))
 
     def forget(options: argparse.Namespace) -> str:
-        id_ = quote(find(options.manager, options.node)["id"], safe="")
-        answer = request(options.manager, "DELETE", f"/api/v1/nodes/{id_}", {})
+        answer = request(options.manager, "DELETE", _path(options.node), {})
         return shown(options, answer, lambda: f"{options.node} is forgotten, and its seat is free")
 
     def order(action: str) -> Callable[[argparse.Namespace], str]:
@@ -78,20 +77,17 @@ def gateway_in_trouble(node: dict[str, Any]) -> bool:
 
 def find(manager: str, node: str) -> dict[str, Any]:
     """The node with this id or name. Raises `ClientError`."""
-    nodes = request(manager, "GET", "/api/v1/nodes")["nodes"]
-    found: list[dict[str, Any]] = [each for each in nodes if node in (each["id"], each["name"])]
-    if not found:
-        raise NotFound(f"no node has the id or the name {node!r}: `kcm nodes` lists them")
-    if len(found) > 1:
-        ids = ", ".join(each["id"] for each in found)
-        raise ClientError(f"{len(found)} nodes have the name {node!r}, name one by its id: {ids}")
-    return found[0]
+    return request(manager, "GET", _path(node))
+
+
+def _path(node: str) -> str:
+    return f"/api/v1/nodes/{quote(node, safe='', errors='surrogateescape')}"
 
 
 def _order(options: argparse.Namespace, action: str) -> tuple[dict[str, Any], str]:
     """The node when it is done, or at once, and what is to be said."""
     node = find(options.manager, options.node)
-    path = f"/api/v1/nodes/{quote(node['id'], safe='')}"
+    path = _path(node["id"])
     given = request(options.manager, "POST", f"{path}/{action}", {})
     node, name = given["node"], options.node
     if options.no_wait:

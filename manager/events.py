@@ -73,8 +73,8 @@ class EventLog:
         return list(islice(self._events, len(self._events) - missed, len(self._events) - missed + count))
 
     def before(self, id_: int, count: int, subject: str | None = None) -> list[Event]:
-        """The last `count` events earlier than `id_`, newest first; about `subject` where it is given."""
-        found = (e for e in reversed(self._events) if e.id < id_ and subject in (None, e.subject))
+        """The last `count` events earlier than `id_`, newest first; of this id or name where one is given."""
+        found = (e for e in reversed(self._events) if e.id < id_ and subject in (None, e.subject, e.name))
         return list(islice(found, count))
 
     def holds_all_since(self, id_: int) -> bool:

@@ -7,6 +7,7 @@ from aiohttp import web
 from manager import views
 from manager.traffic import BYS, By
 from manager.web.ask import ask_others
+from manager.web.named import find_node
 from manager.web.query import flag, known, number, one_of, whole
 from manager.web.shared import OPERATIONS
 from manager.web.stats import Series, Totals, added, columns, merged, series_in, totals_in
@@ -37,7 +38,7 @@ async def stats(request: web.Request) -> web.Response:
     steps = int(min(window.window, max(0.0, until - since)) / step) + 2
     most = max(1, STATS_STEPS_MAX // steps)
     limit = min(most, whole(request, "limit", most, 1, 100_000))
-    after, only = request.query.get("cursor", ""), request.query.get("node")
+    after, only = request.query.get("cursor", ""), _node(request)
     own = window.view(now, since=since, until=until, step=step, after=after, count=limit + 1, only=only)
     if flag(request, "local"):
         managers, series, more = {"asked": 1, "answered": 1}, own, False
@@ -65,7 +66,7 @@ async def _traffic(request: web.Request, by: By) -> web.Response:
     operations = request.app[OPERATIONS]
     window = operations.core.traffic
     now = operations.core.group.wall(operations.now())
-    node = request.query.get("node")
+    node = _node(request)
     since = number(request, "from", now - window.window, 0, 1e12)
     until = number(request, "to", now, 0, 1e12)
     step = None
@@ -96,6 +97,16 @@ async def _traffic(request: web.Request, by: By) -> web.Response:
             "next": list(page)[-1] if page and more else None,
         }
     )
+
+
+def _node(request: web.Request) -> str | None:
+    """Whose figures alone are asked for; those of nodes that nobody lists any more are still there."""
+    if (word := request.query.get("node")) is None:
+        return None
+    try:
+        return find_node(request.app[OPERATIONS].core, word).id
+    except web.HTTPNotFound:
+        return word
 
 
 @routes.get("/api/v1/stats/totals")

@@ -8,6 +8,7 @@ from aiohttp import web
 from gossip.errors import ForceLeaveRefused
 from manager import checks, reaching, views
 from manager.config import GOSSIP_PORT
+from manager.meant import did_you_mean
 from manager.web.ask import ask_others
 from manager.web.operations import Operations
 from manager.web.problems import problem
@@ -106,7 +107,9 @@ async def force_leave(request: web.Request) -> web.Response:
     try:
         await operations.force_leave(name, request[CALLER].who, prune=prune)
     except KeyError:
-        return problem(404, f"no member is called {name[:100]!r}; GET /api/v1/members lists them")
+        members = [member["name"] for member in views.members_view(operations.core)["members"]]
+        near = did_you_mean(name, members) or "; `kcm members` lists them (GET /api/v1/members)"
+        return problem(404, f"no member is called {name[:100]!r}{near}")
     except ForceLeaveRefused as error:
         return problem(409, str(error))
     request[CHANGE] = f"member {name} is declared gone" + (", and no longer listed" if prune else "")

@@ -60,7 +60,13 @@ _LIMIT_NAME: list[Schema] = [
 ]
 _COUNT = whole_between(1, 1_000)
 _AT: Schema = {"type": "number", "minimum": 0, "maximum": 1e12}
-_ID: Schema = {"name": "id", "in": "path", "required": True, "schema": TEXT}
+_ID: Schema = {
+    "name": "id",
+    "in": "path",
+    "required": True,
+    "schema": TEXT,
+    "description": "the node's id, or its name where one node has it; else 409 names the candidates",
+}
 _PORT = query(port=whole_between(1, 65535))
 _ID_MAX = 2**53 - 1
 _ORDERS = {

@@ -1,10 +1,12 @@
 """Errors as RFC 9457 says: `application/problem+json`, with what to do next in `detail`."""
 
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from http import HTTPStatus
 
 from aiohttp import web
+
+from manager.meant import did_you_mean
 
 SERVER = "krakend-cluster-manager"
 """The `Server` header: no versions, which would tell what to try."""
@@ -19,16 +21,10 @@ def problem(status: int, detail: str, headers: dict[str, str] | None = None) -> 
     return web.Response(status=status, body=content, content_type="application/problem+json", headers=headers)
 
 
-def no_limit(name: str) -> web.Response:
+def no_limit(name: str, known: Iterable[str]) -> web.Response:
     """There is no limit of that name."""
-    return problem(
-        404, f"no limit is called {name[:100]!r}; `kcm limits show`, GET /api/v1/limits, lists them"
-    )
-
-
-def no_node(id_: str) -> web.Response:
-    """There is no node of that id."""
-    return problem(404, f"no node has the id {id_[:100]!r}; `kcm nodes`, GET /api/v1/nodes, lists them")
+    near = did_you_mean(name, known) or "; `kcm limits show` lists them (GET /api/v1/limits)"
+    return problem(404, f"no limit is called {name[:100]!r}{near}")
 
 
 def of_http_error(error: web.HTTPException) -> web.Response:

@@ -5,8 +5,9 @@ from aiohttp import web
 from manager import views
 from manager.version import installed_version
 from manager.web.metrics import SHOWN
+from manager.web.named import find_node
 from manager.web.openapi import document
-from manager.web.problems import no_limit, no_node
+from manager.web.problems import no_limit
 from manager.web.query import known, one_of, whole
 from manager.web.shared import OPERATIONS, STARTED
 
@@ -49,11 +50,8 @@ async def nodes(request: web.Request) -> web.Response:
 @routes.get("/api/v1/nodes/{id}")
 async def node(request: web.Request) -> web.Response:
     known(request)
-    core, id_ = request.app[OPERATIONS].core, request.match_info["id"]
-    view = core.registry.view(id_)
-    if view is None or not view.shown:
-        return no_node(id_)
-    return web.json_response(views.node_view(core, view))
+    core = request.app[OPERATIONS].core
+    return web.json_response(views.node_view(core, find_node(core, request.match_info["id"])))
 
 
 @routes.get("/api/v1/limits")
@@ -68,7 +66,7 @@ async def shares(request: web.Request) -> web.Response:
     known(request)
     operations, name = request.app[OPERATIONS], request.match_info["name"]
     if name not in operations.core.limits:
-        return no_limit(name)
+        return no_limit(name, operations.core.limits)
     return web.json_response(views.shares_view(operations.core, name, operations.now()))
 
 

@@ -11,7 +11,9 @@ from manager.documents import MAX_NODES_MAX, DocumentError
 from manager.limits import Sharing
 from manager.orders import Action, OrderError
 from manager.store import StoreError
-from manager.web.problems import no_limit, no_node, problem
+from manager.web.named import find_node
+from manager.web.operations import Operations
+from manager.web.problems import no_limit, problem
 from manager.web.query import json_object
 from manager.web.shared import CALLER, CHANGE, OPERATIONS
 
@@ -110,7 +112,7 @@ async def remove_limit(request: web.Request) -> web.Response:
     operations, name = request.app[OPERATIONS], request.match_info["name"]
     await json_object(request, set())
     if name not in operations.core.limits:
-        return no_limit(name)
+        return no_limit(name, operations.core.limits)
     await operations.set_limit(name, None, Sharing())
     request[CHANGE] = f"limits: {name} is removed"
     return web.json_response(views.cluster_limits_view(operations.core))
@@ -134,16 +136,25 @@ async def expel(request: web.Request) -> web.Response:
 @routes.delete("/api/v1/nodes/{id}")
 async def forget(request: web.Request) -> web.Response:
     """The node runs nowhere, and will not start again from its state: its seat is free at once."""
-    operations, id_ = request.app[OPERATIONS], request.match_info["id"]
+    operations = request.app[OPERATIONS]
     await json_object(request, set())
     try:
-        await operations.forget_node(id_)
+        id_ = await _forget(operations, request.match_info["id"])
     except RightsError as error:
         return problem(409, str(error))
-    except KeyError:
-        return no_node(id_)
     request[CHANGE] = f"node {id_} is forgotten"
     return web.json_response({"status": "forgotten", "id": id_})
+
+
+async def _forget(operations: Operations, word: str) -> str:
+    """The id of what is forgotten: also one that is no node any more, but has a seat at some founder."""
+    try:
+        await operations.forget_node(word)
+        return word
+    except KeyError:
+        id_ = find_node(operations.core, word, running=False).id
+    await operations.forget_node(id_)
+    return id_
 
 
 @routes.post("/api/v1/nodes/{id}/drain")
@@ -171,14 +182,13 @@ async def restart(request: web.Request) -> web.Response:
 
 
 async def _order(request: web.Request, action: Action) -> web.Response:
-    operations, id_ = request.app[OPERATIONS], request.match_info["id"]
+    operations = request.app[OPERATIONS]
     await json_object(request, set())
+    id_ = find_node(operations.core, request.match_info["id"]).id
     try:
         order = await operations.order_node(id_, action, request[CALLER].who)
     except OrderError as error:
         return problem(409, f"{id_}: {error}")
-    except KeyError:
-        return no_node(id_)
     request[CHANGE] = f"node {id_}: {action.value} (order {order.serial})"
     view = operations.core.registry.view(id_)
     node = {} if view is None else views.node_view(operations.core, view)

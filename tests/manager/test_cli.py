@@ -462,7 +462,6 @@ def test_without_a_verb_the_help_is_printed_and_exit_2(capsys: pytest.CaptureFix
 @pytest.mark.parametrize(
     "arguments",
     [
-        ("member",),
         ("subscription",),
         ("subscription", "set"),
         ("subscription", "set", "--max-nodes", "-1"),
@@ -476,7 +475,36 @@ def test_without_a_verb_the_help_is_printed_and_exit_2(capsys: pytest.CaptureFix
 )
 def test_wrong_usage_is_exit_2(arguments: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
     assert ends(cli.main, *arguments) == 2
-    assert "usage: kcm" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert error.startswith("kcm")
+    assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "meant"),
+    [
+        (("member",), "kcm: no such verb: member: did you mean members"),
+        (("node", "drian", "n1"), "kcm node: no such verb: drian: did you mean drain?"),
+        (("config", "push", "--kind", "ngnix", "f"), "kcm config push: --kind must be one of"),
+        (("config", "push", "--kind", "ngnix", "f"), "did you mean nginx?"),
+        (("members", "-o", "jso"), "not 'jso': did you mean json?"),
+        (("events", "--limt", "3"), "kcm events: no such option: --limt: did you mean --limit?"),
+        (("--manger", "m1", "members"), "kcm: no such option: --manger: did you mean --manager?"),
+        (("nodes", "n1", "n2"), "kcm nodes: one too many: n2; see `kcm nodes --help`"),
+    ],
+)
+def test_who_mistypes_is_told_what_may_be_meant(
+    arguments: tuple[str, ...], meant: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert ends(cli.main, *arguments) == 2
+    assert meant in capsys.readouterr().err
+
+
+def test_help_lists_each_verb_once_under_a_title() -> None:
+    listed = [verb for verbs in cli._GROUPS.values() for verb in verbs]
+    [verbs] = [action for action in cli._parser()._actions if action.dest == "verb"]
+    assert verbs.choices is not None
+    assert sorted(listed) == sorted(map(str, verbs.choices))
 
 
 def test_a_wrong_variable_is_wrong_usage_too(

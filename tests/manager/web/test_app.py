@@ -107,6 +107,42 @@ async def test_an_unknown_node_is_not_found(running: Running, serve: Serve, id_:
     assert "no node has the id" in await problem(answer, 404)
 
 
+async def test_a_name_that_one_node_has_does_for_its_id(running: Running, serve: Serve) -> None:
+    id_ = running.node(1, "edge-1")
+    client = await serve(running)
+    for path in ("/api/v1/nodes/edge-1", "/api/v1/nodes/edge-1?"):
+        assert (await (await client.get(path)).json())["id"] == id_
+    ordered = await client.post("/api/v1/nodes/edge-1/cordon", json={})
+    assert (ordered.status, (await ordered.json())["node"]["id"]) == (202, id_)
+    events = await (await client.get("/api/v1/events?subject=edge-1")).json()
+    assert {event["subject"] for event in events["events"]} == {id_}
+    stats = await client.get("/api/v1/stats?node=edge-1&local=1")
+    assert stats.status == 200
+
+
+async def test_a_name_of_several_nodes_means_the_one_that_runs_and_else_they_are_named(
+    running: Running, serve: Serve
+) -> None:
+    first, second = running.node(1, "edge"), running.node(2, "edge")
+    client = await serve(running)
+    told = await problem(await client.get("/api/v1/nodes/edge"), 409)
+    assert f"{first} (active)" in told
+    assert f"{second} (active)" in told
+    running.hang_up(1)
+    assert (await (await client.get("/api/v1/nodes/edge")).json())["id"] == second
+    # Whoever vouches for a node that is gone says which.
+    assert first in await problem(await client.delete("/api/v1/nodes/edge", json={}), 409)
+    assert (await client.delete(f"/api/v1/nodes/{first}", json={})).status == 200
+
+
+async def test_a_node_that_is_not_found_comes_with_what_is_like_it(running: Running, serve: Serve) -> None:
+    id_ = running.node(1, "edge-oslo-1")
+    client = await serve(running)
+    assert "did you mean edge-oslo-1?" in await problem(await client.get("/api/v1/nodes/edge-olso-1"), 404)
+    for word in ("oslo", id_[:16]):
+        assert f"edge-oslo-1 ({id_})" in await problem(await client.get(f"/api/v1/nodes/{word}"), 404)
+
+
 async def test_info_counts_how_long_the_process_is_up(running: Running, serve: Serve) -> None:
     client = await serve(running)
     running.wait(5.0)
