@@ -263,7 +263,10 @@ _MOVING = ("running", "rolling back")
 
 def _tell(plan: dict[str, Any], said: str) -> str:
     """Say where it is, if that has changed, beside the answer proper; gives what was said."""
-    where = f"{plan['kind']} {plan['version']}: {plan['phase']}, {plan['done']} of {plan['total']} nodes"
+    way = f"version {plan['version']}: {plan['phase']}"
+    if plan["phase"] in ("rolling back", "rolled back"):
+        way = f"{plan['phase']} from version {plan['base']} to {plan['version']}"
+    where = f"{plan['kind']}, {way}, {plan['done']} of {plan['total']} nodes"
     line = f"{where}; {plan['waits_for']}" if plan["waits_for"] else where
     if line != said:
         print(line, file=sys.stderr)

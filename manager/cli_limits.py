@@ -10,6 +10,7 @@ from urllib.parse import quote
 from manager.client import WrongUsage, request
 from manager.explain import explain
 from manager.tables import pairs, table
+from node.bounds import in_words
 
 Action: TypeAlias = Callable[[argparse.Namespace], tuple[dict[str, Any], Callable[[], str]]]
 """Gives what the manager answered, and how that is shown to people."""
@@ -77,7 +78,7 @@ def _shown(answer: dict[str, Any]) -> str:
 
 
 def _share(share: dict[str, Any] | None) -> str:
-    return "-" if share is None else f"{share['max_rate']:g} per {share['every']:g} s"
+    return "-" if share is None else in_words(share["max_rate"], share["every"])
 
 
 def _at(name: str) -> str:

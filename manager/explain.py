@@ -3,6 +3,8 @@
 from collections.abc import Iterator
 from typing import Any
 
+from node.bounds import in_words
+
 _HOW = {
     "equal": "equally",
     "weighted": "by weight",
@@ -46,7 +48,7 @@ def _node(node: dict[str, Any]) -> str:
     share, entitled, held = node["share"], node["entitled"], node["in_force"]
     if share is None:
         return f"it is {node['state']}, and {_rate(held or 0.0)} count until its lease is over"
-    told = f"told {share['max_rate']:g} per {share['every']:g} s"
+    told = f"told {in_words(share['max_rate'], share['every'])}"
     if held is None:
         return f"{told}, or about to be: its manager knows what is in force"
     if entitled is None:

@@ -188,7 +188,7 @@ class Agent:
             "joined": self.joined,
             "manager": phase.manager if isinstance(phase, Joined) else "",
             "incarnation": state.incarnation,
-            "service": self._session.service.shown,
+            "service": self._session.service.shown or "in service",
             "registered": self.registered,
             "degrades_in_seconds": self.degrades_in,
             "gateway": {

@@ -1,4 +1,9 @@
-"""What both ends keep to, apart from `protocol`: a command that only asks a manager should start at once."""
+"""What both ends keep to and say alike, apart from `protocol`: a `kcm` that only asks should start at once."""
 
 CONFIG_BYTES_MAX = 4 * 2**20
 """Of a gateway's configuration."""
+
+
+def in_words(max_rate: float, every: float) -> str:
+    """A rate as people read it, `150 per 1 s`: what is beyond four digits is how it was divided."""
+    return f"{max_rate:.4g} per {every:g} s" if max_rate < 1000 else f"{max_rate:.0f} per {every:g} s"

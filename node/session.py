@@ -12,6 +12,7 @@ from math import inf
 from random import Random
 from typing import assert_never
 
+from node.bounds import in_words
 from node.bundle import Bundle
 from node.configuration import Configuration
 from node.effects import (
@@ -613,7 +614,7 @@ class Session:
         self._over_limit = over_limit
         if limits:
             shown = ", ".join(
-                f"{name} {limit.max_rate:g} per {limit.every:g} s" for name, limit in limits.items()
+                f"{name} {in_words(limit.max_rate, limit.every)}" for name, limit in limits.items()
             )
             effects.append(Log(logging.INFO, f"Limits received, version {version}: {shown}"))
         changed = version != self.state.limits_version

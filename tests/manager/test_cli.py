@@ -643,3 +643,16 @@ def test_what_init_writes_a_manager_takes(
 def test_a_wrong_option_of_a_manager_is_told_in_a_few_lines(capsys: pytest.CaptureFixture[str]) -> None:
     assert ends(cli.main_manager, "--node-prt", "7") == 2
     assert capsys.readouterr().err.count("\n") < 4
+
+
+@pytest.mark.parametrize(
+    ("plan", "line"),
+    [
+        (("running", 2, 1), "nginx, version 2: running, 1 of 3 nodes"),
+        (("rolling back", 1, 2), "nginx, rolling back from version 2 to 1, 1 of 3 nodes"),
+    ],
+)
+def test_the_way_of_a_rollout_names_the_versions(plan: tuple[str, int, int], line: str) -> None:
+    phase, version, base = plan
+    answer = {"kind": "nginx", "version": version, "base": base, "phase": phase, "done": 1, "total": 3}
+    assert cli_config._tell({**answer, "waits_for": ""}, line) == line

@@ -59,6 +59,7 @@ async def test_a_manager_alone_is_well(running: Running, capsys: pytest.CaptureF
         *("manager", "ready", "ports", "address", "peers", "key", "members", "HTTP", "UDP", "TCP", "clock"),
         *("pages", "seats"),
     }
+    assert found(rows, "clock") == {("good", "that of this manager agrees with this host's to the second")}
 
 
 async def test_udp_that_is_let_through_and_tcp_that_is_not_are_told_apart(

@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from manager.limits import TRICKLE_EVERY, Sharing, as_share, from_plain, lease_of, level, rate, to_plain
+from node.bounds import in_words
 from node.protocol import Lease, Limit
 
 wishes = st.lists(st.tuples(st.floats(0.1, 100.0), st.floats(0.0, 1e4)), min_size=1, max_size=20)
@@ -84,3 +85,11 @@ def test_a_setting_is_read_as_it_was_written() -> None:
     limits = {"a": Limit(1.5, 2.0, per_client=True), "b": Limit(3.0)}
     sharing = {"a": Sharing("fair_share", 5.0, 0.0, 1.0), "b": Sharing()}
     assert from_plain(to_plain(limits, sharing)) == (limits, sharing)
+
+
+@pytest.mark.parametrize(
+    ("share", "told"),
+    [((149.999, 1.0), "150 per 1 s"), ((0.002, 60.0), "0.002 per 60 s"), ((123456.7, 1.0), "123457 per 1 s")],
+)
+def test_people_are_spared_what_rounding_left_of_a_share(share: tuple[float, float], told: str) -> None:
+    assert in_words(*share) == told

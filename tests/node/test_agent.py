@@ -322,7 +322,8 @@ async def test_without_managers_for_too_long_a_node_has_the_free_limits_over_its
     node = await start_node(service)
     await node.line("Joined as")
     await eventually(lambda: source_in(limits) == "lease" or None)
-    assert (await shown())["registered"] is True
+    at_first = await shown()
+    assert (at_first["registered"], at_first["service"]) == (True, "in service")
     await manager.die()
     await node.line("No manager is heard: in .* gives up its place")
     await node.line("until one is back the free limits hold, and this node has no place in the cluster")
