@@ -16,7 +16,7 @@ _Subject: TypeAlias = tuple[str, str]
 
 
 def transmit_limit(members: int, mult: int) -> int:
-    """In how many packets each broadcast is put; `members` counts dead and left ones too."""
+    """In how many packets each broadcast is put, in a group of `members`."""
     return mult * math.ceil(math.log10(members + 1))
 
 

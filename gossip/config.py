@@ -26,6 +26,10 @@ class GossipConfig:
     indirect_checks: int = 3
     """How many others are asked to try where we had no answer."""
 
+    nack_share: float = 0.8
+    """A helper that had no answer for this share of `probe_timeout` says so, as in the Lifeguard paper.
+    memberlist: 1, with which it comes when the probe is over, and speaks against whoever asked."""
+
     stream_timeout: float = 10.0
     """For a whole exchange over TCP, connecting included."""
 
@@ -61,7 +65,8 @@ class GossipConfig:
     """Each broadcast is put into this × ceil(log10(n + 1)) packets. memberlist: 4, which miss some."""
 
     gossip_to_dead: float = 30.0
-    """For so long a dead member is still sent gossip, so that a wrongly dead one can refute."""
+    """For so long a dead member is still sent gossip, so that a wrongly dead one can refute; and who is gone
+    still counts for the size of the group."""
 
     push_pull_interval: float = 30.0
     """Full exchange with one random member; stretched in groups above 32."""

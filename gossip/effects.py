@@ -141,10 +141,19 @@ class OtherGroup:
 
 @dataclass(frozen=True, slots=True)
 class PeerFailed:
-    """A configured peer could not be joined; said once until it can."""
+    """A configured peer could not be joined, where no member is known to be gone; said once until it can."""
 
     peer: str
     why: str
+
+
+@dataclass(frozen=True, slots=True)
+class RoundaboutOnly:
+    """`name` answers our pings only `by_tcp`, or too late, or by way of others. Said once until it does."""
+
+    name: NodeName
+    address: Address
+    by_tcp: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,6 +195,7 @@ Event: TypeAlias = (
     | CannotRefute
     | OtherGroup
     | PeerFailed
+    | RoundaboutOnly
     | Rejected
     | PageChanged
     | FormerPage

@@ -106,7 +106,8 @@ class Exchanges:
             ok = isinstance(answer, PushPull)
             if not why:
                 why = "nothing answers there" if answer is None else "what answers there is no member"
-            if (complaint := self._rejoin.answered(exchange.peer, address, ok, why, now)) is not None:
+            complaint = self._rejoin.answered(exchange.peer, address, ok, why, now)
+            if complaint is not None and not self._members.is_gone(address):
                 output.append(PeerFailed(exchange.peer, complaint))
         if exchange.operators:
             output.append(self._tried(token, address, answer, why))

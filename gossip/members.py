@@ -26,6 +26,8 @@ class Member:
     """Of our last ping that it answered itself, in seconds."""
     mapped: bool = False
     """How its address is written (`Alive.mapped`)."""
+    roundabout: int = 0
+    """Our last pings in a row that it answered by TCP or through others alone."""
 
     @property
     def present(self) -> bool:
@@ -72,6 +74,7 @@ class Members:
         self._by_address: dict[Address, Member] = {}
         self._addresses_known = False
         self._gone: dict[NodeName, Member] = {}
+        self._lately_gone: dict[NodeName, Member] = {}
         self._present: list[Member] | None = None
         """As `present` gives them; None where that has changed."""
         self._order: list[NodeName] = []
@@ -79,6 +82,11 @@ class Members:
 
     def __len__(self) -> int:
         return len(self._by_name)
+
+    @property
+    def size(self) -> int:
+        """How large the group is: peers too count who is gone for some time, and then no more."""
+        return len(self._by_name) - len(self._gone) + len(self._lately_gone)
 
     def __iter__(self) -> Iterator[Member]:
         return iter(self._by_name.values())
@@ -105,9 +113,10 @@ class Members:
             index.pop(member.name, None)
             if state is state_of:
                 index[member.name] = member
-        self._gone.pop(member.name, None)
+        for gone in (self._gone, self._lately_gone):
+            gone.pop(member.name, None)
         if state in (State.DEAD, State.LEFT):
-            self._gone[member.name] = member
+            self._gone[member.name] = self._lately_gone[member.name] = member
             self._addresses_known = False
         else:
             self._by_address[member.address] = member
@@ -118,14 +127,26 @@ class Members:
         member.address = address
         self._addresses_known = False
 
+    def is_gone(self, address: Address) -> bool:
+        """Whether a member was there, of which it is known that it is dead or left."""
+        return any(member.address == address for member in self._gone.values())
+
     def longest_gone(self) -> Member | None:
         """Of those who are dead or left, the one that is so for the longest time."""
         return next(iter(self._gone.values()), None)
 
+    def count_no_more(self, gone_before: float) -> None:
+        """Whoever went before that is no part of `size` any more."""
+        while (first := next(iter(self._lately_gone.values()), None)) is not None:
+            if first.changed > gone_before:
+                return
+            del self._lately_gone[first.name]
+
     def forget(self, name: NodeName) -> None:
         """Strike out a member that is gone."""
         del self._by_name[name], self._gone[name]
-        self.lost.pop(name, None)
+        for index in (self.lost, self._lately_gone):
+            index.pop(name, None)
         at = self._order.index(name)
         del self._order[at]
         if at < self._next:

@@ -10,7 +10,7 @@ from random import Random
 
 from gossip.awareness import Awareness
 from gossip.config import GossipConfig
-from gossip.effects import OpenStream, Output, Rejected, Send
+from gossip.effects import OpenStream, Output, Rejected, RoundaboutOnly, Send
 from gossip.members import Member, Members
 from gossip.messages import (
     Ack,
@@ -26,6 +26,8 @@ from gossip.messages import (
 )
 
 _RELAYS_MAX = 256
+_ROUNDABOUT_SAID = 3
+"""Probes in a row: a single answer is lost easily."""
 
 
 @dataclass(slots=True)
@@ -50,7 +52,8 @@ class _Relay:
     requester: Address
     number: int
     expires: float
-    nack: bool
+    nack_at: float
+    """Infinite where none is wanted, or it has been sent. An ack is passed on after it too."""
 
 
 class Prober:
@@ -94,7 +97,7 @@ class Prober:
         if self._probe is not None:
             deadline = min(deadline, self._probe.asks_others_at, self._probe.ends)
         for relay in self._relays.values():
-            deadline = min(deadline, relay.expires)
+            deadline = min(deadline, relay.nack_at, relay.expires)
         return deadline
 
     def excuse(self, late: float, judges_at: float) -> None:
@@ -110,6 +113,7 @@ class Prober:
             probe.ends += longer
             self.probe_at = max(self.probe_at, probe.ends)
         for relay in self._relays.values():
+            relay.nack_at += late
             relay.expires += late
 
     def give_second_opinion(self, accused: NodeName, now: float) -> None:
@@ -188,19 +192,29 @@ class Prober:
 
     # What arrives
 
-    def ack(self, number: int, now: float) -> list[Output]:
+    def ack(self, number: int, now: float, *, by_tcp: bool = False) -> list[Output]:
         """An answer by any way; passed on where we pinged for somebody else."""
+        output: list[Output] = []
         if self._probe is not None and self._probe.number == number:
             target = self._members.get(self._probe.target)
-            if target is not None and now < self._probe.asks_others_at < inf:
-                # Later it may have come by way of others.
-                target.round_trip = now - self._probe.started
+            if target is not None:
+                output += self._answered(self._probe, target, now, by_tcp=by_tcp)
             self._probe = None
             self.awareness.add(-1)
         relay = self._relays.pop(number, None)
-        if relay is None or relay.expires <= now:
+        if relay is not None and now < relay.expires:
+            output.append(self._send(relay.requester, Ack(relay.number)))
+        return output
+
+    def _answered(self, probe: _Probe, target: Member, now: float, *, by_tcp: bool) -> list[Output]:
+        """Who answers in time does so itself; later it may have come by way of others."""
+        if now < probe.asks_others_at < inf:
+            target.round_trip, target.roundabout = now - probe.started, 0
             return []
-        return [self._send(relay.requester, Ack(relay.number))]
+        target.roundabout += 1
+        if target.roundabout != _ROUNDABOUT_SAID:
+            return []
+        return [RoundaboutOnly(target.name, target.address, by_tcp)]
 
     def nack(self, number: int) -> None:
         """A helper had no answer either, but is well."""
@@ -214,7 +228,7 @@ class Prober:
     def stream_answered(self, token: int, answer: StreamMessage | None, now: float) -> list[Output]:
         """The outcome of a ping by TCP."""
         number = self._fallbacks.pop(token)
-        return self.ack(number, now) if answer == Ack(number) else []
+        return self.ack(number, now, by_tcp=True) if answer == Ack(number) else []
 
     def ping(self, ping: Ping, sender: Address) -> list[Output]:
         """Somebody asks whether we live."""
@@ -238,17 +252,20 @@ class Prober:
         if len(self._relays) >= _RELAYS_MAX:
             return [Rejected("too_many_indirect_pings")]
         number = self.next_number()
-        expires = now + self._config.probe_timeout
+        timeout = self._config.probe_timeout
         requester = self._answer_to(request.source, sender)
-        self._relays[number] = _Relay(requester, request.number, expires, request.nack)
+        nack_at = now + self._config.nack_share * timeout if request.nack else inf
+        self._relays[number] = _Relay(requester, request.number, now + timeout, nack_at)
         return [self._send(target.address, Ping(number, target.name, self._me.address, self._me.name))]
 
     def _tick_relays(self, now: float) -> list[Output]:
         output: list[Output] = []
-        for number in [n for n, relay in self._relays.items() if relay.expires <= now]:
-            relay = self._relays.pop(number)
-            if relay.nack:
+        for number, relay in [*self._relays.items()]:
+            if relay.nack_at <= now:
+                relay.nack_at = inf
                 output.append(self._send(relay.requester, Nack(relay.number)))
+            if relay.expires <= now:
+                del self._relays[number]
         return output
 
     def _answer_to(self, source: Address | None, sender: Address) -> Address:

@@ -28,7 +28,7 @@ class Suspects:
 
     def begin(self, member: Member, incarnation: Incarnation, accuser: NodeName, now: float) -> None:
         """`member`, which was alive, is suspected from now on."""
-        config, members = self._config, len(self._members)
+        config, members = self._config, self._members.size
         shortest, longest = suspicion_bounds(
             members, config.suspicion_mult, config.suspicion_max_mult, config.probe_interval
         )

@@ -7,7 +7,7 @@ from gossip.messages import Incarnation, NodeName
 
 
 def suspicion_bounds(members: int, mult: int, max_mult: int, interval: float) -> tuple[float, float]:
-    """Shortest and longest suspicion in seconds; `members` counts the dead and the left too, as peers do."""
+    """Shortest and longest suspicion in seconds, in a group of `members`."""
     scale = max(1.0, math.floor(math.log10(max(1, members)) * 1000) / 1000)
     shortest = mult * scale * interval
     return shortest, max_mult * shortest

@@ -216,6 +216,7 @@ class Swim:
         if late > self._config.lag_tolerated:
             self._excuse(late, now)
         self._ticked = now
+        self._forget_the_gone(now)
         output = self._judge(now) if self._judges_at <= now else []
         output += self._tick_rejoin(now)
         output += self._exchanges.tick(now)
@@ -255,11 +256,14 @@ class Swim:
         if member is not None and self.members.at(member.address) is None:
             # Where another runs now, it may be we ourselves, there is nobody to look for.
             output.append(self._exchanges.begin(member.address, join=True))
+        return output
+
+    def _forget_the_gone(self, now: float) -> None:
+        self.members.count_no_more(now - self._config.gossip_to_dead)
         gone = self.members.longest_gone()
         while gone is not None and now - gone.changed > self._config.gone_kept:
             self.members.forget(gone.name)
             gone = self.members.longest_gone()
-        return output
 
     def _ask(self, address: Address) -> OpenStream:
         return self._exchanges.begin(address, join=False)

@@ -66,7 +66,7 @@ class Teller:
 
     def limit(self) -> int:
         """Into how many packets each piece of news is put."""
-        return transmit_limit(len(self._members), self._config.retransmit_mult)
+        return transmit_limit(self._members.size, self._config.retransmit_mult)
 
     def _room(self) -> int:
         """For the messages of a packet that has more than one."""

@@ -1,12 +1,13 @@
 """What a manager finds when it looks at itself: its address, its peers' names, its key, its certificate."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
 GOOD, ODD, BAD = "good", "odd", "bad"
 """`odd` is what may be meant so."""
 RECENT_SECONDS = 300.0
 """What was dropped longer ago, and not again, is amiss no longer."""
+_LATELY = f"the last within {RECENT_SECONDS / 60:g} min"
 _DAYS_LEFT = 14
 _UNREAD = ("undecryptable", "plaintext", "encrypted", "error_answered", "label")
 
@@ -23,6 +24,8 @@ class Facts:
     """Why this manager is not reached there from its own host; empty where it is."""
     peers: Mapping[str, tuple[str, ...]]
     """The addresses that each configured peer stands for now."""
+    unmet: Collection[str]
+    """Those of the peers at which nobody answers who is, or was, a member."""
     has_key: bool
     rejected: Mapping[tuple[str, str], int]
     """What was dropped within `RECENT_SECONDS`: (where, reason) → how often since the start."""
@@ -35,17 +38,18 @@ class Facts:
 def rows(facts: Facts) -> Iterator[dict[str, str]]:
     """Each check with its verdict, and what to do."""
     yield _address(facts)
-    yield from (_name(peer, found) for peer, found in facts.peers.items())
+    yield from (_name(peer, found, peer in facts.unmet) for peer, found in facts.peers.items())
     yield _key(facts)
+    if strangers := facts.rejected.get(("gossip", "other_group"), 0):
+        why = f"what managers of another group say is dropped: {strangers} since the start, {_LATELY}"
+        yield row("group", ODD, f"{why}. The log says whom; compare group.name there and here")
     if unbelieved := facts.rejected.get(("tls", "peer_not_believed"), 0):
         why = f"{unbelieved} times another manager's certificate was not believed here"
         yield row(
             "certificate", BAD, f"{why}: `kcm doctor` there says why; compare tls.ca and tls.server_name"
         )
     if failed := sum(facts.rejected.get((where, "tls_handshake"), 0) for where in ("node", "http")):
-        why = (
-            f"TLS handshakes fail here: {failed} since the start, the last within {RECENT_SECONDS / 60:g} min"
-        )
+        why = f"TLS handshakes fail here: {failed} since the start, {_LATELY}"
         yield row("TLS", ODD, f"{why}. The log says with whom, and what to do")
     if facts.days_left is not None:
         days = f"the certificate lasts {facts.days_left:.0f} days"
@@ -76,7 +80,14 @@ def _address(facts: Facts) -> dict[str, str]:
     return row("address", GOOD, where)
 
 
-def _name(peer: str, found: tuple[str, ...]) -> dict[str, str]:
+def _name(peer: str, found: tuple[str, ...], unmet: bool) -> dict[str, str]:
+    if found and unmet:
+        return row(
+            "peers",
+            BAD,
+            f"{peer} stands for {', '.join(found)}, where no manager answers: start one there, or compare "
+            "gossip.key and gossip.label there and here; the log says why",
+        )
     if found:
         return row("peers", GOOD, f"{peer} stands for {', '.join(found)}")
     return row(
@@ -92,9 +103,8 @@ def _key(facts: Facts) -> dict[str, str]:
         return row(
             "key",
             BAD,
-            f"what comes under another key or label, or without, is dropped: {unread} since the start, the "
-            f"last within {RECENT_SECONDS / 60:g} min. The log says from whom; "
-            "compare gossip.key and gossip.label there",
+            f"what comes under another key or label, or without, is dropped: {unread} since the start, "
+            f"{_LATELY}. The log says from whom; compare gossip.key and gossip.label there",
         )
     if not facts.has_key:
         return row("key", ODD, "no gossip.key: who reaches the gossip port may join; `kcm init` makes one")

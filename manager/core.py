@@ -25,6 +25,7 @@ from gossip.effects import (
     Reached,
     Rejected,
     Resolve,
+    RoundaboutOnly,
     SaveKeyring,
     Send,
 )
@@ -43,6 +44,7 @@ from manager.history import History
 from manager.home import Home
 from manager.keeper import Keeper
 from manager.limits import Sharing, check_limits, to_plain
+from manager.membership import MemberLog
 from manager.orders import Action, Order
 from manager.outbox import Outbox
 from manager.page import NodePage
@@ -91,6 +93,7 @@ class Manager:
         self.group = group
         self.name = group.name
         self._outbox = Outbox()
+        self._member_log = MemberLog(self._outbox, group.group_name)
         self.registry = Registry(
             group.ledger, config.grace, config.rejoin_window, group.wall(now) - now, self._outbox
         )
@@ -589,6 +592,7 @@ class Manager:
             case Rejected(reason):
                 self._outbox.count("gossip", reason)
             case MemberChanged():
+                self._member_log.tell(item, now)
                 self._member_changed(item, now)
             case PageChanged(owner, keys):
                 self._page_changed(owner, keys, now)
@@ -601,38 +605,15 @@ class Manager:
                 self._absorb(self._retention.recall(item.entries, now), now)
                 self.rollouts.recall(item.entries)
                 self.shares.recall(dict(item.entries), now)
-            case PeerFailed(peer, why):
-                text = f"cannot join {peer}: {why}; trying on (peers are gossip addresses)"
-                self._outbox.log(Level.WARNING, text)
-            case OtherGroup(name, address, group):
-                self._outbox.log(Level.WARNING, self._stranger(name, address, group))
-            case CannotRefute(incarnation):
-                text = (
-                    f"a member takes us for gone at incarnation {incarnation}, which no clock has: "
-                    "restart this manager under another --name, or the members that list it so"
-                )
-                self._outbox.log(Level.ERROR, text)
             case NameConflict(name, address, ours=True):
                 text = f"another manager named {name} runs at {address}: give this one another by --name"
                 self._outbox.add(Stop(2, text))
-            case NameConflict(name, address):
-                text = f"two members are named {name}, one of them at {address}: rename one"
-                self._outbox.log(Level.ERROR, text)
-
-    def _stranger(self, name: str, address: Address, group: str) -> str:
-        ours = self.group.group_name
-        remedy = "take it off `peers`, let no Serf agent join both groups, or give both the same group.name"
-        return f"{name} at {address} is a manager of group {group!r}, this is group {ours!r}: {remedy}"
+            case PeerFailed() | OtherGroup() | CannotRefute() | NameConflict() | RoundaboutOnly():
+                self._member_log.tell(item, now)
 
     def _member_changed(self, change: MemberChanged, now: float) -> None:
-        suspected = State.SUSPECT in (change.before, change.after)
-        level = Level.DEBUG if suspected else Level.INFO
-        if change.after is State.DEAD:
-            level = Level.WARNING
-        state = change.after.name.lower()
-        self._outbox.log(level, f"member {change.name} is {state}: {change.why}")
         before = "" if change.before is None else change.before.name.lower()
-        self._note("member", change.name, before, state, change.why, now)
+        self._note("member", change.name, before, change.after.name.lower(), change.why, now)
         # Who is suspected still counts as running.
         self._membership_changed = self._membership_changed or change.after is not State.SUSPECT
         gone = change.after in (State.DEAD, State.LEFT)

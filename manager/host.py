@@ -219,12 +219,16 @@ class ManagerHost:
 
     async def examine(self) -> Facts:
         """Look at this manager itself."""
-        me = self.core.group.swim.members.me.address
+        swim = self.core.group.swim
+        me = swim.members.me.address
+        peers = await looked_up(self.file.peers, self._gossip.family)
+        known = {str(member.address) for member in swim.members}
         return Facts(
             advertise=str(me),
             is_own=is_own(me.host),
             itself=await why_not_reached(me.host, me.port),
-            peers=await looked_up(self.file.peers, self._gossip.family),
+            peers=peers,
+            unmet=[peer for peer in swim.rejoin.unmet() if known.isdisjoint(peers.get(peer, ()))],
             has_key=self._layers.keyring is not None,
             rejected=self._rejections.since(RECENT_SECONDS),
             days_left=self.certificate_days_left,

@@ -150,6 +150,7 @@ async def examine(file: ManagerFile) -> list[dict[str, str]]:
         is_own=is_own(advertise),
         itself="",
         peers=await looked_up(file.peers),
+        unmet=(),
         has_key=bool(file.gossip.key.get_secret_value() or file.gossip.keyring_file),
         rejected={},
         days_left=None,

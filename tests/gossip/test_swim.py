@@ -17,6 +17,7 @@ from gossip.effects import (
     PeerFailed,
     Rejected,
     Resolve,
+    RoundaboutOnly,
     Send,
 )
 from gossip.incarnations import AHEAD_MAX
@@ -131,11 +132,23 @@ def test_an_indirect_ping_is_passed_to_a_known_member_and_its_ack_back() -> None
     assert core.receive(Ack(ping.number), address(3), 1.2) == [Send(address(2), (Ack(7),))]
 
 
-def test_a_helper_without_an_ack_says_so_after_the_probe_timeout() -> None:
+def test_a_helper_without_an_ack_says_so_before_the_probe_of_the_asker_is_over() -> None:
     core = swim("m2", "m3")
     run(core, 0.0, 1.0)
     core.receive(IndirectPing(7, "m3", address(3), nack=True), address(2), 1.0)
-    assert (address(2), (Nack(7),)) in sent(run(core, 1.0, 1.5))
+    in_time = LAN.probe_interval - LAN.probe_timeout
+    assert sent(run(core, 1.0, 1.0 + 0.9 * in_time)).count((address(2), (Nack(7),))) == 1
+
+
+def test_an_ack_that_comes_after_the_nack_is_passed_on_and_no_second_nack_is_sent() -> None:
+    core = swim("m2", "m3")
+    run(core, 0.0, 1.0)
+    [request] = core.receive(IndirectPing(7, "m3", address(3), nack=True), address(2), 1.0)
+    assert isinstance(request, Send)
+    assert isinstance(request.messages[0], Ping)
+    run(core, 1.0, 1.45)
+    assert sent(core.receive(Ack(request.messages[0].number), address(3), 1.45)) == [(address(2), (Ack(7),))]
+    assert (address(2), (Nack(7),)) not in sent(run(core, 1.46, 2.0))
 
 
 def test_an_indirect_ping_cannot_be_aimed_at_an_address_of_the_askers_choice() -> None:
@@ -196,6 +209,46 @@ def test_an_ack_by_tcp_clears_the_target() -> None:
     core.stream_answered(stream.token, Ack(ping.number), now + 0.8)
     run(core, now + 0.8, now + 1.05)
     assert state_of(core, ping.target) is State.ALIVE
+
+
+@pytest.mark.parametrize("left", [True, False])
+def test_that_nobody_answers_where_a_gone_member_was_is_no_news(left: bool) -> None:
+    core = swim("m2", peers=("m2",))
+    core.receive(Dead("m2", 1, "m2" if left else "m1"), address(2), 0.0)
+    now, output = 0.0, list[Output]()
+    while now < 20.0:
+        now = max(now, core.next_deadline())
+        for item in core.tick(now):
+            tried = core.resolved("m2", [address(2)], now) if isinstance(item, Resolve) else [item]
+            for join in tried:
+                if isinstance(join, OpenStream):
+                    output += core.stream_answered(join.token, None, now)
+    assert core.rejoin.unmet() == ["m2"]
+    assert output == []
+
+
+def probe_by_tcp(core: Swim, now: float) -> tuple[float, list[Output]]:
+    """Let it probe `m2`, which answers by TCP alone."""
+    now, ping, _ = next_probe(core, now)
+    output = run(core, now, now + 0.6)
+    [stream] = [item for item in output if isinstance(item, OpenStream) and isinstance(item.message, Ping)]
+    return now + 0.6, core.stream_answered(stream.token, Ack(ping.number), now + 0.6)
+
+
+def test_a_member_that_udp_does_not_reach_is_said_once_until_it_does() -> None:
+    core = swim("m2")
+    now, output = 0.0, list[Output]()
+    for _ in range(5):
+        now, said = probe_by_tcp(core, now)
+        output += said
+    assert output == [RoundaboutOnly("m2", address(2), by_tcp=True)]
+    now, ping, _ = next_probe(core, now)
+    core.receive(Ack(ping.number), address(2), now + 0.01)
+    for _ in range(2):
+        now, said = probe_by_tcp(core, now)
+        assert said == []
+    _, said = probe_by_tcp(core, now)
+    assert said == [RoundaboutOnly("m2", address(2), by_tcp=True)]
 
 
 def test_a_silent_member_is_suspected_and_then_declared_dead() -> None:
@@ -795,6 +848,23 @@ def test_who_is_gone_the_longest_makes_room_for_a_newcomer() -> None:
     core.receive(Alive("m4", 1, address(4)), address(4), 3.0)
     assert core.members.get("m3") is None
     assert state_of(core, "m4") is State.ALIVE
+
+
+def test_who_is_gone_for_long_makes_no_suspicion_longer_and_no_news_be_told_more_often() -> None:
+    """Hosts whose names never come back: peers count them for half a minute, and then no more."""
+    core = swim(*(f"m{number}" for number in range(2, 101)))
+    for number in range(4, 101):
+        core.receive(Dead(f"m{number}", 1, "m2"), address(2), 1.0)
+    assert core.members.size == len(core.members) == 100
+    core.tick(1.0 + LAN.gossip_to_dead / 2)
+    assert core.members.size == 100
+    core.tick(1.1 + LAN.gossip_to_dead)
+    assert (core.members.size, len(core.members)) == (3, 100)
+    core.receive(Alive("m4", 2, address(4)), address(4), 40.0)
+    core.receive(Dead("m4", 2, "m2"), address(2), 41.0)
+    assert core.members.size == 4
+    core.members.forget("m4")
+    assert core.members.size == 3
 
 
 def test_thousands_of_suspects_cost_a_packet_no_more_than_one() -> None:

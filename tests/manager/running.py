@@ -177,7 +177,7 @@ class Running:
         return order
 
     async def examine(self) -> Facts:
-        return Facts("10.0.0.1:7946", True, "", {"m2": ("10.0.0.2:7946",)}, True, self.counts, None, "")
+        return Facts("10.0.0.1:7946", True, "", {"m2": ("10.0.0.2:7946",)}, (), True, self.counts, None, "")
 
     async def push_config(self, kind: str, content: bytes, by: str, manner: Manner, *, force: bool) -> None:
         self._perform(self.core.push_config(kind, content, by, manner, self._now, force=force))

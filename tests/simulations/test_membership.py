@@ -294,6 +294,23 @@ def test_a_member_with_a_busy_loop_takes_nobody_down(slow: tuple[float, float]) 
         agree(cluster, within=10.0)
 
 
+@pytest.mark.parametrize("managers", [3, 5, 9])
+def test_a_death_is_found_in_time_and_whoever_finds_it_does_not_blame_itself(managers: int) -> None:
+    """Helpers that are well say so before the probe is over: else each survivor probes seldom for a while."""
+    cluster = formed(managers)
+    *living, killed = cluster.managers
+    killed.kill()
+    worst = 0
+
+    def found() -> bool:
+        nonlocal worst
+        worst = max(worst, *(manager.core.group.swim.prober.awareness.score for manager in living))
+        return not alive_while_dead(cluster.managers)
+
+    cluster.world.run_until(found, 8.0, "the killed one is dead for all")
+    assert worst == 0
+
+
 @pytest.mark.parametrize("seed", range(2))
 def test_a_member_that_hears_and_is_not_heard_makes_no_storm_and_no_growth(seed: int) -> None:
     """Rows B24 and B31: half a connection, for twenty minutes."""
