@@ -145,8 +145,11 @@ class Group:
         for message in messages:
             if isinstance(message, User):
                 output += self._user(message.payload, now)
-            else:
-                output += self.swim.receive(message, sender, now)
+                continue
+            for item in self.swim.receive(message, sender, now):
+                # What a packet makes us say a hundred times is said once: its sender's address may be forged.
+                if not isinstance(item, Send) or item not in output:
+                    output.append(item)
         return self._settle(output, now)
 
     def stream_received(

@@ -195,7 +195,8 @@ class Keys:
         return output
 
     def _query(self, round_: _Round, member: Member, verb: Verb, key: bytes) -> Send:
-        # An agent answers each query once, so one whose answer was lost must be another.
+        # An agent answers each query once, so one whose answer was lost must be another: by its number, for a
+        # later time would put this agent's clock, or ours, ahead of the others'.
         query = SerfQuery(
             self.query_time,
             self._random.getrandbits(32),
@@ -205,7 +206,6 @@ class Keys:
             direct=True,
             source_name=self._me.name,
         )
-        self.query_time += 1
         round_.queries[query.ltime, query.number] = member.name
         return Send(member.address, (User(encode_serf(query)),))
 
@@ -352,6 +352,10 @@ class Keys:
         if verb is None or query.filtered or member is None or member is self._members.me:
             # Answers go to members only: nobody has them sent elsewhere.
             return []
+        if verb is not Verb.LIST and query.ltime + 1 < self.query_time:
+            # Recorded, and sent again when we had forgotten it: who really asks is as late as all others, or
+            # will be when it asks once more.
+            return [Rejected("keys_replayed")]
         key = decode_key_request(query.payload)
 
         def reply(why: str, _: float) -> list[Output]:

@@ -24,7 +24,8 @@ _COMPLAIN_AFTER = 3
 """Failures in a row, about two seconds: managers that are started together find each other sooner."""
 _FIRST_AT_ONCE = 8
 _FIRST_GAP = 0.1
-"""At the start so many are tried at once, as many more after each gap: by then others have told of most."""
+"""At the start so many are tried at once, as many more after each gap: by then others have told of most. So
+it is with the addresses that one name stands for."""
 _AGAIN_AT_ONCE = 4
 """Of those at which nobody answered. Whoever is met tells of the others."""
 _LOOKED_UP_EVERY = 0.5
@@ -94,13 +95,19 @@ class Rejoin:
         waiting = (state.next_at for state in self._peers.values() if room or not state.failures)
         self._next_at = min(waiting, default=inf)
 
-    def resolved(self, peer: str, strangers: list[Address], found: bool, now: float) -> None:
-        """`peer` resolves to these addresses that are neither ours nor a live member's; all will be tried."""
+    def resolved(self, peer: str, strangers: list[Address], found: bool, now: float) -> list[Address]:
+        """`peer` resolves to these that are neither ours nor a live member's: gives those to try now.
+
+        A name may stand for many. Whoever is met tells of the others, and else the next attempt draws anew.
+        """
         state = self._peers[peer]
+        if len(strangers) > _FIRST_AT_ONCE:
+            strangers = self._random.sample(strangers, _FIRST_AT_ONCE)
         state.awaited = set(strangers)
         state.met = False
         if not strangers:
             self._over(peer, state, ok=found, why="its name does not resolve", now=now)
+        return strangers
 
     def answered(self, peer: str, address: Address, ok: bool, why: str, now: float) -> str | None:
         """The outcome at one address. Gives the reason worth telling the operator, if there is one now."""

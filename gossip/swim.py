@@ -180,8 +180,8 @@ class Swim:
 
     def resolved(self, peer: str, addresses: list[Address], now: float) -> list[Output]:
         """`Resolve(peer)` gave these; empty where the name is not known (yet)."""
-        strangers = [address for address in addresses if self.members.at(address) is None]
-        self.rejoin.resolved(peer, strangers, bool(addresses), now)
+        strangers = [address for address in dict.fromkeys(addresses) if self.members.at(address) is None]
+        strangers = self.rejoin.resolved(peer, strangers, bool(addresses), now)
         output: list[Output] = [self._exchanges.begin(address, peer, join=True) for address in strangers]
         if (complaint := self.rejoin.complaint(peer)) is not None:
             output.append(PeerFailed(peer, complaint))

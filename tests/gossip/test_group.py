@@ -7,7 +7,7 @@ from gossip.group import Group
 from gossip.kinship import LEDGER_PROTOCOL, TAG_GROUP, TAG_SPEAKS, TAG_STARTED
 from gossip.ledger import NOTHING, Entry, Mark, Piece
 from gossip.ledger_messages import Heard, Push, Sender
-from gossip.messages import OUR_VERSIONS, Address, Alive, Dead, User
+from gossip.messages import OUR_VERSIONS, Address, Alive, Dead, Suspect, User
 from gossip.wire import encode_tags
 from gossip.wire.ledger import PREFIX, decode_ledger, encode_ledger
 
@@ -98,6 +98,14 @@ def test_an_agent_has_time_to_hear_that_a_member_means_to_leave() -> None:
     group.leave(1.0)
     assert not departures(m2_has_heard_all(group, 1.01))
     assert departures(group.tick(1.6)) == {M2, S3}
+
+
+def test_a_packet_of_a_hundred_outdated_accusations_is_answered_once() -> None:
+    group = member()
+    accusations = [Suspect("m1", 1, f"x{number}") for number in range(100)]
+    [answer] = group.packet_received(accusations, M2, 1.0)
+    assert isinstance(answer, Send)
+    assert (answer.address, len(answer.messages)) == (M2, 1)
 
 
 def test_packets_that_come_together_are_answered_once_for_each_page() -> None:

@@ -15,7 +15,7 @@ from gossip.key_messages import KeyAsk, KeySays, Verb
 from gossip.key_verdicts import before, result
 from gossip.keys import NO_FILE, NO_KEY, KeysRefused
 from gossip.ledger_messages import Sender
-from gossip.messages import Address, Alive, SerfAnswer, SerfKeyAnswer, SerfQuery, User
+from gossip.messages import Address, Alive, PushPull, SerfAnswer, SerfKeyAnswer, SerfQuery, SerfState, User
 from gossip.wire import (
     Keyring,
     Layers,
@@ -450,6 +450,18 @@ def test_an_agents_query_about_keys_is_carried_out_and_answered() -> None:
     assert isinstance(answer, SerfAnswer)
     assert (answer.ltime, answer.number, answer.sender) == (7, 70, "m1")
     assert decode_key_answer(answer.payload) == SerfKeyAnswer(True)
+
+
+def test_an_agents_query_that_was_recorded_changes_no_key_of_a_manager_that_has_restarted_since() -> None:
+    us = with_agent()
+    state = SerfState(2, query_ltime=9)
+    us.stream_received(PushPull(False, (), encode_serf(state)), 0.9)
+    old = SerfQuery(7, 70, AGENT, "_serf_install-key", encode_key_request(NEW))
+    assert us.packet_received([User(encode_serf(old))], AGENT, 1.0) == [Rejected("keys_replayed")]
+    listing = SerfQuery(7, 71, AGENT, "_serf_list-keys", encode_key_request(b""))
+    assert len(us.packet_received([User(encode_serf(listing))], AGENT, 1.0)) == 1
+    new = SerfQuery(9, 72, AGENT, "_serf_install-key", encode_key_request(NEW))
+    assert us.packet_received([User(encode_serf(new))], AGENT, 1.1) == [SaveKeyring(Keyring([OLD, NEW]))]
 
 
 def test_a_query_that_names_no_member_as_its_source_is_not_answered() -> None:

@@ -57,3 +57,16 @@ def test_peers_that_are_met_are_looked_up_at_a_pace_that_does_not_grow_with_thei
     assert len(attempts) - len(PEERS) <= 120 * 4
     for peer in PEERS:
         assert sum(other == peer for _, other in attempts) >= 120 / 16
+
+
+def test_of_a_name_that_stands_for_many_some_are_tried_at_once_and_in_the_end_all() -> None:
+    rejoin = Rejoin(("managers:7946",), LAN, Random(1), 0.0)
+    places, met = [address(peer) for peer in PEERS], set[Address]()
+    for now in range(0, 60, 3):
+        assert rejoin.due_peers(now) == ["managers:7946"]
+        some = rejoin.resolved("managers:7946", places, True, now)
+        assert len(set(some)) == 8
+        met |= {*some}
+        for place in some:
+            rejoin.answered("managers:7946", place, False, "nobody answers", now)
+    assert met == {*places}
