@@ -1,4 +1,4 @@
-"""What both ends keep to and say alike, apart from `protocol`: a `kcm` that only asks should start at once."""
+"""What both ends keep to and say alike, apart from `protocol`: a `kcm` that asks should start at once."""
 
 CONFIG_BYTES_MAX = 4 * 2**20
 """Of a gateway's configuration."""
