@@ -91,6 +91,13 @@ class Founders:
         """Who has the shares of the expelled; empty where nobody is left."""
         return next((name for name in self.names if name not in self.known.expelled), "")
 
+    def met_another(self, name: str) -> list[str]:
+        """Who met `name` at another origin than its present one, and so never meets it again."""
+        said = self.known.said.get(name)
+        met = {other: names[name] for other, names in self.known.met.items() if name in names}
+        gone = self.known.expelled
+        return sorted(o for o, at in met.items() if said is not None and at != said.origin and o not in gone)
+
     def seat(self, home: str, id_: str) -> Seat | None:
         """What stands on `home`'s page about a node."""
         page = self._ledger.pages.get(home)

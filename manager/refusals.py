@@ -12,14 +12,13 @@ OUT_OF_REACH = "out_of_reach"
 
 def refusal(me: str, founders: Founders, reachable: Collection[str]) -> tuple[str, str]:
     """(code, sentence) for a node that got no ticket at manager `me`."""
-    kept = {
-        name: why
-        for name in founders.names
-        if name not in founders.known.expelled and (why := keeps(name, founders, reachable))
-    }
+    kept: dict[str, list[str]] = {}
+    for name in founders.names:
+        if name not in founders.known.expelled and (why := keeps(name, founders, reachable)):
+            kept.setdefault(why, []).append(name)
     if not kept:
         return "full", FULL
-    ways = "; ".join(f"{name} {why}" for name, why in kept.items())
+    ways = "; ".join(_said_once(names, why) for why, names in kept.items())
     return OUT_OF_REACH, f"No right to run one more node is within reach of manager {me}: {ways}."
 
 
@@ -34,11 +33,21 @@ def keeps(name: str, founders: Founders, reachable: Collection[str]) -> str:
         )
     if said is None:
         return "has not told its rights yet: give it the same policy and group.founders"
-    return _keeps(said)
+    return _keeps(said, founders.met_another(name))
 
 
-def _keeps(said: Said) -> str:
-    names = ", ".join(said.waits_for)
+def _said_once(names: list[str], why: str) -> str:
+    first, *others = names
+    return f"{first} {why}" + (f" (the same goes for {', '.join(others)})" if others else "")
+
+
+def _keeps(said: Said, met_another: Collection[str]) -> str:
+    names = ", ".join(sorted(said.waits_for))
+    if not said.founded and met_another:
+        return (
+            f"has lost its state, under which {', '.join(met_another)} met it: put that back; else stop this "
+            "manager, expel it, and start one under a name that is no founder's"
+        )
     if not said.founded:
         return f"waits for a yes of {names}: start them, or expel who never comes"
     if said.barred:

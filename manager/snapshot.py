@@ -12,13 +12,16 @@ from manager.process import load_file
 from manager.saved import RESTORED
 from manager.store import (
     FILE_NAME,
+    Damaged,
     StoreError,
     check_owner,
     explained,
     load,
     locked_folder,
     open_file,
+    remove_left,
     state_directory,
+    sync_folder,
 )
 from node.settings import SettingsError, add_arguments
 
@@ -67,13 +70,16 @@ def restore(source: Path, directory: Path, name: str, group: str) -> Path | None
     folder = locked_folder(directory)
     try:
         _write_file(aside, content)
-        with explained(source), contextlib.closing(open_file(aside)) as database:
+        with explained(source), contextlib.closing(open_file(aside, source)) as database:
             check_owner(source, load(database), name, group)
             database.execute("INSERT OR REPLACE INTO fact VALUES (?, ?)", (RESTORED, "1"))
         return _put_in_place(aside, target)
+    except Damaged as error:
+        raise StoreError(
+            f"{source} is no whole snapshot ({error.why}): name another; all is as it was"
+        ) from None
     finally:
-        for left in directory.glob(f"{aside.name}*"):
-            left.unlink()
+        remove_left(aside)
         folder.close()
 
 
@@ -96,9 +102,5 @@ def _put_in_place(aside: Path, target: Path) -> Path | None:
             with contextlib.suppress(FileNotFoundError):
                 os.replace(f"{target}{suffix}", f"{former}{suffix}")
     os.replace(aside, target)
-    descriptor = os.open(target.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    sync_folder(target.parent)
     return former if kept else None

@@ -53,6 +53,10 @@ K = TypeVar("K")
 Row = TypeVar("Row", bound=tuple[Any, ...])
 
 _NAME, _GROUP, _SECRET = "name", "group", "secret"
+_LOST = (
+    "{path} is not there, and a manager has used this folder before: this one starts without what it knew, "
+    "and learns from the others what they know"
+)
 _OTHER_SECRET = (
     "group.secret is not the one of this manager's last start: every known node will be refused, "
     "until it is put back or the nodes' state is removed"
@@ -72,6 +76,18 @@ class StoreError(Exception):
         self.full = full
 
 
+class Damaged(StoreError):
+    """The file cannot be read, because of `why`."""
+
+    def __init__(self, path: Path, why: str) -> None:
+        super().__init__(
+            f"{path} is damaged ({why}): put a snapshot in its place by `kcm snapshot restore FILE`, or move "
+            f"it and {path.name}-wal away: then this manager starts without it and learns from the others "
+            "what they know. A founder under policy strict is then another one, whom nobody meets: expel it"
+        )
+        self.why = why
+
+
 def state_directory(configured: str, name: str) -> Path | None:
     """Where manager `name` keeps its state; None where there is no place for it."""
     if configured:
@@ -87,14 +103,19 @@ class Store:
     def __init__(self, directory: Path, name: str, group: str, secret: str = "") -> None:
         """Make, lock, check and read `directory` for manager `name` of `group`. Raises `StoreError`."""
         self.path = directory / FILE_NAME
+        was_used = (directory / "lock").exists()
         self._folder = locked_folder(directory)
+        self.notices = []
         try:
             with explained(self.path):
+                if not self.path.exists():
+                    _make_file(self.path)
+                    self.notices += [_LOST.format(path=self.path)] if was_used else []
                 self._database = open_file(self.path)
                 self.saved = load(self._database)
                 check_owner(self.path, self.saved, name, group)
                 mark = _secret_mark(group, secret)
-                self.notices = [_OTHER_SECRET] if self.saved.facts.get(_SECRET, mark) != mark else []
+                self.notices += [_OTHER_SECRET] if self.saved.facts.get(_SECRET, mark) != mark else []
                 # Written at each start: a disk that takes nothing is found out now.
                 self.write([Changes(facts={_NAME: name, _GROUP: group, _SECRET: mark})])
         except BaseException:
@@ -171,38 +192,82 @@ def locked_folder(directory: Path) -> LockedFolder:
 # The file
 
 
-def open_file(path: Path) -> sqlite3.Connection:
-    """The file at `path`, made where there is none, of the newest schema. Use it within `explained`."""
-    # Made here, not by SQLite: nobody else may read it, from the first moment on.
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-    os.fchmod(descriptor, 0o600)
-    os.close(descriptor)
+def _make_file(path: Path) -> None:
+    """An empty state at `path`, whole from the first moment on: one that is cut short has no such name."""
+    log = path.with_name(f"{path.name}-wal")
+    if log.exists():
+        raise StoreError(
+            f"{path} is not there, and its log {log.name} is: put it back beside that, or move the log away "
+            "as well: then this manager starts without it and learns from the others what they know"
+        )
+    aside = path.with_name(f"{path.name}.new")
+    remove_left(aside)
+    # Made here, not by SQLite: nobody else may read it.
+    os.close(os.open(aside, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+    with contextlib.closing(sqlite3.connect(aside, isolation_level=None)) as database:
+        database.execute("PRAGMA synchronous=FULL")
+        _migrate(database)
+    os.replace(aside, path)
+    sync_folder(path.parent)
+
+
+def remove_left(aside: Path) -> None:
+    """What an attempt to make or restore a state left, and that attempt's log."""
+    for left in aside.parent.glob(f"{aside.name}*"):
+        left.unlink()
+
+
+def sync_folder(directory: Path) -> None:
+    """What was renamed in it is on disk."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def open_file(path: Path, called: Path | None = None) -> sqlite3.Connection:
+    """The state at `path`, brought to the newest schema. Use it within `explained`.
+
+    `called`: what the operator knows it by.
+    """
+    called = called or path
+    os.chmod(path, 0o600)
+    if path.stat().st_size == 0:
+        # SQLite would take it for a new one, and throw away the log beside it.
+        raise Damaged(called, "it is empty")
     database = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
     try:
         # Exclusive: the log needs no memory mapped beside it, which a full disk would break by SIGBUS.
         database.execute("PRAGMA locking_mode=EXCLUSIVE")
+        _examine(database, called)
         database.execute("PRAGMA journal_mode=WAL")
         database.execute("PRAGMA synchronous=FULL")
-        [[verdict]] = database.execute("PRAGMA quick_check(1)").fetchall()
-        if verdict != "ok":
-            raise _damaged(path, verdict.splitlines()[-1])
-        _migrate(path, database)
+        _migrate(database)
     except BaseException:
         database.close()
         raise
     return database
 
 
-def _migrate(path: Path, database: sqlite3.Connection) -> None:
-    [[version]] = database.execute("PRAGMA user_version").fetchall()
+def _examine(database: sqlite3.Connection, called: Path) -> None:
+    """Raise `StoreError` where it is none of ours, or not whole."""
     [[application]] = database.execute("PRAGMA application_id").fetchall()
+    [[version]] = database.execute("PRAGMA user_version").fetchall()
+    [[verdict]] = database.execute("PRAGMA quick_check(1)").fetchall()
+    if verdict != "ok":
+        raise Damaged(called, verdict.splitlines()[-1])
+    if application != APPLICATION_ID:
+        raise StoreError(f"{called} is no manager's state, but another program's: name another --state-dir")
     if version > len(_SCHEMAS):
         raise StoreError(
-            f"{path} was written by a newer version (schema {version}, this one knows {len(_SCHEMAS)}): "
+            f"{called} was written by a newer version (schema {version}, this one knows {len(_SCHEMAS)}): "
             "upgrade this manager, or restore a snapshot from before"
         )
-    if version and application != APPLICATION_ID:
-        raise StoreError(f"{path} is no manager's state, but another program's: name another --state-dir")
+
+
+def _migrate(database: sqlite3.Connection) -> None:
+    [[version]] = database.execute("PRAGMA user_version").fetchall()
     for number, script in enumerate(_SCHEMAS[version:], start=version + 1):
         database.executescript(
             f"BEGIN IMMEDIATE; {script} PRAGMA user_version={number};"
@@ -289,7 +354,7 @@ def explained(path: Path) -> Iterator[None]:
     except OSError as error:
         raise _explain_system(path, error) from None
     except (ValueError, zlib.error) as error:
-        raise _damaged(path, str(error)) from None
+        raise Damaged(path, str(error)) from None
 
 
 def _explain_system(path: Path, error: OSError) -> StoreError:
@@ -311,20 +376,13 @@ def _explain(path: Path, error: sqlite3.Error) -> StoreError:
         case sqlite3.SQLITE_FULL:
             return _full(path)
         case sqlite3.SQLITE_CORRUPT | sqlite3.SQLITE_NOTADB:
-            return _damaged(path, str(error))
+            return Damaged(path, str(error))
         case sqlite3.SQLITE_READONLY | sqlite3.SQLITE_CANTOPEN | sqlite3.SQLITE_PERM:
             return StoreError(
                 f"{path} cannot be written ({error}): make it writable, or name another --state-dir"
             )
         case _:
             return StoreError(f"{path} cannot be read or written ({error}): look at the disk", 1)
-
-
-def _damaged(path: Path, why: str) -> StoreError:
-    return StoreError(
-        f"{path} is damaged ({why}): put a snapshot in its place by `kcm snapshot restore FILE`, or move it "
-        "away: then this manager starts without it and learns from the others what they know"
-    )
 
 
 # Values

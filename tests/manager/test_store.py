@@ -211,9 +211,11 @@ def damage(path: Path) -> Iterator[bytes]:
     yield b"not a database at all" * 300
     yield content[:4096] + os.urandom(len(content) - 4096)
     yield content[: len(content) // 2]
+    yield content[:100]
+    yield b""
 
 
-@pytest.mark.parametrize("which", range(3))
+@pytest.mark.parametrize("which", range(5))
 def test_a_damaged_file_is_named_with_a_way_out_and_left_as_it_is(tmp_path: Path, which: int) -> None:
     store = opened(tmp_path)
     ledger = Ledger("m1", 10)
@@ -224,9 +226,49 @@ def test_a_damaged_file_is_named_with_a_way_out_and_left_as_it_is(tmp_path: Path
     path = tmp_path / FILE_NAME
     content = list(damage(path))[which]
     path.write_bytes(content)
-    with pytest.raises(StoreError, match=r"state\.db is damaged .*kcm snapshot restore FILE.*move it away"):
+    with pytest.raises(
+        StoreError, match=r"state\.db is damaged .*kcm snapshot restore FILE.*move it and .* away"
+    ):
         opened(tmp_path)
     assert path.read_bytes() == content
+
+
+def test_an_emptied_file_costs_nothing_of_the_log_beside_it(killed: Path, tmp_path: Path) -> None:
+    folder = copied(killed, tmp_path / "copy")
+    log = folder / f"{FILE_NAME}-wal"
+    before = log.read_bytes()
+    (folder / FILE_NAME).write_bytes(b"")
+    with pytest.raises(StoreError, match=r"state\.db is damaged \(it is empty\)"):
+        Store(folder, "m1", "blue")
+    assert log.read_bytes() == before
+
+
+def test_a_log_whose_file_is_gone_is_not_started_over(killed: Path, tmp_path: Path) -> None:
+    folder = copied(killed, tmp_path / "copy")
+    (folder / FILE_NAME).rename(folder / "elsewhere")
+    with pytest.raises(StoreError, match=r"its log state\.db-wal is: put it back .* or move the log away"):
+        Store(folder, "m1", "blue")
+    (folder / "elsewhere").rename(folder / FILE_NAME)
+    assert len(Store(folder, "m1", "blue").saved.pages["m1"].values) == 100
+
+
+def test_a_first_start_that_was_cut_short_is_begun_again(tmp_path: Path) -> None:
+    for left in (b"", b"SQLite format 3", bytes(4096)):
+        (tmp_path / f"{FILE_NAME}.new").write_bytes(left)
+        (tmp_path / f"{FILE_NAME}.new-journal").write_bytes(b"whatever")
+        opened(tmp_path).close()
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["lock", FILE_NAME]
+        (tmp_path / FILE_NAME).unlink()
+
+
+def test_a_state_that_is_lost_is_no_first_start(tmp_path: Path) -> None:
+    first = opened(tmp_path)
+    first.close()
+    (tmp_path / FILE_NAME).unlink()
+    second = opened(tmp_path)
+    second.close()
+    assert first.notices == []
+    assert "is not there, and a manager has used this folder before" in second.notices[0]
 
 
 def test_a_file_of_a_newer_version_is_not_touched(tmp_path: Path) -> None:
@@ -238,12 +280,15 @@ def test_a_file_of_a_newer_version_is_not_touched(tmp_path: Path) -> None:
         opened(tmp_path)
 
 
-def test_another_programs_database_is_not_taken_for_a_state(tmp_path: Path) -> None:
+@pytest.mark.parametrize("version", [0, 1])
+def test_another_programs_database_is_not_taken_for_a_state(tmp_path: Path, version: int) -> None:
     database = sqlite3.connect(tmp_path / FILE_NAME)
-    database.executescript("CREATE TABLE t (a); PRAGMA user_version=1;")
+    database.executescript(f"CREATE TABLE t (a); PRAGMA user_version={version};")
     database.close()
+    before = (tmp_path / FILE_NAME).read_bytes()
     with pytest.raises(StoreError, match="another program's"):
         opened(tmp_path)
+    assert (tmp_path / FILE_NAME).read_bytes() == before
 
 
 def fill(path: Path) -> None:
@@ -334,9 +379,10 @@ def test_what_is_no_snapshot_changes_nothing(tmp_path: Path) -> None:
     directory, snapshot = tmp_path / "m1", tmp_path / "snapshot"
     opened(directory).close()
     before = (directory / FILE_NAME).read_bytes()
-    snapshot.write_bytes(b"something else" * 1000)
-    with pytest.raises(StoreError, match="snapshot is damaged"):
-        restore(snapshot, directory, "m1", "blue")
+    for content in (b"something else" * 1000, b""):
+        snapshot.write_bytes(content)
+        with pytest.raises(StoreError, match=r"snapshot is no whole snapshot .*: name another"):
+            restore(snapshot, directory, "m1", "blue")
     assert (directory / FILE_NAME).read_bytes() == before
     assert sorted(path.name for path in directory.iterdir()) == ["lock", FILE_NAME]
 

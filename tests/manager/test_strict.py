@@ -2,16 +2,18 @@
 
 from dataclasses import replace
 from hashlib import sha256
+from typing import Any
 
 import pytest
 
-from gossip.ledger import Entry, Piece
+from gossip.ledger import Entry, Ledger, Piece
 from manager.configs import Manner
 from manager.core import RightsError
 from manager.documents import parse_time
+from manager.founders import Founders
 from manager.identity import Identity, Ticket
-from manager.refusals import FULL
-from manager.rights import STRETCH
+from manager.refusals import FULL, refusal
+from manager.rights import STRETCH, Said
 from manager.seats import FIRST_LIFE, SEAT, Ask, Seat, pack, unpack
 from manager.terms import ManagerConfig
 from manager.views import founders_view, subscription_view
@@ -283,6 +285,32 @@ def test_a_refusal_says_who_is_out_of_reach_and_what_to_do() -> None:
     assert answer.code == "out_of_reach"
     assert "m1 waits for a yes of m2" in answer.sentence
     assert "`kcm group founders expel m2`" in answer.sentence
+
+
+def three_founders(**third: Any) -> Founders:
+    """m1 and m2 have met m3 at origin 3."""
+    founders = Founders(Ledger("m1", 1), ("m1", "m2", "m3"))
+    for origin, name in enumerate(founders.names, start=1):
+        said = Said(origin=origin, founders=founders.names, terms="", founded=True, total=2)
+        founders.known.said[name] = replace(said, **third) if name == "m3" else said
+    founders.known.met = {"m1": {"m2": 2, "m3": 3}, "m2": {"m1": 1, "m3": 3}}
+    return founders
+
+
+def test_a_founder_that_lost_its_state_is_not_taken_for_one_that_waits_for_the_others() -> None:
+    founders = three_founders(origin=33, founded=False, waits_for=("m1", "m2"))
+    _, sentence = refusal("m1", founders, founders.names)
+    assert "m3 has lost its state, under which m1, m2 met it: put that back; else" in sentence
+    founders.known.met = {}
+    assert "m3 waits for a yes of m1, m2" in refusal("m1", founders, founders.names)[1]
+
+
+def test_what_keeps_several_founders_is_said_once() -> None:
+    founders = three_founders(peak=4, waits_for=("m3",))
+    founders.known.said["m1"] = founders.known.said["m2"] = founders.known.said["m3"]
+    _, sentence = refusal("m1", founders, founders.names)
+    assert sentence.count("until then up to 4 may run") == 1
+    assert sentence.endswith("(the same goes for m2, m3).")
 
 
 def test_a_founder_that_never_comes_is_expelled_and_its_rights_are_free_after_a_ticket_life() -> None:
