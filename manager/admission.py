@@ -62,6 +62,7 @@ class Admission:
         self._open: deque[int] = deque()
         self._silent: set[str] = set()
         self._stamp = 0
+        self._judged_at = -inf
 
     def knows_enough(self, up_for: float, fresh_seconds: float) -> bool:
         """Whether newcomers may be admitted: we reconciled, or there is nobody to ask (rule A2)."""
@@ -163,8 +164,6 @@ class Admission:
         for claim in self._claims.values():
             deadlines += [claim.at + PATIENCE_SILENT, claim.at + PATIENCE, claim.at + UNDECIDED_MAX]
         return min(deadline for deadline in deadlines if deadline > self._judged_at)
-
-    _judged_at = -inf
 
     def _answered(self, claim: Claim, now: float) -> bool:
         """Whether every live manager has answered for `claim`, or is not waited for any longer."""

@@ -583,9 +583,9 @@ class Manager:
     def _take(self, item: Output, now: float) -> None:
         match item:
             case Send() | OpenStream() | Resolve() | Departed() | SaveKeyring():
-                self._outbox.add(item)
+                self._outbox.add(item)  # the shell carries it out …
             case KeysDone() | Reached() | JoinTried():
-                self._outbox.add(item)
+                self._outbox.add(item)  # … or somebody waits for it there
             case KeyringChanged(verb, fingerprint, by):
                 text = f"gossip keys: {verb.value} {fingerprint}, by the word of {by}"
                 self._outbox.log(Level.INFO, text)
@@ -626,9 +626,9 @@ class Manager:
             if key.startswith(CLONE):
                 self._clone_noted(owner, key, now)
         for id_ in self.registry.page_changed(owner, keys, now):
-            order = self._page.outdated(id_, now)
-            if order is not None:
-                self._sessions.newer_elsewhere(id_, order, now)
+            newer = self._page.outdated(id_, now)
+            if newer is not None:
+                self._sessions.newer_elsewhere(id_, newer, now)
         former = self.max_nodes
         self.rollouts.page_changed(owner, keys)
         if self.founders is not None:

@@ -12,14 +12,11 @@ from gossip.group import Group
 from gossip.ledger import PageFull
 from manager.outbox import Outbox
 from manager.packing import pack, unpack
-from manager.records import Turn
+from manager.records import Mark, SessionKey, Turn
 from node.protocol import ConfigState
 
 ORDER = "order/"
 BY_CHARS_MAX = 64
-
-Mark = tuple[int, str]
-"""(serial, writer) of an order."""
 
 
 class OrderError(Exception):
@@ -137,15 +134,15 @@ def is_in_service(config: ConfigState) -> bool:
     return not config.changing and config.service != "restarting" and (config.ready or bool(config.service))
 
 
-def has_started_anew(turn: Turn, order: tuple[int, int], config: ConfigState) -> bool:
-    """Whether a node in session `order` can no longer go out by a turn for limits, and is in service."""
-    if not is_in_service(config) or order < turn.order:
+def has_started_anew(turn: Turn, session: SessionKey, config: ConfigState) -> bool:
+    """Whether a node in `session` can no longer go out by a turn for limits, and is in service."""
+    if not is_in_service(config) or session < turn.session:
         return False
-    return order > turn.order or config.restart_taken >= turn.serial
+    return session > turn.session or config.restart_taken >= turn.serial
 
 
-def has_restarted(turn: Turn, order: tuple[int, int], config: ConfigState) -> bool:
-    """Whether a node in session `order` can no longer go out by a turn for a restart, and is in service."""
-    if not is_in_service(config) or order < turn.order:
+def has_restarted(turn: Turn, session: SessionKey, config: ConfigState) -> bool:
+    """Whether a node in `session` can no longer go out by a turn for a restart, and is in service."""
+    if not is_in_service(config) or session < turn.session:
         return False
-    return order > turn.order or (config.order_serial, config.order_writer) >= (turn.serial, turn.writer)
+    return session > turn.session or (config.order_serial, config.order_writer) >= turn.mark

@@ -11,7 +11,7 @@ from gossip.ledger import PageFull
 from manager.effects import Level
 from manager.identity import Ticket
 from manager.outbox import Outbox
-from manager.records import NODE, NodeRecord, NodeState
+from manager.records import NODE, NodeRecord, NodeState, SessionKey
 from manager.registry import Registry
 from manager.terms import ManagerConfig
 
@@ -85,19 +85,21 @@ class NodePage:
             self._outbox.log(Level.INFO, f"{id_} is removed: {why}")
             self.change(id_, record, NodeState.REMOVED, why, now)
 
-    def outdated(self, id_: str, now: float) -> tuple[int, int] | None:
-        """Mark our record as moved where another page has a newer one; gives that one's order (rule I6)."""
+    def outdated(self, id_: str, now: float) -> SessionKey | None:
+        """Mark our record as moved where another page has a newer one; gives that one's session (rule I6)."""
         own, view = self.record(id_), self._registry.view(id_)
-        if own is None or view is None or view.manager == self._group.name or view.record.order <= own.order:
+        if own is None or view is None or view.manager == self._group.name:
+            return None
+        if view.record.session <= own.session:
             return None
         if own.state is not NodeState.MOVED:
             if own.state in _NEVER_IN:
                 # Nothing to keep: as `moved` it would come to light as a node when the newer one is gone.
                 self.erase(id_, now)
-                return view.record.order
+                return view.record.session
             self._last_heard.pop(id_, None)
             self.change(id_, own, NodeState.MOVED, f"moved to {view.manager}", now)
-        return view.record.order
+        return view.record.session
 
     def adopt(self, former: FormerPage, now: float) -> None:
         """Take over what stood on our page before we started: its nodes have time to come back (rule I6)."""
@@ -118,9 +120,9 @@ class NodePage:
             self._outbox.count("ledger", "bad_record")
             return False
         own, view = self.record(id_), self._registry.view(id_)
-        if record.state is NodeState.CLAIMED or (own is not None and own.order >= record.order):
+        if record.state is NodeState.CLAIMED or (own is not None and own.session >= record.session):
             return False
-        if view is not None and view.manager != self._group.name and view.record.order > record.order:
+        if view is not None and view.manager != self._group.name and view.record.session > record.session:
             return False
         if record.state in _RUNNING:
             why = f"its manager {self._group.name} has started anew"
@@ -139,12 +141,10 @@ class NodePage:
         return down
 
     def _judge(self, id_: str, silent: float, now: float) -> bool:
-        """Whether `id_`, silent for so many seconds, is down from now on."""
+        """Whether `id_`, silent for longer than `unreachable_after`, is down from now on."""
         record, config = self.record(id_), self._config
         if record is None or record.state not in _RUNNING:
             del self._last_heard[id_]
-            return False
-        if silent <= config.unreachable_after:
             return False
         why = f"silent for {silent:.0f} s"
         if silent > config.unreachable_after + config.grace:

@@ -25,7 +25,7 @@ only a member that forges can have written it.
 import json
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import Any, TypeAlias
 
 from manager.packing import pack, unpack
 from node.codec import config_state_packed, read_config_state
@@ -42,6 +42,11 @@ RESTART = "restart/"
 ANEW = "anew/"
 HOLDS = "holds"
 
+
+SessionKey: TypeAlias = tuple[int, int]
+"""(incarnation, nonce) of the hello that began a session: of a node's sessions the newest has the largest."""
+Mark: TypeAlias = tuple[int, str]
+"""(serial, writer) of what an operator decided: the largest holds."""
 
 CONNECTION_ENDED = "connection ended"
 """Why a node is removed that did not say `leave`: it may be about to come back by another connection."""
@@ -98,7 +103,7 @@ class NodeRecord:
     """What its installation is known by; kept only where there is a surge, which alone asks for it."""
 
     @property
-    def order(self) -> tuple[int, int]:
+    def session(self) -> SessionKey:
         """Which of two records of one node is the newer (rule I1)."""
         return self.incarnation, self.nonce
 
@@ -161,6 +166,10 @@ class Runs:
     nonce: int
     config: ConfigState
 
+    @property
+    def session(self) -> SessionKey:
+        return self.incarnation, self.nonce
+
     def pack(self) -> bytes:
         return pack([self.kind, self.incarnation, self.nonce, config_state_packed(self.config)])
 
@@ -175,14 +184,18 @@ class Runs:
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """By the plan, or the order, (serial, writer), the node may go out of service in its session `order`."""
+    """By the plan, or the order, (serial, writer), the node may go out of service in that session."""
 
     serial: int
     writer: str
-    order: tuple[int, int]
+    session: SessionKey
+
+    @property
+    def mark(self) -> Mark:
+        return self.serial, self.writer
 
     def pack(self) -> bytes:
-        return pack([self.serial, self.writer, *self.order])
+        return pack([self.serial, self.writer, *self.session])
 
     @classmethod
     def unpack(cls, value: bytes) -> "Turn":
@@ -200,6 +213,10 @@ class Setting:
     serial: int
     writer: str
     value: Any
+
+    @property
+    def mark(self) -> Mark:
+        return self.serial, self.writer
 
     @property
     def order(self) -> tuple[int, str, str]:

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from gossip.ledger import Ledger
 from manager.outbox import Outbox
-from manager.records import NODE, NodeRecord, NodeState
+from manager.records import NODE, NodeRecord, NodeState, SessionKey
 
 MOVING = 2.0
 """Seconds within which nodes that their manager sent away before it left are expected at another."""
@@ -130,16 +130,16 @@ class Registry:
         records = self._records.get(id_)
         return None if records is None else records.get(self._own)
 
-    def highest(self, id_: str) -> tuple[int, int]:
-        """The newest (incarnation, nonce) that any page names; (0, 0) for an unknown node."""
+    def highest(self, id_: str) -> SessionKey:
+        """The newest session that any page names; (0, 0) for an unknown node."""
         view = self._views.get(id_)
-        return (0, 0) if view is None else view.record.order
+        return (0, 0) if view is None else view.record.session
 
     def may_forget(self, id_: str) -> bool:
         """Whether no page names an older record whose writer does not know that it is outdated (rule I6)."""
         others = [record for source, record in self._records.get(id_, {}).items() if source != self._own]
         mine = self._records[id_][self._own]
-        return all(r.state is NodeState.MOVED or r.order > mine.order for r in others)
+        return all(r.state is NodeState.MOVED or r.session > mine.session for r in others)
 
     def surplus(self, cap: int) -> set[str]:
         """The nodes beyond `cap`, in the order (stamp, id) of all that hold a seat or lack one."""
@@ -267,7 +267,7 @@ class Registry:
             [(source, record)] = records.items()
         else:
             source, record = max(
-                records.items(), key=lambda item: (item[1].order, not item[0].former, item[0].owner)
+                records.items(), key=lambda item: (item[1].session, not item[0].former, item[0].owner)
             )
         self._put(id_, self._as_seen(id_, source, record, now))
 

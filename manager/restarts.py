@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator
 
 from gossip.group import Group
 from manager.configs import Configs
-from manager.orders import Action, Mark, Order, Orders, has_restarted, has_started_anew
-from manager.records import ANEW, CONNECTION_ENDED, RESTART, NodeState, Turn, kind_of
+from manager.orders import Action, Order, Orders, has_restarted, has_started_anew
+from manager.records import ANEW, CONNECTION_ENDED, RESTART, Mark, NodeState, SessionKey, Turn, kind_of
 from manager.registry import NodeView, Registry
 from manager.standings import Standings
 from manager.turns import Turns
@@ -55,7 +55,7 @@ class Restarts:
         mark, order = found
         if view.state is not NodeState.ACTIVE:
             return f"it is {view.state.value}: it takes the order when it is connected again"
-        if order.action is not Action.RESTART or self.may(id_, mark, view.record.order):
+        if order.action is not Action.RESTART or self.may(id_, mark, view.record.session):
             return f"its agent, which manager {view.manager} tells"
         kind = kind_of(view.record.gateway)
         return f"a turn, which manager {self.teller(kind)} gives: {self._why_not(kind, id_)}"
@@ -78,11 +78,11 @@ class Restarts:
                     f"{kind} needs a turn to restart, and {self._why_not(kind, id_)}"
                 )
 
-    def may(self, id_: str, mark: Mark, session: tuple[int, int]) -> bool:
+    def may(self, id_: str, mark: Mark, session: SessionKey) -> bool:
         """Whether a node has its turn to be restarted by that order, in that session."""
         return self._turns.has(RESTART, id_, Turn(*mark, session), None)
 
-    def asks(self, id_: str, session: tuple[int, int]) -> Turn | None:
+    def asks(self, id_: str, session: SessionKey) -> Turn | None:
         """The turn that a node in that session has to take limits, as far as it still asks for it."""
         said = self._standings.says(id_)
         turn = Turn(0 if said is None else said.restart_asked, "", session)
@@ -91,11 +91,11 @@ class Restarts:
     def stands(self, what: str, id_: str, turn: Turn) -> bool:
         """Whether that is what is ordered of a node, or what it asks for, and for its present session."""
         view = self._registry.view(id_)
-        if view is None or view.record.order != turn.order:
+        if view is None or view.record.session != turn.session:
             return False
         if what == RESTART:
             found = self.ordered(id_)
-            return found is not None and found[0] == (turn.serial, turn.writer)
+            return found is not None and found[0] == turn.mark
         said = self._standings.says(id_)
         return said is not None and said.restart_asked == turn.serial
 
@@ -116,7 +116,7 @@ class Restarts:
         if view is None or has_left(view):
             return True
         said, over = self._standings.says(id_), has_restarted if what == RESTART else has_started_anew
-        return said is not None and over(turn, view.record.order, said)
+        return said is not None and over(turn, view.record.session, said)
 
     # Who is next
 
@@ -164,7 +164,7 @@ class Restarts:
             room -= id_ not in out
             view = self._registry.view(id_)
             assert view is not None
-            yield what, kind, id_, Turn(*mark, view.record.order)
+            yield what, kind, id_, Turn(*mark, view.record.session)
 
 
 def has_left(view: NodeView) -> bool:

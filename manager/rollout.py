@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from manager.orders import is_in_service
 from manager.plan import Phase, Plan, wave_ends
-from manager.records import Turn
+from manager.records import Mark, SessionKey, Turn
 from manager.tally import Tally
 from node.protocol import ConfigState
 
@@ -25,10 +25,10 @@ WORSE_BY = 0.1
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """A node of the plan's kind. `order` is its (incarnation, nonce); `active`: its manager hears it."""
+    """A node of the plan's kind. `active`: its manager hears it."""
 
     id: str
-    order: tuple[int, int]
+    session: SessionKey
     active: bool
     config: ConfigState
 
@@ -68,23 +68,23 @@ class Conductor:
     """Decides for one plan after the other; remembers only since when its waves are complete."""
 
     def __init__(self) -> None:
-        self._order = (0, "")
+        self._mark = (0, "")
         self._complete: dict[int, float] = {}
 
     def step(
         self,
         plan: Plan,
-        order: tuple[int, str],
+        mark: Mark,
         nodes: Sequence[Standing],
         held: Collection[str],
         now: float,
         answered: Tally | None = None,
     ) -> Step:
-        """`order` is the plan's (serial, writer); `nodes` are all that run and take configurations; `held`
+        """`mark` is the plan's; `nodes` are all that run and take configurations; `held`
         are the ids with a turn that has not come back; `answered`: by their gateways since the rollout
         began."""
-        if order != self._order:
-            self._order, self._complete = order, {}
+        if mark != self._mark:
+            self._mark, self._complete = mark, {}
         target = plan.wanted
         ranked = sorted(nodes, key=lambda node: node.id)
         done = [node for node in ranked if node.config.running == target.sha256]
@@ -118,7 +118,7 @@ class Conductor:
             if node.id not in held
             and node.active
             and node.config.staged == target.number
-            and (node.config.plan_serial, node.config.plan_writer) == order
+            and (node.config.plan_serial, node.config.plan_writer) == mark
         ]
         # Whoever is out of service already is not taken out by us, and it may be what heals it.
         free = [node.id for node in able if not node.well]
@@ -149,11 +149,11 @@ class Conductor:
 
 def is_back(turn: Turn, node: Standing | None, plan: Plan | None) -> bool:
     """Whether the turn's node is seen to be in service, and can no longer go out by this turn (rule T2)."""
-    if node is None or not is_in_service(node.config) or node.order < turn.order:
+    if node is None or not is_in_service(node.config) or node.session < turn.session:
         return False
-    if node.order > turn.order:
+    if node.session > turn.session:
         return True  # a permit holds in one session only, and in a newer one it says that it is in service
-    if (node.config.plan_serial, node.config.plan_writer) > (turn.serial, turn.writer):
+    if (node.config.plan_serial, node.config.plan_writer) > turn.mark:
         return True
     if plan is None:
         return False

@@ -13,7 +13,7 @@ from gossip.group import Group
 from manager.configs import Configs
 from manager.effects import Level
 from manager.founders import Founders
-from manager.orders import Action, Mark, Order, OrderError, Orders
+from manager.orders import Action, Order, OrderError, Orders
 from manager.outbox import Outbox
 from manager.plan import Phase, Plan, PlanError
 from manager.records import (
@@ -21,7 +21,9 @@ from manager.records import (
     HOLDS,
     RESTART,
     TURN,
+    Mark,
     NodeState,
+    SessionKey,
     Setting,
     Turn,
     pack_names,
@@ -52,9 +54,9 @@ class _Here:
     """A node that is connected here and let in. `told`: the plan, `ordered`: the order, told of last."""
 
     conn: int
-    order: tuple[int, int]
+    session: SessionKey
     kind: str
-    told: tuple[int, str] = (0, "")
+    told: Mark = (0, "")
     permitted: Turn | None = None
     ordered: Mark = (0, "")
     let_anew: Turn | None = None
@@ -122,10 +124,10 @@ class Rollouts:
 
     # Nodes here
 
-    def joined(self, id_: str, conn: int, order: tuple[int, int], kind: str, now_runs: ConfigState) -> None:
+    def joined(self, id_: str, conn: int, session: SessionKey, kind: str, now_runs: ConfigState) -> None:
         """A node of `kind` is let in."""
-        self._here[id_] = _Here(conn, order, kind)
-        self.reported(id_, order, now_runs)
+        self._here[id_] = _Here(conn, session, kind)
+        self.reported(id_, session, now_runs)
         self._tell(id_)
 
     def left(self, id_: str, conn: int) -> None:
@@ -139,20 +141,20 @@ class Rollouts:
     def reported(
         self,
         id_: str,
-        order: tuple[int, int],
+        session: SessionKey,
         config: ConfigState,
         counters: Mapping[str, float] = NONE,
         buckets: Mapping[int, float] = NO_BUCKETS,
     ) -> None:
         """What a node here says of its configuration, and of what its gateway has answered so far."""
         here = self._here.get(id_)
-        if here is None or here.order != order:
+        if here is None or here.session != session:
             return
         says = config.managed, config.running, config.order_serial, config.service
         if not any((*says, config.restart_asked, config.restart_taken)):
             return
-        self._tallies.reported(id_, order, here.kind, config.running, counters, buckets)
-        self.standings.reported(id_, here.kind, order, config)
+        self._tallies.reported(id_, session, here.kind, config.running, counters, buckets)
+        self.standings.reported(id_, here.kind, session, config)
 
     def fetch(self, conn: int, hash_: str, offset: int) -> None:
         """A node asks for a part of a configuration."""
@@ -217,11 +219,11 @@ class Rollouts:
         """As a founder, give turns to those who are asked for, as long as there are some of ours."""
         for id_, want in self._turns.asked():
             view, kind, turn = self._registry.view(id_), self.standings.kind_of(id_), want.turn
-            if view is None or not kind or view.record.order != turn.order:
+            if view is None or not kind or view.record.session != turn.session:
                 continue
             if want.what == TURN:
                 found = self.configs.get(kind)
-                stands = found is not None and _mark(found[0]) == (turn.serial, turn.writer)
+                stands = found is not None and found[0].mark == turn.mark
             else:
                 stands = self.restarts.stands(want.what, id_, turn)
             if stands and self._turns.can_give(id_, kind, self.restarts.max_unavailable(kind)):
@@ -233,11 +235,11 @@ class Rollouts:
         found = self.restarts.ordered(id_)
         if found is not None and here.ordered != found[0]:
             (serial, writer), order = found
-            if order.action is not Action.RESTART or self.restarts.may(id_, found[0], here.order):
+            if order.action is not Action.RESTART or self.restarts.may(id_, found[0], here.session):
                 here.ordered = found[0]
                 message = protocol.Order(serial=serial, writer=writer, action=order.action.value)
                 self._outbox.say(here.conn, message)
-        turn = self.restarts.asks(id_, here.order)
+        turn = self.restarts.asks(id_, here.session)
         if turn is not None and here.let_anew != turn:
             here.let_anew = turn
             self._outbox.say(here.conn, protocol.MayRestart(number=turn.serial))
@@ -324,11 +326,11 @@ class Rollouts:
         return self._registry.changes, [member.name for member in self._group.kin()], pages
 
     def _conduct(self, kind: str, setting: Setting, plan: Plan, now: float) -> None:
-        order = (setting.serial, setting.writer)
+        mark = setting.mark
         conductor = self._conductors.setdefault(kind, Conductor())
         answered = self.answered(kind, plan)
         held = {**self.held(kind), **self._turns.wanted(kind)}
-        step = conductor.step(plan, order, self.standings.of(kind), held, now, answered)
+        step = conductor.step(plan, mark, self.standings.of(kind), held, now, answered)
         if step.permit and (why := self._turns.refusal(kind, plan.max_unavailable)):
             step = replace(step, permit=(), wait=why)
         if step.permit and (lacking := self._without(plan.wanted.sha256)):
@@ -347,7 +349,7 @@ class Rollouts:
         for id_ in step.permit:
             view = self._registry.view(id_)
             assert view is not None
-            self._want(TURN, id_, Turn(*order, view.record.order), kind, now)
+            self._want(TURN, id_, Turn(*mark, view.record.session), kind, now)
 
     def _tell(self, id_: str) -> None:
         """Say to a node here what it shall run, and whether it may go out for it, unless it knows."""
@@ -358,11 +360,11 @@ class Rollouts:
         if here is None or found is None:
             return
         setting, plan = found
-        order, wanted = (setting.serial, setting.writer), plan.wanted
+        mark, wanted = setting.mark, plan.wanted
         if plan.phase.stands:
             return
-        if here.told != order:
-            here.told = order
+        if here.told != mark:
+            here.told = mark
             self._outbox.say(
                 here.conn,
                 Wanted(
@@ -373,7 +375,7 @@ class Rollouts:
                     size=wanted.size,
                 ),
             )
-        turn = Turn(*order, here.order)
+        turn = Turn(*mark, here.session)
         if here.permitted != turn and self._turns.has(TURN, id_, turn, setting.writer):
             here.permitted = turn
             self._outbox.say(here.conn, Permit(serial=setting.serial, writer=setting.writer))
@@ -383,7 +385,3 @@ class Rollouts:
         if view is None or has_left(view):
             return True
         return is_back(turn, self.standings.one(id_), plan)
-
-
-def _mark(setting: Setting) -> tuple[int, str]:
-    return setting.serial, setting.writer

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from math import inf
 
 from manager.identity import KEY_BYTES, Identity, Ticket, TicketError
+from manager.records import SessionKey
 from manager.tokens import JoinToken
 from manager.traffic import Told
 from node.protocol import PROTOCOL_MAX, PROTOCOL_MIN, Hello, Leases, Limits, is_node_id
@@ -33,8 +34,8 @@ class Session:
     """What it showed …"""
     counted: bool = False
     """… and whether its use is counted: every manager alive has answered for it (rule A5)."""
-    challenge: tuple[int, int] | None = None
-    """The newer (incarnation, nonce) of its id, while it is asked whether it lives (rule I3)."""
+    challenge: SessionKey | None = None
+    """The newer session of its id, while it is asked whether it lives (rule I3)."""
     challenge_ends: float = inf
     told: Told | None = None
     """What its gateway has answered, as of its last report in this session."""
@@ -42,7 +43,8 @@ class Session:
     """Whether it was told to draw a new identity: what it had already sent as the old one counts nothing."""
 
     @property
-    def order(self) -> tuple[int, int]:
+    def key(self) -> SessionKey:
+        """What tells it from the other sessions of its node, as in `NodeRecord.session`."""
         return (0, 0) if self.hello is None else (self.hello.incarnation, self.hello.nonce)
 
     @property

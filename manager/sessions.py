@@ -13,7 +13,7 @@ from manager.effects import Level
 from manager.identity import Identity, Ticket, TicketError
 from manager.outbox import Outbox
 from manager.page import NodePage
-from manager.records import CLONE, CONNECTION_ENDED, CloneNote, NodeRecord, NodeState, kind_of
+from manager.records import CLONE, CONNECTION_ENDED, CloneNote, NodeRecord, NodeState, SessionKey, kind_of
 from manager.refusals import FULL
 from manager.registry import Registry
 from manager.rollouts import Rollouts
@@ -181,7 +181,7 @@ class Sessions:
         session.limits_sent, session.challenge, session.challenge_ends = None, None, inf
         self._by_id[id_] = session
         if earlier is not None and earlier is not session:
-            self._challenge(earlier, session.order, now)
+            self._challenge(earlier, session.key, now)
         if not self._admit_known(session, now):
             self._newcomers[session.conn] = session
 
@@ -203,19 +203,19 @@ class Sessions:
             session.told = self.traffic.add(session.id, session.told, report.served, self._group.wall(now))
         record = self._page.record(session.id)
         highest = self._registry.highest(session.id)
-        if session.admitted and (self._by_id.get(session.id) is not session or session.order < highest):
+        if session.admitted and (self._by_id.get(session.id) is not session or session.key < highest):
             # The last of three processes of one id, when the first has answered for the second; or one with
             # an old disk, welcomed before this manager took over its earlier page (rule I4): it goes above.
             self._outbox.say(session.conn, Behind(incarnation=highest[0]))
             return
-        if not session.admitted or record is None or record.order != session.order:
+        if not session.admitted or record is None or record.session != session.key:
             return
         self._page.heard(session.id, now)
         self.shares.reported(session.id, report.limits_version, report.counters, now)
         if report.counters:
             self.stats.add(session.id, session.hello.nonce, report.counters, self._group.wall(now))
         timed = self.traffic.timed(session.id)
-        self._rollouts.reported(session.id, session.order, report.config, report.counters, timed)
+        self._rollouts.reported(session.id, session.key, report.config, report.counters, timed)
         if record.gateway != report.gateway:
             record = replace(record, gateway=report.gateway)
             self._page.write(session.id, record, now)
@@ -229,7 +229,7 @@ class Sessions:
         """The node's end was seen; it counts for this session's incarnation only (rule I1)."""
         self._detach(session)
         record = self._page.record(session.id)
-        if not self._withdraw(session, now) and session.admitted and record and record.order == session.order:
+        if not self._withdraw(session, now) and session.admitted and record and record.session == session.key:
             self._page.ended(session.id, record, why, now)
 
     def _withdraw(self, session: Session, now: float) -> bool:
@@ -241,7 +241,7 @@ class Sessions:
         if self._desk is not None:
             self._desk.withdraw(session.conn)
         claim, record = self.admission.withdraw(session.conn), self._page.record(session.id)
-        if record is None or record.order != session.order or record.state is not NodeState.CLAIMED:
+        if record is None or record.session != session.key or record.state is not NodeState.CLAIMED:
             return claim is not None
         self._page.erase(session.id, now)
         return True
@@ -291,7 +291,7 @@ class Sessions:
                 break
             del self._newcomers[conn]
             highest = self._registry.highest(session.id)
-            if session.order <= highest:
+            if session.key <= highest:
                 # While it waited we heard of a later hello elsewhere.
                 self._outbox.say(conn, Behind(incarnation=highest[0]))
             elif self._admit_known(session, now):
@@ -386,7 +386,7 @@ class Sessions:
         )
         self._outbox.say(session.conn, welcome)
         kind = kind_of(session.hello.gateway)
-        self._rollouts.joined(session.id, session.conn, session.order, kind, session.hello.config)
+        self._rollouts.joined(session.id, session.conn, session.key, kind, session.hello.config)
         self._outbox.log(Level.INFO, f"Sending the limits to the krakend: {session.id}")
 
     def _ticket(self, id_: str, record: NodeRecord) -> str:
@@ -458,7 +458,7 @@ class Sessions:
                 break
             del self._newcomers[conn]
             highest = self._registry.highest(session.id)
-            if session.order < highest or (session.order == highest and not session.counted):
+            if session.key < highest or (session.key == highest and not session.counted):
                 self._outbox.say(conn, Behind(incarnation=highest[0]))
             elif not self._admit_by_ticket(session, desk, now):
                 if session.left > 0:
@@ -526,7 +526,7 @@ class Sessions:
         record, over = self._page.record(session.id), over or not seat
         if (
             record is None
-            or record.order != session.order
+            or record.session != session.key
             or (record.seat, record.over_limit) == (seat, over)
         ):
             return
@@ -562,19 +562,19 @@ class Sessions:
 
     # Take-over and clones (rule I3)
 
-    def newer_elsewhere(self, id_: str, order: tuple[int, int], now: float) -> None:
+    def newer_elsewhere(self, id_: str, newer: SessionKey, now: float) -> None:
         """Another page has a newer record: a session that still stands here is asked whether it lives."""
         session = self._by_id.get(id_)
-        if session is not None and session.order < order and session.challenge is None:
-            self._challenge(session, order, now)
+        if session is not None and session.key < newer and session.challenge is None:
+            self._challenge(session, newer, now)
 
     def clone_noted(self, id_: str, note: CloneNote, now: float) -> None:
         """The manager of an earlier session says that it lives: the one of the note's hello is a clone."""
         session = self._by_id.get(id_)
-        if session is not None and session.order == (note.incarnation, note.nonce):
+        if session is not None and session.key == (note.incarnation, note.nonce):
             self._cloned(session, now)
 
-    def _challenge(self, session: Session, newer: tuple[int, int], now: float) -> None:
+    def _challenge(self, session: Session, newer: SessionKey, now: float) -> None:
         self._withdraw(session, now)
         session.admitted = False
         session.challenge = newer
@@ -588,7 +588,7 @@ class Sessions:
         text = f"{session.id} runs twice: the newer process must become a node of its own"
         self._outbox.log(Level.WARNING, text)
         other = self._by_id.get(session.id)
-        if other is not None and other is not session and other.order == newer:
+        if other is not None and other is not session and other.key == newer:
             self._cloned(other, now)
         else:
             self._group.ledger.put(CLONE + session.id, CloneNote(*newer).pack(), ends_something=True)

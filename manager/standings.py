@@ -7,7 +7,7 @@ from math import inf
 
 from gossip.group import Group
 from manager.outbox import Outbox
-from manager.records import RUNS, NodeState, Runs, kind_of
+from manager.records import RUNS, NodeState, Runs, SessionKey, kind_of
 from manager.registry import NodeView, Registry
 from manager.rollout import Standing
 from node.protocol import ConfigState
@@ -29,7 +29,7 @@ class Standings:
         """What a node said last in its present session; None where nothing is known of that."""
         view = self._registry.view(id_)
         runs = None if view is None else self._runs.get(view.manager, {}).get(id_)
-        return None if view is None or runs is None or _order(runs) != view.record.order else runs.config
+        return None if view is None or runs is None or runs.session != view.record.session else runs.config
 
     def of(self, kind: str) -> list[Standing]:
         """The nodes of `kind` that run and take configurations, by id."""
@@ -47,14 +47,14 @@ class Standings:
     def _of_view(self, view: NodeView, kind: str) -> Standing | None:
         runs = self._runs.get(view.manager, {}).get(view.id)
         active = view.state is NodeState.ACTIVE
-        if runs is None or _order(runs) != view.record.order:
+        if runs is None or runs.session != view.record.session:
             # Its manager has started anew, or it has just moved: what it runs is not known for the moment.
             if kind_of(view.record.gateway) != kind or active:
                 return None
-            return Standing(view.id, view.record.order, False, ConfigState(ready=False))
+            return Standing(view.id, view.record.session, False, ConfigState(ready=False))
         if runs.kind != kind or not runs.config.managed:
             return None
-        return Standing(view.id, view.record.order, active, runs.config)
+        return Standing(view.id, view.record.session, active, runs.config)
 
     def kind_of(self, id_: str) -> str:
         """Of its gateway; empty where nobody knows the node."""
@@ -83,9 +83,9 @@ class Standings:
 
     # What changes
 
-    def reported(self, id_: str, kind: str, order: tuple[int, int], config: ConfigState) -> None:
-        """A node that is connected here says so, in session `order`."""
-        runs, owner = Runs(kind, *order, config), self._group.name
+    def reported(self, id_: str, kind: str, session: SessionKey, config: ConfigState) -> None:
+        """A node that is connected here says so, in that session."""
+        runs, owner = Runs(kind, *session, config), self._group.name
         if self._runs.get(owner, {}).get(id_) != runs:
             self._group.ledger.put(RUNS + id_, runs.pack(), ends_something=True)
             self._runs.setdefault(owner, {})[id_] = runs
@@ -113,10 +113,6 @@ class Standings:
         """Forget what stands about nodes that are served elsewhere, or forgotten."""
         for id_, runs in list(self._runs.get(self._group.name, {}).items()):
             view = self._registry.view(id_)
-            if view is None or view.manager != self._group.name or view.record.order > _order(runs):
+            if view is None or view.manager != self._group.name or view.record.session > runs.session:
                 self._group.ledger.delete(RUNS + id_)
                 self._runs[self._group.name].pop(id_, None)
-
-
-def _order(runs: Runs) -> tuple[int, int]:
-    return runs.incarnation, runs.nonce

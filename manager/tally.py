@@ -13,6 +13,7 @@ from gossip.group import Group
 from manager.latency import quantile
 from manager.outbox import Outbox
 from manager.packing import pack, unpack
+from manager.records import SessionKey
 from node.latency import BUCKETS
 
 TALLY = "tally/"
@@ -95,7 +96,7 @@ class Tally:
 class _Said:
     """A node's last report in its session."""
 
-    order: tuple[int, int]
+    session: SessionKey
     running: str
     answered: Answered
 
@@ -127,22 +128,22 @@ class Tallies:
     def reported(
         self,
         id_: str,
-        order: tuple[int, int],
+        session: SessionKey,
         kind: str,
         running: str,
         counters: Mapping[str, float],
         buckets: Mapping[int, float] = NO_BUCKETS,
     ) -> None:
-        """A node here ran `running` in its session `order`, and says what its gateway has answered so far.
+        """A node here ran `running` in that session, and says what its gateway has answered so far.
 
         `buckets`: of all its answers that were timed, since it was first seen here.
         """
         if REQUESTS not in counters or not running:
             return
         now = Answered(counters[REQUESTS], counters.get(ERRORS, 0.0), dict(buckets))
-        last, self._last[id_] = self._last.get(id_), _Said(order, running, now)
+        last, self._last[id_] = self._last.get(id_), _Said(session, running, now)
         tally = self._own.get(kind)
-        if tally is None or last is None or (last.order, last.running) != (order, running):
+        if tally is None or last is None or (last.session, last.running) != (session, running):
             return
         grown = now.since(last.answered)
         if running[:HASH_CHARS] == tally.target:

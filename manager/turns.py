@@ -31,7 +31,7 @@ class Want:
     turn: Turn
 
     def pack(self) -> bytes:
-        return pack([self.founder, self.what, self.turn.serial, self.turn.writer, *self.turn.order])
+        return pack([self.founder, self.what, self.turn.serial, self.turn.writer, *self.turn.session])
 
     @classmethod
     def unpack(cls, value: bytes) -> "Want":

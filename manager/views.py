@@ -12,8 +12,8 @@ from gossip.messages import Address
 from manager.core import TAG_HTTP_PORT, TAG_NODE_PORT, Manager
 from manager.desk import Lapse
 from manager.events import Event
-from manager.orders import Mark, Order
-from manager.records import NodeState, Setting
+from manager.orders import Order
+from manager.records import Mark, NodeState, Setting
 from manager.refusals import FULL, keeps
 from manager.registry import NodeView
 from manager.rights import Said

@@ -45,7 +45,7 @@ def _views(manager: SimManager) -> tuple[set[tuple[object, ...]], ...]:
         if m.present
     }
     nodes: set[tuple[object, ...]] = {
-        (v.id, v.state.value, v.manager, v.seat, *v.record.order, v.record.stamp, v.record.over_limit)
+        (v.id, v.state.value, v.manager, v.seat, *v.record.session, v.record.stamp, v.record.over_limit)
         for v in core.registry.views()
     }
     setting = core.settings.get("subscription")

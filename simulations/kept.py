@@ -30,7 +30,7 @@ class Kept:
             if key.startswith(NODE):
                 record = NodeRecord.unpack(value)
                 known = core.registry.highest(key[len(NODE) :])
-                if record.state is not NodeState.CLAIMED and known < record.order:
+                if record.state is not NodeState.CLAIMED and known < record.session:
                     self._fail(f"{manager.name} has started, and does not know {record.name} any more")
         if core.group.swim.members.me.incarnation <= self._claimed.get(manager.host, 0):
             self._fail(f"{manager.name} starts at an incarnation that it had before")

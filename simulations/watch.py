@@ -16,7 +16,7 @@ from gossip.ledger_messages import Pieces, Push
 from gossip.messages import IndirectPing, Ping, State, StreamMessage, User
 from gossip.wire.ledger import PREFIX, decode_ledger
 from manager.effects import ToNode
-from manager.records import NODE, SEES, NodeRecord, NodeState, Setting, pack_names, unpack_names
+from manager.records import NODE, SEES, NodeRecord, NodeState, SessionKey, Setting, pack_names, unpack_names
 from manager.registry import NodeView
 from simulations.allotted import AllottedAtRest
 from simulations.conduct import Conduct
@@ -294,7 +294,7 @@ class Watch:
                 NodeState.MOVED,
             ):
                 continue
-            if before is not None and view.record.order < before.record.order:
+            if before is not None and view.record.session < before.record.session:
                 # With disks, what one has forgotten since may come back from another's lazy copy, or its
                 # store that went back: judged under the other policy.
                 forgotten = strict and self._was_deleted(before.manager, NODE + view.id)
@@ -318,7 +318,7 @@ class Watch:
         for id_, was in seen.running.items():
             if view(id_) is not None or self._was_deleted(was.manager, NODE + id_):
                 continue
-            if not self._ended_since(NODE + id_, was.record.order):
+            if not self._ended_since(NODE + id_, was.record.session):
                 self._fail(f"{manager.name} no longer lists {id_}, which ran at {was.manager}")
         seen.running = {view.id: view for view in shown if view.running}
 
@@ -330,13 +330,13 @@ class Watch:
         generations = [at for at, page in self._written.items() if at[0] == owner and key in page.keys]
         return not generations or self._written[max(generations)].keys[key][-1].value is None
 
-    def _ended_since(self, key: str, order: tuple[int, int]) -> bool:
+    def _ended_since(self, key: str, session: SessionKey) -> bool:
         """Whether any page had a newer record of the node, and ended it: a copy of the older may be left."""
         for written in self._written.values():
             entries = written.keys.get(key, [])
             if entries and entries[-1].value is None:
                 values = [entry.value for entry in entries if entry.value is not None]
-                if any(NodeRecord.unpack(value).order > order for value in values):
+                if any(NodeRecord.unpack(value).session > session for value in values):
                     return True
         return False
 

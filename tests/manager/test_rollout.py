@@ -170,8 +170,8 @@ def test_a_turn_is_back_when_its_node_is_seen_in_service_and_cannot_go_out_by_it
     assert not is_back(turn, node(1, replace(STAGED, ready=False, changing=True)), PLAN)
     assert is_back(turn, node(1, HAS_IT), PLAN)
     assert is_back(turn, node(1, replace(STAGED, failed=2)), PLAN)
-    assert is_back(turn, replace(node(1), order=(2, 7)), PLAN), "a permit holds in one session only"
-    out = replace(node(1, replace(STAGED, ready=False, changing=True)), order=(2, 7))
+    assert is_back(turn, replace(node(1), session=(2, 7)), PLAN), "a permit holds in one session only"
+    out = replace(node(1, replace(STAGED, ready=False, changing=True)), session=(2, 7))
     assert not is_back(turn, out, PLAN)
     assert is_back(turn, node(1, replace(STAGED, plan_serial=6)), PLAN), "it would refuse the permit"
 
