@@ -17,7 +17,7 @@ def kept(total: float, cap: int | None, founders: Founders, members: Collection[
         return {}
     part = KEPT_PART * total / len(founders.names)
     return {
-        name: min(said.room * total / cap, part)
-        for name, said in sorted(founders.known.said.items())
+        name: min(account.room * total / cap, part)
+        for name, account in sorted(founders.known.accounts.items())
         if name in members and name not in founders.known.expelled
     }

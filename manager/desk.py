@@ -216,8 +216,8 @@ class Desk:
         return True
 
     def _is_of(self, ticket: Ticket, founder: str) -> bool:
-        said = self.founders.known.said.get(founder)
-        return ticket.home == founder and said is not None and said.origin == ticket.origin
+        account = self.founders.known.accounts.get(founder)
+        return ticket.home == founder and account is not None and account.origin == ticket.origin
 
     def _answer(self, question: Question, home: str, seat: Seat) -> Answer:
         before = question.ticket
@@ -227,7 +227,7 @@ class Desk:
             question.id,
             seat.stamp,
             home,
-            self.founders.known.said[home].origin,
+            self.founders.known.accounts[home].origin,
             *question.asked,
             replaces=before.home if before is not None and moves else "",
             replaces_origin=before.origin if before is not None and moves else 0,
@@ -266,16 +266,16 @@ class Desk:
     def _whom(self, question: Question) -> list[str]:
         """Founders in the order in which to ask them."""
         ticket, reachable = question.ticket, self.reachable()
-        said = {name: one for name, one in self.founders.known.said.items() if name in reachable}
+        accounts = {name: one for name, one in self.founders.known.accounts.items() if name in reachable}
         home = ticket.home if ticket is not None and self._is_of(ticket, ticket.home) else ""
         renews = [home] if home in reachable else []
         if ticket is None or question.left <= 0:
             # Whoever has a seat for it already answers without another right.
-            renews += [held.home for held in self.founders.seats_of(question.id) if held.home in said]
-            left = {name: one.left for name, one in said.items()}
+            renews += [held.home for held in self.founders.seats_of(question.id) if held.home in accounts]
+            left = {name: one.left for name, one in accounts.items()}
             return list(dict.fromkeys(renews + self._order(left)))
         over = self.is_over(question.id, ticket)
-        room = {name: one.room for name, one in said.items() if name != home}
+        room = {name: one.room for name, one in accounts.items() if name != home}
         others = self._order(room)
         if ticket.home in self.founders.known.expelled and (heir := self.founders.heir) in reachable:
             others = [heir, *(name for name in others if name != heir)]
@@ -309,7 +309,7 @@ class Desk:
         expelled = self.founders.known.expelled
         homes = [held.home for held in self.founders.seats_of(id_) if held.home not in expelled]
         for home in homes:
-            origin = self.founders.known.said[home].origin
+            origin = self.founders.known.accounts[home].origin
             self._end(home, id_, Ended(origin, incarnation, 2**31, 0.0), now)
         return homes
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from gossip.ledger import Ledger
-from manager.rights import Known, Said
+from manager.rights import Account, Known
 from manager.seats import (
     EXPELLED,
     FOUNDER,
@@ -57,10 +57,10 @@ class Founders:
             elif owner not in self.names:
                 continue
             elif key == FOUNDER:
-                if (said := unpack(Said, page.get(key))) is not None:
-                    self.known.said[owner] = said
+                if (account := unpack(Account, page.get(key))) is not None:
+                    self.known.accounts[owner] = account
                 else:
-                    self.known.said.pop(owner, None)
+                    self.known.accounts.pop(owner, None)
             elif key.startswith(MET):
                 met = unpack(Met, page.get(key))
                 names = self.known.met.setdefault(owner, {})
@@ -93,10 +93,12 @@ class Founders:
 
     def met_another(self, name: str) -> list[str]:
         """Who met `name` at another origin than its present one, and so never meets it again."""
-        said = self.known.said.get(name)
+        account = self.known.accounts.get(name)
+        if account is None:
+            return []
         met = {other: names[name] for other, names in self.known.met.items() if name in names}
         gone = self.known.expelled
-        return sorted(o for o, at in met.items() if said is not None and at != said.origin and o not in gone)
+        return sorted(o for o, at in met.items() if at != account.origin and o not in gone)
 
     def seat(self, home: str, id_: str) -> Seat | None:
         """What stands on `home`'s page about a node."""

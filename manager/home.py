@@ -12,7 +12,7 @@ from gossip.ledger import PageFull
 from manager.effects import Level
 from manager.founders import Founders
 from manager.outbox import Outbox
-from manager.rights import STRETCH, Founder, Said
+from manager.rights import STRETCH, Account, Founder
 from manager.seats import (
     ASK,
     ENDED,
@@ -55,7 +55,7 @@ class Home:
             # As good as drawn: seconds since 1970, then random bits, when the store was empty.
             origin=self._ledger.own.generation,
             wait=config.ticket_life,
-            before=unpack(Said, dict(before).get(FOUNDER)),
+            before=unpack(Account, dict(before).get(FOUNDER)),
         )
         self._seats: dict[str, Seat] = {}
         self._until: dict[str, float] = {}
@@ -87,8 +87,8 @@ class Home:
     def went_back(self, entries: Iterable[tuple[str, bytes]], now: float) -> None:
         """Others had more of our page than our disk: take in what they say, and admit nobody (R5)."""
         found = dict(entries)
-        said = unpack(Said, found.get(FOUNDER))
-        if said is None or said.origin != self.founder.origin:
+        account = unpack(Account, found.get(FOUNDER))
+        if account is None or account.origin != self.founder.origin:
             return  # of a store that is lost: nobody meets us under another origin
         for key, value in found.items():
             if key.startswith(MET) and self._ledger.own.get(key) is None:
@@ -142,13 +142,13 @@ class Home:
         if seat is not None and seat.asked >= ask.asked:
             return True
         has = (ask.has_incarnation, ask.has_ask) if ask.living else (0, 0)
-        if seat is not None and seat.asked < has and not self.founder.said().barred:
+        if seat is not None and seat.asked < has and not self.founder.account().barred:
             self.bar(now)  # we gave it that ticket, and do not know
         full = self._config.ephemeral_life if ask.ephemeral else self._config.ticket_life
         life = full if has > (0, 0) else min(full, FIRST_LIFE)
         wall = self._group.wall(now)
         if seat is None:
-            barred = self.founder.said().barred and has > (0, 0)
+            barred = self.founder.account().barred and has > (0, 0)
             pool = "" if barred else self.founder.pool(ask.replaces)
             if pool is None:
                 return False
@@ -236,17 +236,17 @@ class Home:
 
     def _meet(self) -> None:
         """Say yes, on disk, to every founder that asks to be met: each one of that name once (R1)."""
-        ours = self.founder.said()
+        ours = self.founder.account()
         for name in self._founders.names:
-            said = self._founders.known.said.get(name)
-            if name == self._group.name or said is None or self._ledger.own.get(MET + name) is not None:
+            account = self._founders.known.accounts.get(name)
+            if name == self._group.name or account is None or self._ledger.own.get(MET + name) is not None:
                 continue
-            if (said.founders, said.terms) == (ours.founders, ours.terms):
-                self._ledger.put(MET + name, pack(Met(said.origin)), ends_something=True)
+            if (account.founders, account.terms) == (ours.founders, ours.terms):
+                self._ledger.put(MET + name, pack(Met(account.origin)), ends_something=True)
                 self._founders.page_changed(self._group.name, (MET + name,))
             else:
                 theirs, mine = (
-                    f"{', '.join(said.founders)}; {said.terms}",
+                    f"{', '.join(account.founders)}; {account.terms}",
                     f"{', '.join(ours.founders)}; {ours.terms}",
                 )
                 self._warn(
@@ -266,9 +266,9 @@ class Home:
             self._outbox.log(Level.ERROR, text)
 
     def _tell(self) -> None:
-        said = pack(self.founder.said())
-        if self._ledger.own.get(FOUNDER) != said:
-            self._ledger.put(FOUNDER, said, ends_something=True)
+        account = pack(self.founder.account())
+        if self._ledger.own.get(FOUNDER) != account:
+            self._ledger.put(FOUNDER, account, ends_something=True)
             self._founders.page_changed(self._group.name, (FOUNDER,))
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Collection
 
 from manager.founders import Founders
-from manager.rights import Said
+from manager.rights import Account
 
 FULL = "Your current subscription does not allow more nodes running. Please upgrade to add more nodes."
 
@@ -24,16 +24,16 @@ def refusal(me: str, founders: Founders, reachable: Collection[str]) -> tuple[st
 
 def keeps(name: str, founders: Founders, reachable: Collection[str]) -> str:
     """What keeps founder `name` from giving rights that it may have; empty where it has simply given all."""
-    said = founders.known.said.get(name)
+    account = founders.known.accounts.get(name)
     if name not in reachable:
-        left = "" if said is None or not said.room else f", and has {said.room} rights"
+        left = "" if account is None or not account.room else f", and has {account.room} rights"
         return (
             f"cannot be reached{left}: bring it back, or, if it is gone for good, "
             f"`kcm group founders expel {name}`"
         )
-    if said is None:
+    if account is None:
         return "has not told its rights yet: give it the same policy and group.founders"
-    return _keeps(said, founders.met_another(name))
+    return _keeps(account, founders.met_another(name))
 
 
 def _said_once(names: list[str], why: str) -> str:
@@ -41,22 +41,22 @@ def _said_once(names: list[str], why: str) -> str:
     return f"{first} {why}" + (f" (the same goes for {', '.join(others)})" if others else "")
 
 
-def _keeps(said: Said, met_another: Collection[str]) -> str:
-    names = ", ".join(sorted(said.waits_for))
-    if not said.founded and met_another:
+def _keeps(account: Account, met_another: Collection[str]) -> str:
+    names = ", ".join(sorted(account.waits_for))
+    if not account.founded and met_another:
         return (
             f"has lost its state, under which {', '.join(met_another)} met it: put that back; else stop this "
             "manager, expel it, and start one under a name that is no founder's"
         )
-    if not said.founded:
+    if not account.founded:
         return f"waits for a yes of {names}: start them, or expel who never comes"
-    if said.barred:
+    if account.barred:
         return "admits nobody for a while, since its store had gone back in time"
-    if said.waits_for:
+    if account.waits_for:
         return (
-            f"waits until {names} follow the cap of {said.total} and owe nothing; "
-            f"until then up to {said.peak} may run"
+            f"waits until {names} follow the cap of {account.total} and owe nothing; "
+            f"until then up to {account.peak} may run"
         )
-    if said.heir_of and not said.room:
-        return f"keeps the rights of {', '.join(said.heir_of)} until the tickets given there are over"
+    if account.heir_of and not account.room:
+        return f"keeps the rights of {', '.join(account.heir_of)} until the tickets given there are over"
     return ""

@@ -24,8 +24,8 @@ def share(position: int, founders: int, total: int) -> int:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Said:
-    """What a founder tells all about its rights, in one piece."""
+class Account:
+    """A founder's rights as it publishes them for all, in one piece."""
 
     origin: int
     """Drawn with its empty store, and kept with it: another one is another founder of that name (R1)."""
@@ -67,13 +67,13 @@ class Said:
 class Known:
     """What stands on the founders' pages, as it is known here; `met`: by whom, whom, at which origin."""
 
-    said: dict[str, Said]
+    accounts: dict[str, Account]
     met: dict[str, dict[str, int]]
     expelled: dict[str, None]
 
     def is_founded(self, name: str, origin: int) -> bool:
         """Whether that founder is one by anybody's word, or its own."""
-        own = self.said.get(name)
+        own = self.accounts.get(name)
         if own is not None and own.founded and own.origin == origin:
             return True
         return any(names.get(name) == origin for names in self.met.values())
@@ -85,7 +85,7 @@ class Known:
 
 
 class Founder:
-    """The account of one founder. What a right was spent on is a key; its state is kept by the caller.
+    """Keeps one founder's account. What a right was spent on is a key; its state is kept by the caller.
 
     `wait`: how long, at the most, something that holds a right may go on without its founder; seconds.
     """
@@ -97,9 +97,9 @@ class Founder:
         terms: str,
         origin: int,
         wait: float,
-        before: Said | None = None,
+        before: Account | None = None,
     ) -> None:
-        """`before`: what it said at last, of the same store; then the origin is that one's."""
+        """`before`: its last account from the same store, whose origin it then keeps."""
         self.name = name
         self.founders = tuple(sorted(founders))
         self.origin = origin if before is None else before.origin
@@ -162,11 +162,11 @@ class Founder:
     def _unsettled(self, known: Known, others: list[str]) -> list[str]:
         """Who does not follow our total yet, or owes under another (R4)."""
         met = known.met.get(self.name, {})
-        said = {name: known.said[name] for name in others if name in known.said} | {self.name: self.said()}
+        accounts = {**known.accounts, self.name: self.account()}
         heir = self._heir(known.expelled)
         unsettled = []
         for name in (self.name, *others):
-            one = said.get(name)
+            one = accounts.get(name)
             if (
                 one is None
                 or (name != self.name and one.origin != met.get(name))
@@ -234,9 +234,9 @@ class Founder:
     def _free_spent(self) -> int:
         return len(self._spent) - sum(map(self._count, self._waiting))
 
-    def said(self) -> Said:
-        """What all are to know."""
-        return Said(
+    def account(self) -> Account:
+        """What all are told."""
+        return Account(
             origin=self.origin,
             founders=self.founders,
             terms=self._terms,

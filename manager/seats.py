@@ -2,7 +2,7 @@
 
 | key | on whose page | value |
 | --- | --- | --- |
-| `founder` | each founder's | `rights.Said`: its origin, what it may spend and has spent |
+| `founder` | each founder's | `rights.Account`: its origin, what it may spend and has spent |
 | `met/<founder>` | each founder's | the origin under which it met that founder (R1) |
 | `expelled/<founder>` | every manager's | `Expelled`: an operator vouches that it runs nowhere (R3) |
 | `seat/<id>` | the home's | `Seat` |
@@ -138,7 +138,7 @@ _SHAPES: dict[str, tuple[type, ...]] = {
 
 
 def pack(record: _Record) -> bytes:
-    """Any record of this module, or `Said`."""
+    """Any record of this module, or `Account`."""
     return packing.pack(astuple(record))
 
 

@@ -137,11 +137,11 @@ class Turns:
 
     def _may_give(self, founder: str) -> bool:
         assert self._founders is not None
-        said = self._founders.known.said.get(founder)
+        account = self._founders.known.accounts.get(founder)
         kin = {member.name for member in self._group.kin() if member.state is State.ALIVE}
         near = founder == self._group.name or founder in kin
         expelled = founder in self._founders.known.expelled
-        return near and not expelled and said is not None and said.founded and not said.barred
+        return near and not expelled and account is not None and account.founded and not account.barred
 
     # Getting one
 

@@ -16,7 +16,7 @@ from manager.orders import Order
 from manager.records import Mark, NodeState, Setting
 from manager.refusals import FULL, keeps
 from manager.registry import NodeView
-from manager.rights import Said
+from manager.rights import Account
 from manager.terms import LIMITS, SUBSCRIPTION
 from node.protocol import ConfigState, Limits
 
@@ -143,8 +143,8 @@ def _left(core: Manager, name: str) -> int:
     """The rights that a founder has left for newcomers, as far as we can ask it."""
     assert core.founders is not None
     assert core.desk is not None
-    said = core.founders.known.said.get(name)
-    return said.left if said is not None and name in core.desk.reachable() else 0
+    account = core.founders.known.accounts.get(name)
+    return account.left if account is not None and name in core.desk.reachable() else 0
 
 
 def _refusal(core: Manager, now: float) -> str:
@@ -179,18 +179,18 @@ def founders_view(core: Manager) -> dict[str, Any]:
     reachable = desk.reachable()
     rows = []
     for name in founders.names:
-        said, expelled = founders.known.said.get(name), name in founders.known.expelled
+        account, expelled = founders.known.accounts.get(name), name in founders.known.expelled
         rows.append(
             {
                 "name": name,
-                "state": "expelled" if expelled else _founder_state(said),
+                "state": "expelled" if expelled else _founder_state(account),
                 "reachable": name in reachable,
-                "total": 0 if said is None else said.total,
-                "rights": 0 if said is None or expelled else said.rights,
+                "total": 0 if account is None else account.total,
+                "rights": 0 if account is None or expelled else account.rights,
                 "seats": founders.count(name),
-                "left": 0 if said is None or expelled else said.left,
-                "owes": said is not None and said.owes,
-                "heir_of": [] if said is None else [*said.freed, *said.heir_of],
+                "left": 0 if account is None or expelled else account.left,
+                "owes": account is not None and account.owes,
+                "heir_of": [] if account is None else [*account.freed, *account.heir_of],
                 "why": "" if expelled else keeps(name, founders, reachable),
                 **_lapse(core, desk.lapse(name)),
             }
@@ -218,10 +218,10 @@ def _lapses(core: Manager) -> list[dict[str, Any]]:
     ]
 
 
-def _founder_state(said: Said | None) -> str:
-    if said is None:
+def _founder_state(account: Account | None) -> str:
+    if account is None:
         return "unmet"
-    return "barred" if said.barred else "founded" if said.founded else "founding"
+    return "barred" if account.barred else "founded" if account.founded else "founding"
 
 
 def _source(setting: Setting | None) -> str:

@@ -108,7 +108,7 @@ class RightsWatch:
         return sum(back.excess for account in self._accounts.values() for back in account.back)
 
     def _note(self, account: _Account, home: Home) -> None:
-        said = home.founder.said()
+        said = home.founder.account()
         seats = {id_: seat.asked for id_, seat in home.seats.items()}
         # What a process freed and had not kept when it was killed, the next one holds again.
         news = set(seats.items()) - account.ever
@@ -167,7 +167,7 @@ class RightsWatch:
 
     def _lowered_caps_wait(self, account: _Account, home: Home, news: frozenset[str]) -> None:
         """Under a lowered total nobody is newly seated before all follow it and owe nothing (R4)."""
-        said, name = home.founder.said(), account.name
+        said, name = home.founder.account(), account.name
         newcomers = [id_ for id_ in news if not self._has_another(id_, name)]
         # A turn may seat a node first, and then hear of the lower total.
         if (
@@ -202,7 +202,7 @@ class RightsWatch:
         """A founder takes its store for set back only where it was, or where it ran twice (R5)."""
         twins = sum(other.name == manager.name for other in self.managers) > 1
         back = manager.disk is not None and manager.disk.set_back
-        if home.founder.said().barred and not back and not twins:
+        if home.founder.account().barred and not back and not twins:
             self.fail(f"{manager.name} takes its store for one that went back in time, and it never did")
 
 
@@ -231,7 +231,7 @@ def lost_rights(managers: Iterable[SimManager], nodes: Iterable[SimNode]) -> lis
         if home is None or founders is None or manager.name in founders.known.expelled:
             continue
         seats = seats_on(manager.core.group.ledger.own)
-        said = home.founder.said()
+        said = home.founder.account()
         if len(seats) != said.spent:
             broken.append(f"{manager.name} has {len(seats)} seats on its page, and counts {said.spent}")
         if not said.founded or said.barred or said.waits_for or said.heir_of:
@@ -246,7 +246,7 @@ def lost_rights(managers: Iterable[SimManager], nodes: Iterable[SimNode]) -> lis
             for manager in living
         ):
             broken.append(f"{id_} has a ticket of {home_name}, which holds no seat for it")
-    totals = {m.core.home.founder.said().total for m in living if m.core.home is not None}
+    totals = {m.core.home.founder.account().total for m in living if m.core.home is not None}
     if len(totals) == 1 and sum_total != min(totals):
         broken.append(f"{sum_total} rights of {min(totals)} are there")
     return broken
@@ -261,7 +261,7 @@ def misplaced_under_rights(managers: Iterable[SimManager], nodes: Iterable[SimNo
     assert core.founders is not None
     left = sum(
         said.left
-        for name, said in core.founders.known.said.items()
+        for name, said in core.founders.known.accounts.items()
         if name not in core.founders.known.expelled
     )
     views = {view.id: view for view in core.registry.views()}

@@ -33,7 +33,7 @@ class _Answers(Watch):
                 self.given += 1
             case ToNode(message=Refused(code="full" | "out_of_reach")):
                 homes = (other.core.home for other in self._managers)
-                left = sum(home.founder.said().left for home in homes if home is not None)
+                left = sum(home.founder.account().left for home in homes if home is not None)
                 # What others are about to be given is not free.
                 asked = sum(other.core.desk.asked for other in self._managers if other.core.desk is not None)
                 self.refused += 1

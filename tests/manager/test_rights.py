@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from manager.rights import STRETCH, Founder, Known, Said, share, whom_to_ask
+from manager.rights import STRETCH, Account, Founder, Known, share, whom_to_ask
 
 NAMES = ("a", "b", "c")
 WAIT = 100.0
@@ -35,15 +35,15 @@ class Group:
     def look(self, *names: str) -> None:
         for name in names or self.names:
             known, founder = self.known[name], self.founders[name]
-            for other, said in known.said.items():
+            for other, account in known.accounts.items():
                 if other != name:
-                    known.met[name].setdefault(other, said.origin)
+                    known.met[name].setdefault(other, account.origin)
             founder.look(known, *self.totals[name], self.now)
 
     def tell(self, teller: str, hearer: str) -> None:
         """`hearer` knows of `teller`'s page what stands there now."""
         known = self.known[hearer]
-        known.said[teller] = self.founders[teller].said()
+        known.accounts[teller] = self.founders[teller].account()
         known.met[teller] = dict(self.known[teller].met[teller])
         known.expelled |= self.known[teller].expelled
         self.look(hearer)
@@ -104,7 +104,7 @@ def test_nothing_is_spent_before_all_have_said_yes() -> None:
     group.look()
     assert group.spend("a", 1) == 0
     group.all_tell(("a", "b"))
-    assert group.founders["a"].said().waits_for == ("c",)
+    assert group.founders["a"].account().waits_for == ("c",)
     assert group.spend("a", 1) == 0
     group.all_tell()
     assert group.spend("a", 9) == 4
@@ -112,7 +112,7 @@ def test_nothing_is_spent_before_all_have_said_yes() -> None:
 
 def test_all_that_start_at_once_found_each_other() -> None:
     group = Group().founded()
-    assert all(founder.said().founded for founder in group.founders.values())
+    assert all(founder.account().founded for founder in group.founders.values())
 
 
 def test_a_founder_whose_store_is_lost_is_not_met_again() -> None:
@@ -123,12 +123,12 @@ def test_a_founder_whose_store_is_lost_is_not_met_again() -> None:
     group.founders["b"]._spent.clear()
     group.all_tell()
     assert group.spend("b", 1) == 0
-    assert group.founders["b"].said().waits_for == ("a", "c")
+    assert group.founders["b"].account().waits_for == ("a", "c")
 
 
 def test_a_founder_that_restarts_with_its_store_goes_on_at_once() -> None:
     group = Group().founded()
-    before = group.founders["b"].said()
+    before = group.founders["b"].account()
     again = Founder("b", NAMES, "alike", 999, WAIT, before)
     again.look(Known({}, {}, {}), 12, 1, 5.0)
     assert again.origin == before.origin
@@ -147,7 +147,7 @@ def test_the_first_that_remains_has_the_shares_of_the_expelled_after_a_wait() ->
     assert group.spend("a", 1) == 0
     group.now = WAIT * STRETCH + 1
     group.look("a")
-    assert group.founders["a"].said().freed == ("b",)
+    assert group.founders["a"].account().freed == ("b",)
     assert group.spend("a", 9) == 4
 
 
@@ -170,7 +170,7 @@ def test_heirs_follow_from_the_notes_alone() -> None:
     two.known["c"].expelled |= {"b": None, "a": None}
     for group in (one, two):
         group.look("c")
-        assert group.founders["c"].said().heir_of == ("a", "b")
+        assert group.founders["c"].account().heir_of == ("a", "b")
 
 
 def test_who_is_expelled_spends_nothing() -> None:
@@ -188,7 +188,7 @@ def test_under_a_lowered_total_nothing_is_spent_before_nobody_owes() -> None:
     group.spend("a", 4)
     group.follow(6, 2)
     group.all_tell()
-    assert group.founders["a"].said().owes
+    assert group.founders["a"].account().owes
     assert group.spend("b", 2) == group.spend("c", 2) == 0, "with a's four it would be eight of six"
     for key in ("a0", "a1"):
         group.founders["a"].give_back(key)
@@ -221,7 +221,7 @@ def test_a_total_that_comes_back_is_another_one() -> None:
 def test_after_a_restart_it_is_still_known_that_a_higher_total_was_followed() -> None:
     group = Group().founded()
     group.spend("a", 4)
-    again = Founder("b", NAMES, "alike", 1, WAIT, group.founders["b"].said())
+    again = Founder("b", NAMES, "alike", 1, WAIT, group.founders["b"].account())
     group.founders["b"] = again
     group.follow(6, 2, "b")
     assert group.spend("b", 1) == 0
@@ -258,9 +258,9 @@ def test_who_went_back_in_time_spends_nothing_for_the_longest_life() -> None:
 def test_after_a_restart_the_wait_begins_anew() -> None:
     founder = Group().founded().founders["a"]
     founder.bar(0.0)
-    again = Founder("a", NAMES, "alike", 1, WAIT, founder.said())
+    again = Founder("a", NAMES, "alike", 1, WAIT, founder.account())
     again.look(Known({}, {}, {}), 12, 1, 1_000.0)
-    assert again.said().barred
+    assert again.account().barred
     assert again.next_deadline() == 1_000.0 + WAIT * STRETCH
 
 
@@ -310,20 +310,20 @@ def test_in_no_schedule_more_is_spent_than_the_highest_total_that_a_founder_foll
                 serial += 1
                 group.follow(random.choice((0, 1, 3, 6, 12, 13)), serial, name)
             case _:
-                before = group.founders[name].said()
+                before = group.founders[name].account()
                 again = Founder(name, NAMES, "alike", random.getrandbits(32), WAIT, before)
                 again._spent = group.founders[name]._spent
                 group.founders[name] = again
                 group.look(name)
         for each, founder in group.founders.items():
-            said = founder.said()
-            owed[each] = max(owed[each], said.total) if said.owes else said.total
+            account = founder.account()
+            owed[each] = max(owed[each], account.total) if account.owes else account.total
         assert group.all_spent() <= max(owed.values())
 
 
 def test_what_is_said_counts_up() -> None:
     group = Group().founded()
     group.spend("a", 3)
-    said = group.founders["a"].said()
-    assert (said.rights, said.spent, said.room, said.left) == (4, 3, 1, 1)
-    assert Said(origin=1, founders=NAMES, terms="").left == 0
+    account = group.founders["a"].account()
+    assert (account.rights, account.spent, account.room, account.left) == (4, 3, 1, 1)
+    assert Account(origin=1, founders=NAMES, terms="").left == 0

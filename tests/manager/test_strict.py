@@ -13,7 +13,7 @@ from manager.documents import parse_time
 from manager.founders import Founders
 from manager.identity import Identity, Ticket
 from manager.refusals import FULL, refusal
-from manager.rights import STRETCH, Said
+from manager.rights import STRETCH, Account
 from manager.seats import FIRST_LIFE, SEAT, Ask, Seat, pack, unpack
 from manager.terms import ManagerConfig
 from manager.views import founders_view, subscription_view
@@ -291,8 +291,8 @@ def three_founders(**third: Any) -> Founders:
     """m1 and m2 have met m3 at origin 3."""
     founders = Founders(Ledger("m1", 1), ("m1", "m2", "m3"))
     for origin, name in enumerate(founders.names, start=1):
-        said = Said(origin=origin, founders=founders.names, terms="", founded=True, total=2)
-        founders.known.said[name] = replace(said, **third) if name == "m3" else said
+        account = Account(origin=origin, founders=founders.names, terms="", founded=True, total=2)
+        founders.known.accounts[name] = replace(account, **third) if name == "m3" else account
     founders.known.met = {"m1": {"m2": 2, "m3": 3}, "m2": {"m1": 1, "m3": 3}}
     return founders
 
@@ -307,7 +307,7 @@ def test_a_founder_that_lost_its_state_is_not_taken_for_one_that_waits_for_the_o
 
 def test_what_keeps_several_founders_is_said_once() -> None:
     founders = three_founders(peak=4, waits_for=("m3",))
-    founders.known.said["m1"] = founders.known.said["m2"] = founders.known.said["m3"]
+    founders.known.accounts["m1"] = founders.known.accounts["m2"] = founders.known.accounts["m3"]
     _, sentence = refusal("m1", founders, founders.names)
     assert sentence.count("until then up to 4 may run") == 1
     assert sentence.endswith("(the same goes for m2, m3).")

@@ -6,12 +6,12 @@ import pytest
 
 from manager.founders import Founders
 from manager.records import RESTART, TURN, Turn
-from manager.rights import Said
+from manager.rights import Account
 from manager.turns import PATIENCE, WANT, Turns, Want
 from tests.manager.running import Running
 
 KIND, NAMES = "nginx", ("m1", "m2", "m3")
-FOUNDED = Said(origin=1, founders=NAMES, terms="", founded=True)
+FOUNDED = Account(origin=1, founders=NAMES, terms="", founded=True)
 
 
 def turn(serial: int = 5, writer: str = "m1") -> Turn:
@@ -31,7 +31,7 @@ class Group:
         for name in NAMES[1:]:
             self.running.meets(name, f"10.0.0.{name[1:]}")
         for name in NAMES:
-            self.founders.known.said[name] = FOUNDED
+            self.founders.known.accounts[name] = FOUNDED
         self.turns = Turns(core.group, core._outbox, self.founders if founders else None, self._holds)
 
     def _holds(self, what: str, id_: str, turn: Turn) -> str:
@@ -106,9 +106,9 @@ def test_who_may_give_nothing_is_not_asked_and_the_refusal_says_who_has_them(gro
         case "expelled":
             group.founders.known.expelled["m2"] = None
         case "not founded":
-            group.founders.known.said["m2"] = replace(FOUNDED, founded=False)
+            group.founders.known.accounts["m2"] = replace(FOUNDED, founded=False)
         case _:
-            group.founders.known.said["m2"] = replace(FOUNDED, barred=True)
+            group.founders.known.accounts["m2"] = replace(FOUNDED, barred=True)
     assert group.want("n1", most=2)
     assert not group.want("n2", most=2)
     assert group.asked("n2") == ""
