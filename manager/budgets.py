@@ -20,8 +20,8 @@ SHORT_SECONDS = 3.0
 
 
 @dataclass(frozen=True, slots=True)
-class Claim:
-    """A manager's budget, per second, the largest share in it, and what its nodes want.
+class Holding:
+    """A budget as it stands on a page, per second, with the largest share in it and what its nodes want.
 
     `wishes`: (weight, demand) of nodes that are alike, for `fair_share` alone.
     """
@@ -34,13 +34,13 @@ class Claim:
         return pack([self.amount, self.largest, self.wishes])
 
     @classmethod
-    def unpack(cls, value: bytes) -> "Claim":
-        """Raises `ValueError` for anything else than a packed claim."""
+    def unpack(cls, value: bytes) -> "Holding":
+        """Raises `ValueError` for anything else than a packed holding."""
         match unpack(value):
             case [float(amount), float(largest), list(wishes), *_] if amount >= 0 and largest >= 0:
                 return cls(amount, largest, tuple(_wish(wish) for wish in wishes))
             case _:
-                raise ValueError("not a claim")
+                raise ValueError("not a holding")
 
 
 def _wish(value: Any) -> tuple[float, float]:
@@ -53,9 +53,9 @@ def _wish(value: Any) -> tuple[float, float]:
 
 @dataclass(slots=True)
 class Budget:
-    """Our own. `claimed` stands on our page, `usable` of it may be given to nodes."""
+    """Our own. `published` stands on our page, `usable` of it may be given to nodes."""
 
-    claimed: float = 0.0
+    published: float = 0.0
     usable: float = 0.0
     added_at: float | None = None
     """When the addition that is not usable yet was written."""
@@ -80,15 +80,15 @@ class Budget:
         """
         floor = max(held, self.reserve)
         # What was taken over with a node is in force already, whatever others think.
-        self.claimed = max(self.claimed, floor)
-        self.usable = max(self.usable, min(held, self.claimed))
+        self.published = max(self.published, floor)
+        self.usable = max(self.usable, min(held, self.published))
         if not self.pending:
             # What was held in reserve for nodes that did not come back.
-            self.claimed = max(floor, min(self.claimed, self.usable))
-        if not keeps and self.claimed > max(entitled, floor):
-            self.claimed = max(entitled, floor)
-            self.usable = min(self.usable, self.claimed)
-        if self.claimed <= self.usable * (1 + EPSILON):
+            self.published = max(floor, min(self.published, self.usable))
+        if not keeps and self.published > max(entitled, floor):
+            self.published = max(entitled, floor)
+            self.usable = min(self.usable, self.published)
+        if self.published <= self.usable * (1 + EPSILON):
             self.added_at = None
         short = self.usable < entitled * (1 - 1e-6)
         self.short_since = (now if self.short_since is None else self.short_since) if short else None
@@ -96,23 +96,23 @@ class Budget:
     def heard(self, total: float, turn: int, now: float) -> None:
         """Those who had to be asked have answered: use what was added, or take it back."""
         self.added_at = None
-        if self.claimed + sum(self.others.values()) <= total * (1 + EPSILON) + EPSILON:
-            self.usable = self.claimed
+        if self.published + sum(self.others.values()) <= total * (1 + EPSILON) + EPSILON:
+            self.usable = self.published
         else:
             self.withdraw(turn, now)
 
     def withdraw(self, turn: int, now: float) -> None:
         """Take back what was added; `turn` is the place of our name among those of the managers."""
-        self.claimed, self.added_at = max(self.usable, self.reserve), None
+        self.published, self.added_at = max(self.usable, self.reserve), None
         self.retry_at = now + RETRY_SECONDS * (1 + turn)
 
     def add(self, total: float, entitled: float, lacking: float, now: float) -> bool:
         """Add our part of what nobody has, `lacking` being what all managers lack; false for nothing."""
-        rest = total - self.claimed - sum(self.others.values())
-        short = entitled - self.claimed
+        rest = total - self.published - sum(self.others.values())
+        short = entitled - self.published
         if self.pending or now < self.retry_at or short <= entitled * 1e-6 or rest <= total * 1e-6:
             return False
-        self.claimed += min(short, rest * short / max(short, lacking))
+        self.published += min(short, rest * short / max(short, lacking))
         self.added_at = now
         return True
 

@@ -6,7 +6,7 @@
 | `clone/<id>` | `CloneNote`: the session of that incarnation is a second process of the id (rule I3) |
 | `sees` | names of the managers that this one sees alive (rule I7) |
 | `setting/<name>` | `Setting`: this manager's YAML value, or its copy of the winner (rule L7) |
-| `held/<limit>` | `Claim` in `manager/budgets.py`: what its nodes may have in force of a limit together |
+| `held/<limit>` | `Holding` in `manager/budgets.py`: what its nodes may have in force of a limit together |
 | `runs/<id>` | `Runs`: the configuration of a node's gateway, as the node says it to this manager |
 | `turn/<id>` | `Turn`: the node may be out of service, in one session, by a plan (rule T1) |
 | `order/<id>` | `Order` in `manager/orders.py`: what an operator wants of the node, until it has taken that |

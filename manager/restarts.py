@@ -58,7 +58,7 @@ class Restarts:
         if order.action is not Action.RESTART or self.may(id_, mark, view.record.session):
             return f"its agent, which manager {view.manager} tells"
         kind = kind_of(view.record.gateway)
-        return f"a turn, which manager {self.teller(kind)} gives: {self._why_not(kind, id_)}"
+        return f"a turn, which manager {self.giver(kind)} gives: {self._why_not(kind, id_)}"
 
     def _why_not(self, kind: str, id_: str) -> str:
         """What keeps a node of a kind from its turn."""
@@ -88,12 +88,12 @@ class Restarts:
         turn = Turn(0 if said is None else said.restart_asked, "", session)
         return turn if turn.serial and self._turns.has(ANEW, id_, turn, None) else None
 
-    def stands(self, what: str, id_: str, turn: Turn) -> bool:
+    def stands(self, purpose: str, id_: str, turn: Turn) -> bool:
         """Whether that is what is ordered of a node, or what it asks for, and for its present session."""
         view = self._registry.view(id_)
         if view is None or view.record.session != turn.session:
             return False
-        if what == RESTART:
+        if purpose == RESTART:
             found = self.ordered(id_)
             return found is not None and found[0] == turn.mark
         said = self._standings.says(id_)
@@ -104,30 +104,30 @@ class Restarts:
         found = self._configs.get(kind)
         return 1 if found is None else found[1].max_unavailable
 
-    def teller(self, kind: str) -> str:
+    def giver(self, kind: str) -> str:
         """Who gives turns for restarts: the conductor for `kind`, else the first manager alive, by name."""
         alive = {self._group.name, *(member.name for member in self._group.kin())}
         found = self._configs.get(kind)
         return found[0].writer if found is not None and found[0].writer in alive else min(alive)
 
-    def is_over(self, what: str, id_: str, turn: Turn) -> bool:
+    def is_over(self, purpose: str, id_: str, turn: Turn) -> bool:
         """Whether a turn to be restarted has come back."""
         view = self._registry.view(id_)
         if view is None or has_left(view):
             return True
-        said, over = self._standings.says(id_), has_restarted if what == RESTART else has_started_anew
+        said, over = self._standings.says(id_), has_restarted if purpose == RESTART else has_started_anew
         return said is not None and over(turn, view.record.session, said)
 
     # Who is next
 
     def next(self, now: float) -> Iterator[tuple[str, str, str, Turn]]:
-        """Whom to give a turn now, where that is ours, as (what, kind, id, turn): the longest waiting first.
+        """The turns to give now, where that is ours, as (purpose, kind, id, turn): who waits longest first.
 
         Each counts by the time the next one is asked for.
         """
-        for what, waiting in ((RESTART, self._ordered_here()), (ANEW, self._asking_here(now))):
+        for purpose, waiting in ((RESTART, self._ordered_here()), (ANEW, self._asking_here(now))):
             for kind, nodes in sorted(waiting.items()):
-                yield from self._in_turn(what, kind, sorted(nodes))
+                yield from self._in_turn(purpose, kind, sorted(nodes))
 
     def _ordered_here(self) -> dict[str, list[tuple[float, str, Mark]]]:
         waiting: dict[str, list[tuple[float, str, Mark]]] = {}
@@ -135,7 +135,7 @@ class Restarts:
             found, view = self.ordered(id_), self._registry.view(id_)
             if found is not None and found[1].action is Action.RESTART and view is not None:
                 kind = kind_of(view.record.gateway)
-                if view.state is NodeState.ACTIVE and self.teller(kind) == self._group.name:
+                if view.state is NodeState.ACTIVE and self.giver(kind) == self._group.name:
                     waiting.setdefault(kind, []).append((found[1].at, id_, found[0]))
         return waiting
 
@@ -148,12 +148,12 @@ class Restarts:
                 continue
             since = self._standings.asking[id_] = min(since, now)
             kind = kind_of(view.record.gateway)
-            if view.state is NodeState.ACTIVE and self.teller(kind) == self._group.name:
+            if view.state is NodeState.ACTIVE and self.giver(kind) == self._group.name:
                 waiting.setdefault(kind, []).append((since, id_, (said.restart_asked, "")))
         return waiting
 
     def _in_turn(
-        self, what: str, kind: str, nodes: Iterable[tuple[float, str, Mark]]
+        self, purpose: str, kind: str, nodes: Iterable[tuple[float, str, Mark]]
     ) -> Iterator[tuple[str, str, str, Turn]]:
         held, out = {*self._turns.held(kind), *self._turns.wanted(kind)}, self._standings.out(kind)
         room = self.max_unavailable(kind) - len(held) - len(out - held)
@@ -164,7 +164,7 @@ class Restarts:
             room -= id_ not in out
             view = self._registry.view(id_)
             assert view is not None
-            yield what, kind, id_, Turn(*mark, view.record.session)
+            yield purpose, kind, id_, Turn(*mark, view.record.session)
 
 
 def has_left(view: NodeView) -> bool:

@@ -35,7 +35,7 @@ from manager.rollout import Conductor, Step, is_back
 from manager.standings import Standings
 from manager.tally import HASH_CHARS, NO_BUCKETS, Tallies, Tally
 from manager.trials import Trials
-from manager.turns import WHATS, Turns
+from manager.turns import PURPOSES, Turns
 from node import protocol
 from node.protocol import CHUNK_BYTES_MAX, Chunk, ConfigState, Data, Permit, Wanted
 
@@ -112,11 +112,11 @@ class Rollouts:
         """The turns of any manager's that have not come back, by the ids of nodes of `kind`."""
         return self._turns.held(kind)
 
-    def _holds(self, what: str, id_: str, turn: Turn) -> str:
+    def _holds(self, purpose: str, id_: str, turn: Turn) -> str:
         """As `Turns` asks it."""
         kind = self.standings.kind_of(id_)
-        if what in (RESTART, ANEW):
-            back = self.restarts.is_over(what, id_, turn)
+        if purpose in (RESTART, ANEW):
+            back = self.restarts.is_over(purpose, id_, turn)
         else:
             found = self.configs.get(kind)
             back = self._is_back(id_, turn, None if found is None else found[1])
@@ -207,12 +207,12 @@ class Rollouts:
         self._tell(id_)
         return order
 
-    def _want(self, what: str, id_: str, turn: Turn, kind: str, now: float) -> None:
-        if self._turns.want(what, id_, turn, kind, self.restarts.max_unavailable(kind), now):
-            self._given(what, id_)
+    def _want(self, purpose: str, id_: str, turn: Turn, kind: str, now: float) -> None:
+        if self._turns.want(purpose, id_, turn, kind, self.restarts.max_unavailable(kind), now):
+            self._given(purpose, id_)
 
-    def _given(self, what: str, id_: str) -> None:
-        self._outbox.log(Level.INFO, f"{id_} may go out of service, {_WHY[what]}")
+    def _given(self, purpose: str, id_: str) -> None:
+        self._outbox.log(Level.INFO, f"{id_} may go out of service, {_WHY[purpose]}")
         self._tell(id_)
 
     def _answer_wants(self) -> None:
@@ -221,14 +221,14 @@ class Rollouts:
             view, kind, turn = self._registry.view(id_), self.standings.kind_of(id_), want.turn
             if view is None or not kind or view.record.session != turn.session:
                 continue
-            if want.what == TURN:
+            if want.purpose == TURN:
                 found = self.configs.get(kind)
                 stands = found is not None and found[0].mark == turn.mark
             else:
-                stands = self.restarts.stands(want.what, id_, turn)
+                stands = self.restarts.stands(want.purpose, id_, turn)
             if stands and self._turns.can_give(id_, kind, self.restarts.max_unavailable(kind)):
-                self._turns.give(want.what, id_, turn)
-                self._given(want.what, id_)
+                self._turns.give(want.purpose, id_, turn)
+                self._given(want.purpose, id_)
 
     def _tell_order(self, id_: str, here: _Here) -> None:
         """What an operator wants, or that its gateway may be restarted for limits."""
@@ -292,15 +292,15 @@ class Rollouts:
 
     def sweep(self, now: float) -> None:
         """Conduct the plans that are ours, and forget what has served."""
-        for what in WHATS:
-            for id_, turn in self._turns.own(what).items():
-                if not self._holds(what, id_, turn):
-                    self._turns.end(what, id_)
-        for what, id_ in self._turns.look(now):
-            self._given(what, id_)
+        for purpose in PURPOSES:
+            for id_, turn in self._turns.own(purpose).items():
+                if not self._holds(purpose, id_, turn):
+                    self._turns.end(purpose, id_)
+        for purpose, id_ in self._turns.look(now):
+            self._given(purpose, id_)
         self._answer_wants()
-        for what, kind, id_, turn in self.restarts.next(now):
-            self._want(what, id_, turn, kind, now)
+        for purpose, kind, id_, turn in self.restarts.next(now):
+            self._want(purpose, id_, turn, kind, now)
         for line in self.restarts.stuck(now):
             self._outbox.log(Level.WARNING, line)
         plans = self.configs.plans()

@@ -13,7 +13,7 @@ from math import inf
 
 from gossip.group import Group
 from manager.apart import Apart
-from manager.budgets import Budget, Claim
+from manager.budgets import Budget, Holding
 from manager.carried import kept
 from manager.demand import Demand
 from manager.founders import Founders
@@ -126,9 +126,9 @@ class Shares:
     def _cover(self, in_force: Limits) -> None:
         """Say that it is ours now, before the page says that the node is: nobody counts it as nobody's."""
         for name in sorted(in_force.keys() & self._terms.limits.keys()):
-            claimed = self._budgets.setdefault(name, Budget()).claimed + rate(in_force[name])
-            claim = Claim(float(claimed), float(claimed))
-            self._group.ledger.put(HELD + name, claim.pack(), ends_something=True)
+            published = self._budgets.setdefault(name, Budget()).published + rate(in_force[name])
+            holding = Holding(float(published), float(published))
+            self._group.ledger.put(HELD + name, holding.pack(), ends_something=True)
 
     def has_lapsed(self, id_: str, now: float) -> bool:
         """Whether the node, which speaks now, was silent for so long that its shares may be others'."""
@@ -176,11 +176,11 @@ class Shares:
         for key, value in before.items():
             if key.startswith(HELD):
                 try:
-                    claim = Claim.unpack(value)
+                    holding = Holding.unpack(value)
                 except ValueError:
                     continue
                 budget = self._budgets.setdefault(key[len(HELD) :], Budget())
-                budget.reserve, budget.reserve_each = claim.amount, claim.largest
+                budget.reserve, budget.reserve_each = holding.amount, holding.largest
         if self._reserved_until == -inf:
             # Counted from the first time: others may tell us of that page again and again.
             self._reserved_until = now + self._longest
@@ -282,9 +282,9 @@ class Shares:
 
     def _work_out(self, name: str, limit: Limit, census: _Census, now: float) -> None:
         me, total = self._group.name, rate(limit)
-        claims = self._claims(name)
+        holdings = self._holdings(name)
         budget = self._budgets.setdefault(name, Budget())
-        entitled, targets = self._divide(name, total, census, claims)
+        entitled, targets = self._divide(name, total, census, holdings)
         self._entitled[name] = entitled
         reserved = self._conserves and self._apart.is_split
         held = {id_: tenant.held(name, now, reserved=reserved) for id_, tenant in self._tenants.items()}
@@ -294,14 +294,16 @@ class Shares:
         back = sum(held.values()) + census.left[me] * budget.reserve_each
         budget.reserve = min(budget.reserve, back)
         budget.others = {
-            owner: self._counts(owner, claim, census, now) for owner, claim in claims.items() if owner != me
+            owner: self._counts(owner, holding, census, now)
+            for owner, holding in holdings.items()
+            if owner != me
         }
         mine = entitled.get(me, 0.0)
         budget.settle(sum(held.values()), mine, now, keeps=reserved)
         if budget.pending and self._answered(now):
             self._end_addition(budget, total, now)
         if not self.fresh:
-            lacking = (mine - budget.claimed) + sum(
+            lacking = (mine - budget.published) + sum(
                 max(0.0, entitled.get(owner, 0.0) - amount) for owner, amount in budget.others.items()
             )
             if budget.add(total, mine, lacking, now):
@@ -338,7 +340,7 @@ class Shares:
         }
 
     def _divide(
-        self, name: str, total: float, census: _Census, claims: Mapping[str, Claim]
+        self, name: str, total: float, census: _Census, holdings: Mapping[str, Holding]
     ) -> tuple[dict[str, float], dict[str, float]]:
         """What each manager's nodes should have together, and what each of ours should have."""
         algorithm = self._terms.sharing(name).algorithm
@@ -349,7 +351,7 @@ class Shares:
         alive = {me, *self._apart.alive}
         wishes: dict[str, list[tuple[float, float]]] = {}
         for owner, weighs in weights.items():
-            known = claims[owner].wishes if owner in claims and owner in alive else ()
+            known = holdings[owner].wishes if owner in holdings and owner in alive else ()
             if owner == me and algorithm == "fair_share":
                 known = self._wishes(census)
             wishes[owner] = list(known) if algorithm == "fair_share" and known else [(weighs, inf)]
@@ -405,33 +407,33 @@ class Shares:
             return True
         return all(self._group.heard_by(member.name, version) for member in self._group.kin())
 
-    def _claims(self, name: str) -> dict[str, Claim]:
+    def _holdings(self, name: str) -> dict[str, Holding]:
         """What stands on each page, or stood before its owner's last start and is not taken over yet."""
-        claims: dict[str, Claim] = {}
+        holdings: dict[str, Holding] = {}
         ledger = self._group.ledger
         for owner, page in [*ledger.pages.items(), *ledger.former.items()]:
             value = page.get(HELD + name)
             if value is not None:
                 try:
-                    claim = Claim.unpack(value)
+                    holding = Holding.unpack(value)
                 except ValueError:
                     continue
-                if owner not in claims or claims[owner].amount < claim.amount:
-                    claims[owner] = claim
-        return claims
+                if owner not in holdings or holdings[owner].amount < holding.amount:
+                    holdings[owner] = holding
+        return holdings
 
-    def _counts(self, owner: str, claim: Claim, census: _Census, now: float) -> float:
+    def _counts(self, owner: str, holding: Holding, census: _Census, now: float) -> float:
         """How much of another manager's budget may be in force."""
         if owner in self._apart.alive:
             self._gone_since.pop(owner, None)
-            return claim.amount
+            return holding.amount
         since = self._gone_since.setdefault(owner, now)
         if self._conserves and self._apart.is_out_of_reach(owner):
-            return claim.amount
+            return holding.amount
         if now >= since + self._longest:
             return 0.0
         self._unsettled = True
-        return min(claim.amount, census.left[owner] * claim.largest)
+        return min(holding.amount, census.left[owner] * holding.largest)
 
     @property
     def _longest(self) -> float:
@@ -444,10 +446,10 @@ class Shares:
         largest = max(
             (max(part.held, part.given) for part in self._parts.get(name, {}).values()), default=0.0
         )
-        claim = Claim(float(budget.claimed), float(largest), wishes)
-        if budget.claimed <= 0 and not wishes and self._group.ledger.own.get(HELD + name) is None:
+        holding = Holding(float(budget.published), float(largest), wishes)
+        if budget.published <= 0 and not wishes and self._group.ledger.own.get(HELD + name) is None:
             return
-        if self._group.ledger.own.get(HELD + name) != (packed := claim.pack()):
+        if self._group.ledger.own.get(HELD + name) != (packed := holding.pack()):
             self._group.ledger.put(HELD + name, packed, ends_something=True)
 
     # The nodes
@@ -507,7 +509,7 @@ class Shares:
         own = self._budgets.get(name, Budget())
         return Sheet(
             entitled=dict(self._entitled.get(name, {})),
-            counts={**own.others, self._group.name: own.claimed},
+            counts={**own.others, self._group.name: own.published},
             usable=own.usable,
             alive=self._apart.alive | {self._group.name},
             split=self._apart.is_split,

@@ -17,28 +17,28 @@ from manager.records import ANEW, RESTART, TURN, Turn
 from manager.rights import share, whom_to_ask
 
 WANT = "want/"
-WHATS = (TURN, RESTART, ANEW)
+PURPOSES = (TURN, RESTART, ANEW)
 PATIENCE = 2.0
 """A founder that has not answered within so many seconds is left for another."""
 
 
 @dataclass(frozen=True, slots=True)
 class Want:
-    """A turn that is wanted of `founder`; `what` is one of `WHATS`."""
+    """A turn that is wanted of `founder`; `purpose` is one of `PURPOSES`."""
 
     founder: str
-    what: str
+    purpose: str
     turn: Turn
 
     def pack(self) -> bytes:
-        return pack([self.founder, self.what, self.turn.serial, self.turn.writer, *self.turn.session])
+        return pack([self.founder, self.purpose, self.turn.serial, self.turn.writer, *self.turn.session])
 
     @classmethod
     def unpack(cls, value: bytes) -> "Want":
         """Raises `ValueError` for anything else than a packed want."""
         match unpack(value):
-            case [str(founder), str(what), int(serial), str(writer), int(incarnation), int(nonce), *_]:
-                return cls(founder, what, Turn(serial, writer, (incarnation, nonce)))
+            case [str(founder), str(purpose), int(serial), str(writer), int(incarnation), int(nonce), *_]:
+                return cls(founder, purpose, Turn(serial, writer, (incarnation, nonce)))
             case _:
                 raise ValueError("not what is wanted")
 
@@ -64,7 +64,7 @@ class Turns:
         founders: Founders | None,
         holds: Callable[[str, str, Turn], str],
     ) -> None:
-        """`holds(what, id, turn)`: the kind of the node's gateway, empty where the turn has come back."""
+        """`holds(purpose, id, turn)`: the kind of the node's gateway, empty where the turn has come back."""
         self._group = group
         self._outbox = outbox
         self._founders = founders
@@ -80,9 +80,9 @@ class Turns:
     def held(self, kind: str) -> dict[str, Turn]:
         """Those that have not come back, of nodes of `kind`."""
         found = {}
-        for (_, what), turns in self._turns.items():
+        for (_, purpose), turns in self._turns.items():
             for id_, turn in turns.items():
-                if self._holds(what, id_, turn) == kind:
+                if self._holds(purpose, id_, turn) == kind:
                     found[id_] = turn
         return found
 
@@ -90,18 +90,18 @@ class Turns:
         """Those that we want of founders, and have not got yet."""
         return {id_: one.want.turn for id_, one in self._wanted.items() if one.kind == kind}
 
-    def has(self, what: str, id_: str, turn: Turn, by: str | None) -> bool:
+    def has(self, purpose: str, id_: str, turn: Turn, by: str | None) -> bool:
         """Whether a node has this turn: by a founder's word, or where there are none by `by`'s, None: any."""
         owners = [
-            owner for (owner, of), turns in self._turns.items() if of == what and turns.get(id_) == turn
+            owner for (owner, of), turns in self._turns.items() if of == purpose and turns.get(id_) == turn
         ]
         if self._founders is not None:
             return any(owner in self._founders.names for owner in owners)
         return bool(owners) if by is None else by in owners
 
-    def own(self, what: str) -> dict[str, Turn]:
+    def own(self, purpose: str) -> dict[str, Turn]:
         """Those that we gave, and that are not erased yet."""
-        return dict(self._turns.get((self._group.name, what), {}))
+        return dict(self._turns.get((self._group.name, purpose), {}))
 
     def left(self, kind: str, most: int) -> dict[str, int]:
         """What each founder that is within reach can still give, as far as its page tells."""
@@ -110,9 +110,9 @@ class Turns:
         for at, name in enumerate(names):
             if self._may_give(name):
                 given = sum(
-                    self._holds(what, id_, turn) == kind
-                    for what in WHATS
-                    for id_, turn in self._turns.get((name, what), {}).items()
+                    self._holds(purpose, id_, turn) == kind
+                    for purpose in PURPOSES
+                    for id_, turn in self._turns.get((name, purpose), {}).items()
                 )
                 left[name] = share(at, len(names), most) - given
         return left
@@ -145,28 +145,28 @@ class Turns:
 
     # Getting one
 
-    def want(self, what: str, id_: str, turn: Turn, kind: str, most: int, now: float) -> bool:
+    def want(self, purpose: str, id_: str, turn: Turn, kind: str, most: int, now: float) -> bool:
         """Get a turn for a node; whether it is there at once."""
         if self._founders is None:
-            self.give(what, id_, turn)
+            self.give(purpose, id_, turn)
             return True
         if id_ in self._wanted:
             return False
-        return self._ask(_Wanted(kind, most, Want("", what, turn), 0.0), id_, now)
+        return self._ask(_Wanted(kind, most, Want("", purpose, turn), 0.0), id_, now)
 
     def look(self, now: float) -> list[tuple[str, str]]:
-        """Ask the next one where a founder does not answer; gives what is there at once, as (what, id)."""
+        """Ask the next one where a founder does not answer; gives what is there at once, as (purpose, id)."""
         here = []
         for id_, wanted in list(self._wanted.items()):
             want = wanted.want
-            given = self._turns.get((want.founder, want.what), {}).get(id_) == want.turn
+            given = self._turns.get((want.founder, want.purpose), {}).get(id_) == want.turn
             if not given and now < wanted.until and self._may_give(want.founder):
                 continue
             del self._wanted[id_]
             self._group.ledger.delete(WANT + id_)
             wanted.tried.add(want.founder)
             if not given and self._ask(wanted, id_, now):
-                here.append((wanted.want.what, id_))
+                here.append((wanted.want.purpose, id_))
         return here
 
     def _ask(self, wanted: _Wanted, id_: str, now: float) -> bool:
@@ -177,10 +177,10 @@ class Turns:
                 left[other.want.founder] -= 1
         for founder in whom_to_ask(left, self._group.name):
             if founder == self._group.name:
-                self.give(wanted.want.what, id_, wanted.want.turn)
+                self.give(wanted.want.purpose, id_, wanted.want.turn)
                 return True
             if founder not in wanted.tried:
-                wanted.want = Want(founder, wanted.want.what, wanted.want.turn)
+                wanted.want = Want(founder, wanted.want.purpose, wanted.want.turn)
                 wanted.until = now + PATIENCE
                 self._wanted[id_] = wanted
                 self._group.ledger.put(WANT + id_, wanted.want.pack(), ends_something=True)
@@ -193,7 +193,7 @@ class Turns:
         """What managers that are alive want of us, each with the id of its node."""
         for owner in sorted(member.name for member in self._group.kin()):
             for id_, want in sorted(self._wants.get(owner, {}).items()):
-                if want.founder == self._group.name and want.what in WHATS:
+                if want.founder == self._group.name and want.purpose in PURPOSES:
                     yield id_, want
 
     def can_give(self, id_: str, kind: str, most: int) -> bool:
@@ -201,18 +201,19 @@ class Turns:
         if self._founders is None or self.left(kind, most).get(self._group.name, 0) <= 0:
             return False
         return not any(
-            (turn := self.own(what).get(id_)) is not None and self._holds(what, id_, turn) for what in WHATS
+            (turn := self.own(purpose).get(id_)) is not None and self._holds(purpose, id_, turn)
+            for purpose in PURPOSES
         )
 
-    def give(self, what: str, id_: str, turn: Turn) -> None:
+    def give(self, purpose: str, id_: str, turn: Turn) -> None:
         """The node may be out from now on, by this turn."""
-        self._group.ledger.put(what + id_, turn.pack(), ends_something=True)
-        self._turns.setdefault((self._group.name, what), {})[id_] = turn
+        self._group.ledger.put(purpose + id_, turn.pack(), ends_something=True)
+        self._turns.setdefault((self._group.name, purpose), {})[id_] = turn
 
-    def end(self, what: str, id_: str) -> None:
+    def end(self, purpose: str, id_: str) -> None:
         """The one that we gave has come back."""
-        self._group.ledger.delete(what + id_)
-        self._turns[self._group.name, what].pop(id_, None)
+        self._group.ledger.delete(purpose + id_)
+        self._turns[self._group.name, purpose].pop(id_, None)
 
     # What the pages say
 
@@ -224,9 +225,9 @@ class Turns:
                 wants.pop(id_, None)
                 if value is not None and owner != self._group.name:
                     wants[id_] = Want.unpack(value)
-            for what in WHATS:
-                if key.startswith(what):
-                    turns, id_ = self._turns.setdefault((owner, what), {}), key[len(what) :]
+            for purpose in PURPOSES:
+                if key.startswith(purpose):
+                    turns, id_ = self._turns.setdefault((owner, purpose), {}), key[len(purpose) :]
                     turns.pop(id_, None)
                     if value is not None:
                         turns[id_] = Turn.unpack(value)
@@ -238,6 +239,6 @@ class Turns:
     def recall(self, entries: Iterable[tuple[str, bytes]]) -> None:
         """Turns from before our start hold until they are seen to be back, like those given since."""
         for key, value in entries:
-            news = key.startswith(WHATS) and self._group.ledger.own.get(key) is None
+            news = key.startswith(PURPOSES) and self._group.ledger.own.get(key) is None
             if news and self.page_changed(self._group.name, key, value) is not None:
                 self._group.ledger.put(key, value, ends_something=True)

@@ -16,4 +16,4 @@ def others_have_nothing(patch: Patch) -> None:
         return replace(all_nodes, running={me: all_nodes.running[me]} if all_nodes.running.get(me) else {})
 
     patch(Shares, "_census", census)
-    patch(Shares, "_claims", lambda *_: {})
+    patch(Shares, "_holdings", lambda *_: {})

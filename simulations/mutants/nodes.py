@@ -4,11 +4,11 @@ from dataclasses import replace
 from typing import Any
 
 from manager.admission import Admission
-from manager.core import Manager
 from manager.page import NodePage
 from manager.registry import Registry
 from manager.sessions import Sessions
 from manager.settings import Settings
+from manager.sight import Sight
 from node.endings import CLOSE_NORMAL
 from node.session import Session
 from simulations.mutants.patch import Patch
@@ -92,7 +92,12 @@ def power_cycled_is_a_clone(patch: Patch) -> None:
 
 def grace_by_our_own_view(patch: Patch) -> None:
     """A dead manager's nodes are given up by our own view alone (I7)."""
-    patch(Manager, "_seen_by", lambda *_: set())
+    right = Sight.of
+
+    def of(self: Sight, name: str) -> frozenset[str]:
+        return right(self, name) if name == self._group.name else frozenset()
+
+    patch(Sight, "of", of)
 
 
 def file_beats_the_operator(patch: Patch) -> None:

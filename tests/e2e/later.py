@@ -17,7 +17,7 @@ from gossip.effects import Send
 from gossip.host import GossipSockets
 from gossip.kinship import Kinship
 from gossip.messages import Message, User
-from manager.budgets import Claim
+from manager.budgets import Holding
 from manager.cli import main_manager
 from manager.records import CloneNote, NodeRecord, Runs, Setting, Turn
 
@@ -63,7 +63,7 @@ def later_record(kind: Any) -> None:
 def become_later() -> None:
     reconcile, seed = vars(gossip.reconcile), vars(manager.seed)
     reconcile["encode_ledger"] = later_ledger(reconcile["encode_ledger"])
-    for kind in (NodeRecord, CloneNote, Runs, Setting, Turn, Claim):
+    for kind in (NodeRecord, CloneNote, Runs, Setting, Turn, Holding):
         later_record(kind)
     own_tags, send = Kinship.own_tags, GossipSockets.send
     Kinship.own_tags = lambda self: {**own_tags(self), "kcm_later": "1"}  # type: ignore[method-assign]

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from manager import packing, seats
-from manager.budgets import Claim
+from manager.budgets import Holding
 from manager.packing import pack
 from manager.records import (
     CloneNote,
@@ -48,7 +48,7 @@ def test_a_record_survives_packing(record: NodeRecord) -> None:
         Runs("nginx", 1, 2, ConfigState()),
         Turn(1, "m1", (2, 3)),
         Setting(1, "m1", {"max_nodes": 3}),
-        Claim(1.0, 2.0, ((1.0, 3.0),)),
+        Holding(1.0, 2.0, ((1.0, 3.0),)),
     ],
 )
 def test_what_a_later_version_has_added_is_passed_over(record: Any) -> None:

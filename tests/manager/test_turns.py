@@ -34,7 +34,7 @@ class Group:
             self.founders.known.accounts[name] = FOUNDED
         self.turns = Turns(core.group, core._outbox, self.founders if founders else None, self._holds)
 
-    def _holds(self, what: str, id_: str, turn: Turn) -> str:
+    def _holds(self, purpose: str, id_: str, turn: Turn) -> str:
         return "" if id_ in self.back else KIND
 
     def want(self, id_: str, most: int = 1, now: float = 0.0) -> bool:
@@ -122,7 +122,7 @@ def test_a_founder_gives_what_others_ask_for_as_long_as_some_are_left(group: Gro
         want = Want("m1", RESTART, turn(number, "m2"))
         group.turns.page_changed("m2", f"{WANT}n{number}", want.pack())
     group.turns.page_changed("m3", WANT + "n3", Want("m2", TURN, turn()).pack())
-    assert [(id_, want.what) for id_, want in group.turns.asked()] == [("n1", RESTART), ("n2", RESTART)]
+    assert [(id_, want.purpose) for id_, want in group.turns.asked()] == [("n1", RESTART), ("n2", RESTART)]
     assert group.turns.can_give("n1", KIND, 1)
     group.turns.give(RESTART, "n1", turn(1, "m2"))
     assert not group.turns.can_give("n2", KIND, 1)

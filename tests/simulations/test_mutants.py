@@ -8,6 +8,7 @@ import pytest
 
 from simulations.mutants import MUTANTS, OF_STRICT
 from simulations.mutants.hunt import hunt
+from simulations.mutants.patch import applied
 
 SEEDS = 40
 SLOW = frozenset(
@@ -54,6 +55,12 @@ NAMED_AT = {
     "versions_without_generation": 6,
 }
 """The seed that named each when that was last looked up, where it was not the first: it is tried first."""
+
+
+@pytest.mark.parametrize("mutant", list(MUTANTS))
+def test_a_mutant_fits_the_core(mutant: str) -> None:
+    with applied(MUTANTS[mutant]):
+        pass
 
 
 @pytest.mark.parametrize("mutant", [name for name in MUTANTS if name not in SLOW | OF_STRICT])
