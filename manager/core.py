@@ -50,7 +50,7 @@ from manager.outbox import Outbox
 from manager.page import NodePage
 from manager.plan import CONFIG, Plan
 from manager.records import CLONE, GONE, SEES, CloneNote, NodeState
-from manager.registry import Registry
+from manager.registry import NodeView, Registry
 from manager.renewals import Renewals
 from manager.retention import Retention
 from manager.rollouts import Rollouts
@@ -238,6 +238,18 @@ class Manager:
         """How often a node that was let in here was gone without a goodbye."""
         return self._sessions.lost
 
+    def _seats(self, now: float) -> int | None:
+        """The cap, and what a surge adds to it at present; None for none."""
+        return None if self.cap is None else self.cap + self._sessions.surge.extra(self.group.wall(now))
+
+    def unmarked(self, now: float) -> list[NodeView]:
+        """The running nodes beyond the cap that still hold a seat: their managers are to mark them (A3)."""
+        seats = self._seats(now)
+        if seats is None or self.registry.used <= seats:
+            return []
+        surplus = self.registry.surplus(seats)
+        return [view for view in self.registry.views() if view.id in surplus and view.seat and view.running]
+
     def seeds(self) -> tuple[str, ...]:
         """The node ports of all managers alive, `host:port`."""
         return self._sessions.managers
@@ -350,6 +362,7 @@ class Manager:
     def install(self, text: str, source: str, now: float) -> list[ManagerEffect]:
         """Put a signed document from `source` into force, everywhere. Raises `DocumentError`."""
         self._renewals.install(text, source, self.group.wall(now))
+        self._mark_surplus(now)
         return self._turn(now)
 
     def ask_issuer(self, now: float) -> list[ManagerEffect]:
@@ -511,9 +524,8 @@ class Manager:
             self._sessions.is_down(id_, now)
         self._sessions.sweep(now)
         self.settings.copy_winners(now, sum(member.name < self.name for member in self.group.kin()))
-        if self.desk is None:
-            self._mark_surplus(now)
-        else:
+        self._mark_surplus(now)
+        if self.desk is not None:
             self.desk.sweep(now)
         if self.home is not None:
             self.home.sweep(now)
@@ -529,8 +541,9 @@ class Manager:
         self.days.sample(wall, self.registry.used, self.cap)
 
     def _mark_surplus(self, now: float) -> None:
-        extra = self._sessions.surge.extra(self.group.wall(now))
-        for id_ in self._page.mark_surplus(None if self.cap is None else self.cap + extra, now):
+        if self.desk is not None:
+            return  # whose seat is beyond the cap is for its founder to say (S7)
+        for id_ in self._page.mark_surplus(self._seats(now), now):
             if (record := self._page.record(id_)) is not None:
                 self._sessions.send_limits(id_, record, now)
 

@@ -17,6 +17,7 @@ from manager.records import Mark, NodeState, Setting
 from manager.refusals import FULL, keeps
 from manager.registry import NodeView
 from manager.rights import Account
+from manager.settling import pending
 from manager.terms import LIMITS, SUBSCRIPTION
 from node.protocol import ConfigState, Limits
 
@@ -128,6 +129,7 @@ def subscription_view(core: Manager, now: float) -> dict[str, Any]:
         "serial": document.serial if document else 0 if setting is None else setting.serial,
         "policy": core.config.policy,
         "refusal": _refusal(core, now),
+        "pending": pending(core, now),
         "overage": document.overage if document else "none",
         "expires": rfc3339(document.expires) if document and document.expires is not None else None,
         "stage": stands.stage.value,

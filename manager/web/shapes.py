@@ -57,6 +57,7 @@ SUBSCRIPTION = object_of(
     serial=WHOLE,
     policy={"enum": ["available", "strict"]},
     refusal=TEXT,
+    pending=TEXT,
     overage=TEXT,
     expires=or_null(TIME),
     stage={"enum": [stage.value for stage in Stage]},

@@ -1,5 +1,6 @@
 """What an operator changes. Each handler says in `request[CHANGE]` what it has done, for the audit log."""
 
+import asyncio
 import re
 
 from aiohttp import web
@@ -10,6 +11,7 @@ from manager.core import RightsError
 from manager.documents import MAX_NODES_MAX, DocumentError
 from manager.limits import Sharing
 from manager.orders import Action, OrderError
+from manager.settling import behind
 from manager.store import StoreError
 from manager.web.named import find_node
 from manager.web.operations import Operations
@@ -18,6 +20,10 @@ from manager.web.query import json_object
 from manager.web.shared import CALLER, CHANGE, OPERATIONS
 
 routes = web.RouteTableDef()
+
+_ACTED_ON_WITHIN = 2.0
+"""Seconds that the answer to a changed cap waits for the other managers; it says what is missing then."""
+_LOOK_EVERY = 0.05
 
 
 @routes.patch("/api/v1/subscription")
@@ -35,6 +41,7 @@ async def set_subscription(request: web.Request) -> web.Response:
     except DocumentError as error:
         return problem(409, str(error))
     request[CHANGE] = f"subscription: max_nodes from {'none' if former is None else former} to {max_nodes}"
+    await _acted_on(operations)
     return web.json_response(views.subscription_view(operations.core, operations.now()))
 
 
@@ -53,7 +60,16 @@ async def install_subscription(request: web.Request) -> web.Response:
     document = operations.core.subscription.document
     if document is not before:
         request[CHANGE] = f"subscription: installed serial {document.serial if document else 0}"
+        await _acted_on(operations)
     return web.json_response(views.subscription_view(operations.core, operations.now()))
+
+
+async def _acted_on(operations: Operations) -> None:
+    """Return when all managers have done what the present cap asks of them, or have had their time."""
+    for _ in range(round(_ACTED_ON_WITHIN / _LOOK_EVERY)):
+        if not behind(operations.core, operations.now()):
+            return
+        await asyncio.sleep(_LOOK_EVERY)
 
 
 @routes.post("/api/v1/subscription/check")

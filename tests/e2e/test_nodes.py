@@ -1,5 +1,6 @@
 """Nodes as real processes: joining, the cap, going and coming, failover, limits, stats."""
 
+import json
 import re
 import signal
 import time
@@ -67,6 +68,12 @@ def test_two_seats_three_managers_six_nodes_at_once_two_are_seated_on_every_view
     wait_for(lambda: states() == [["active"] * 4 + ["refused"] * 2] * 3, 15.0, "four seated")
     assert seated < {n["id"] for n in cluster.get("m2", "nodes")["nodes"] if n["seat"]}
     assert cluster.get("m1", "subscription")["serial"] == 1
+
+    # A lowered cap is answered when all managers have marked who is beyond it.
+    lowered = json.loads(
+        cluster.kcm("subscription", "set", "--max-nodes", "1", "-o", "json", manager="m3").stdout
+    )
+    assert (lowered["used"], lowered["over_limit"], lowered["pending"]) == (1, 3, "")
 
 
 @pytest.mark.parametrize(

@@ -235,12 +235,27 @@ def test_beyond_a_lowered_cap_the_last_seated_are_over_and_not_renewed_after_the
     manager.core.set_max_nodes(1, manager.now())
     manager.wait(1.0)
     assert founders_view(manager.core)["founders"][0]["owes"]
+    told = "1 node beyond the cap is still to be told, by the next renewal of each ticket"
+    assert subscription_view(manager.core, manager.now())["pending"] == told
     assert isinstance(joins(manager, 3), Refused)
     first, second = (ticket.ticket for ticket in tickets if ticket is not None)
     assert renews(manager, 2, 2, second, 500.0) is not None, "the margin is not over"
+    assert subscription_view(manager.core, manager.now())["pending"] == ""
     manager.wait(51.0)
     assert renews(manager, 2, 3, second, 400.0) is None
     assert renews(manager, 1, 2, first, 400.0) is not None
+
+
+def test_a_founder_that_does_not_follow_a_cap_yet_is_named() -> None:
+    manager = running(replace(ALONE, founders=("m1", "m2")))
+    assert manager.core.founders is not None
+    accounts = manager.core.founders.known.accounts
+    accounts["m2"] = replace(accounts["m1"], total=9)
+    assert (
+        subscription_view(manager.core, manager.now())["pending"] == "the cap is still to be followed by m2"
+    )
+    manager.core.founders.known.expelled["m2"] = None
+    assert subscription_view(manager.core, manager.now())["pending"] == ""
 
 
 def test_a_clock_that_is_set_back_does_not_make_the_margin_longer_by_as_much() -> None:

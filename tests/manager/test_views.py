@@ -6,7 +6,7 @@ from math import inf, nan
 from manager import views
 from manager.documents import parse_time
 from manager.refusals import FULL
-from manager.terms import ManagerConfig
+from manager.terms import SUBSCRIPTION, ManagerConfig
 from node.protocol import Limit
 from tests.manager.running import WALL, Running
 
@@ -103,6 +103,7 @@ def test_without_a_subscription_nothing_is_capped() -> None:
         "serial": 0,
         "policy": "available",
         "refusal": "",
+        "pending": "",
         "overage": "none",
         "expires": None,
         "stage": "none",
@@ -133,7 +134,19 @@ def test_a_cap_below_what_runs_leaves_nothing_free_rather_than_less() -> None:
     running.core.set_max_nodes(0, running.now())
     running.wait(1.0)
     shown = views.subscription_view(running.core, running.now())
-    assert (shown["free"], shown["over_limit"]) == (0, 2)
+    assert (shown["free"], shown["over_limit"], shown["pending"]) == (0, 2, "")
+
+
+def test_whoever_is_to_mark_nodes_beyond_a_cap_is_named_until_it_has() -> None:
+    running = Running()
+    running.wait(10.0)
+    running.node(1)
+    running.node(2)
+    running.core.settings.set(SUBSCRIPTION, 0)
+    shown = views.subscription_view(running.core, running.now())
+    assert shown["pending"] == "2 nodes beyond the cap are still to be marked over_limit by m1"
+    running.wait(1.0)
+    assert views.subscription_view(running.core, running.now())["pending"] == ""
 
 
 def test_the_limits_are_shown_whole_and_as_shared() -> None:

@@ -72,7 +72,7 @@ async def problem(answer: ClientResponse, status: int) -> str:
         (
             "subscription",
             {"max_nodes", "cap", "used", "free", "over_limit", "refused", "source", "serial", "policy"}
-            | {"overage", "expires", "stage", "why", "next", "refusal", "lapses"},
+            | {"overage", "expires", "stage", "why", "next", "refusal", "pending", "lapses"},
         ),
         ("limits", {"limits", "share", "nodes", "mode", "source", "serial"}),
         ("stats", {"managers", "window", "step", "nodes", "next"}),
