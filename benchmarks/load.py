@@ -40,7 +40,7 @@ CONNECT_SECONDS_MAX = 600.0
 AT_ONCE = 50
 """Handshakes that a client has under way."""
 COMES_AGAIN_SECONDS = 10.0
-"""Who was thrown out for garbage comes again after so long."""
+"""How long a client that was thrown out for garbage waits before it comes again."""
 KINDS = ("slow reader", "flood", "garbage")
 _COUNTERS = {
     "agent_cpu_seconds": 1.5,

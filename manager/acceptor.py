@@ -1,4 +1,4 @@
-"""Accepting connections, so many of one address in their TLS handshake and no more.
+"""Accepts connections, and bounds how many of one address are in their TLS handshake.
 
 asyncio's own server shows a connection to its protocol only after the handshake, which takes as long as the
 other end likes: until then nobody would count it.
@@ -17,7 +17,7 @@ HANDSHAKES_MAX = 256
 ACCEPTED_AT_ONCE = 64
 """… before everything else has its turn."""
 FULL_SECONDS = 1.0
-"""Wait so long where there are no more open files to be had."""
+"""How long to wait when the process has run out of open files."""
 _FULL = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 _LOG = logging.getLogger(__name__)

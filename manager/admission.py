@@ -17,13 +17,13 @@ from manager.registry import Registry
 from manager.surge import Surge
 
 OUTSTANDING_MAX = 64
-"""Admissions of one manager that a live manager has not acknowledged yet, at the most."""
+"""How many admissions of one manager may be unacknowledged by some live manager."""
 PATIENCE = 1.0
-"""Wait so long for a manager that answered the time before; it may be busy."""
+"""How long to wait for a manager that answered last time: it may be busy."""
 PATIENCE_SILENT = 0.2
-"""… and so long for one that did not, or that is suspected."""
+"""… and for one that did not, or that is suspected."""
 UNDECIDED_MAX = 2.0
-"""A claim waits so long for earlier claims of others to be decided before it is refused."""
+"""How long a claim waits for earlier claims of others to be decided before it is refused."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +84,7 @@ class Admission:
     def way(self, cap: int | None, *, counted: bool) -> Literal["open", "claim", "wait"]:
         """How the next newcomer is dealt with: at once, by a claim, or after answers have come.
 
-        `counted`: whether its join token lets only so many in.
+        `counted`: whether its join token has a limited number of uses.
         """
         if cap is None and not counted:
             return "open"

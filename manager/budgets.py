@@ -13,10 +13,11 @@ from typing import Any
 from manager.packing import pack, unpack
 
 EPSILON = 1e-9
+"""Relative error of adding and dividing rates: less is no difference."""
 RETRY_SECONDS = 0.05
 """After an addition that met another one: times the place of our name among those of the managers."""
 SHORT_SECONDS = 3.0
-"""A budget that has been below its entitlement for so long is divided as it is."""
+"""How long a budget may be below its entitlement before it is divided as it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +67,7 @@ class Budget:
     reserve: float = 0.0
     """What our nodes from before our start may still have in force."""
     reserve_each: float = 0.0
-    """… and one of them at the most."""
+    """… and at most one of them."""
     others: Mapping[str, float] = field(default_factory=dict)
 
     @property

@@ -30,7 +30,7 @@ def add_verbs(verbs: Any, verb: Any, shown: Any) -> None:
     )
     parser.add_argument("file", type=Path, metavar="FILE", help="where to write it; must not exist yet")
     parser.add_argument("--kind", choices=KINDS, help="with the configuration of this kind of gateway")
-    parser.add_argument("--days", type=int, metavar="N", help="it holds for so long; default: 30")
+    parser.add_argument("--days", type=int, metavar="N", help="days for which it is valid; default: 30")
 
 
 def _create(options: argparse.Namespace) -> dict[str, Any]:

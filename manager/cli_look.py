@@ -58,7 +58,7 @@ def add_verbs(verbs: Any, verb: Any, shown: Any) -> None:
         return action
 
     events = verb(verbs, "events", "what happened last, as this manager saw it", plain(_EVENTS, _events))
-    events.add_argument("--limit", type=positive, default=50, help="so many, the newest; default: 50")
+    events.add_argument("--limit", type=positive, default=50, help="how many, the newest; default: 50")
     verb(verbs, "monitor", "what happens, while it happens, until Ctrl-C", _monitor)
     verb(
         verbs,
@@ -74,7 +74,7 @@ def add_verbs(verbs: Any, verb: Any, shown: Any) -> None:
         return plain(columns, _traffic, _traffic_cells)(options)
 
     stats = verb(verbs, "stats", "what nodes did in the last minute", looked)
-    stats.add_argument("--top", type=positive, default=20, help="the busiest so many; default: 20")
+    stats.add_argument("--top", type=positive, default=20, help="how many, the busiest; default: 20")
     stats.add_argument(
         "--by",
         choices=("node", "endpoint", "backend"),

@@ -13,7 +13,7 @@ RATE_MIN = 1e-9
 
 
 class RateSettings(Settings):
-    """So many requests in so long a time."""
+    """A rate: requests in a window."""
 
     max_rate: Annotated[float, Field(ge=RATE_MIN, lt=1e12, description="requests that pass in each `every`")]
     every: Annotated[Duration, Field(ge=0.001, lt=1e9, description="the window")] = 1.0

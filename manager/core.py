@@ -77,8 +77,11 @@ WENT_BACK = (
 )
 _SWEEP_EVERY = 0.5
 _LAG_TOLERATED = 1.0
+"""A sweep later than this was our own fault: silence meanwhile is nobody else's."""
 _FRESH_SECONDS = 5.0
+"""How long a manager that cannot reconcile admits no newcomer after its start (rule A2)."""
 _GOING_SECONDS_MAX = 3.0
+"""How long a manager that leaves waits for its nodes to have moved."""
 
 
 class RightsError(Exception):

@@ -12,11 +12,11 @@ COUNTER = "gateway_requests"
 SMOOTHING = 0.5
 """Weight of the newest measurement."""
 MARGIN = 0.2
-"""A demand that differs by less than this part of what is used changes nothing."""
+"""A demand that differs by a smaller share of the one in use changes nothing."""
 HEADROOM = 1.25
-"""A node may grow by so much before it is measured again."""
+"""How much a node may grow, as a factor, before it is measured again."""
 WANTED_MIN = 0.01
-"""A node without any request wants so much."""
+"""What a node without any request wants, per second."""
 ALIKE = 1.25
 """Nodes whose demands for their weight differ by no more than this factor are told of as one."""
 
@@ -65,7 +65,7 @@ class Demand:
 
     @staticmethod
     def alike(wishes: Iterable[tuple[float, float]]) -> tuple[tuple[float, float], ...]:
-        """The (weight, demand) of nodes, those that are alike added up: some 100 pairs at the most."""
+        """The (weight, demand) of nodes, those that are alike added up: some 100 pairs at most."""
         groups: dict[float, tuple[float, float]] = {}
         for weight, demand in wishes:
             group = inf if demand == inf else round(log(demand / weight) / log(ALIKE))

@@ -20,9 +20,9 @@ from manager.seats import ASK, ENDED, NO, Ask, Asked, Ended, No, Seat, ended_key
 from manager.terms import ManagerConfig
 
 FOUNDING_SECONDS = 10.0
-"""So long after its start a manager does not refuse for want of a founder, but sends the node on."""
+"""How long after its start a manager sends nodes on, rather than refuse them for want of a founder."""
 PATIENCE = 2.0
-"""A founder that has not answered within so many seconds is left for another."""
+"""How long to wait for a founder before another one is asked."""
 WANTED_MAX = 256
 """Questions of nodes that are under way at once; more nodes wait."""
 RENEWED_BELOW = 0.75

@@ -1,16 +1,16 @@
-"""How seldom a manager has Python look for garbage among all that lives."""
+"""How often Python collects garbage in a manager: seldom, since little here forms cycles."""
 
 import gc
 
 GARBAGE_YOUNG, GARBAGE_MIDDLE, GARBAGE_ALL = 20_000, 20, 50
-"""After so many new objects the young ones are looked through; the older, and all, every so many times."""
+"""New objects before a young collection, young ones before a middle one, middle ones before a full one."""
 
 
 def settle_garbage() -> None:
-    """Have Python look for cycles seldom, and never among what was there when this manager started.
+    """Collect garbage seldom, and never among what was there when this manager started.
 
-    By default it looks through all that lives again and again while nodes join: a third of the CPU. What it
-    is for is rare here, since sessions and records end by their count of references.
+    With the defaults full collections take a third of the CPU while nodes join. They find little here, since
+    sessions and records are freed by their reference counts.
     """
     gc.collect()
     gc.freeze()

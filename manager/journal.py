@@ -14,7 +14,7 @@ from manager.store import Store, StoreError
 log = logging.getLogger("manager")
 
 FULL_SECONDS_MAX = 10.0
-"""A full disk is tried again for so long, while nothing is told that waits for it."""
+"""How long a full disk is tried again; what waits for it is not told meanwhile."""
 FULL_RETRY_AFTER = 0.5
 
 Item = TypeVar("Item")

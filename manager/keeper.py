@@ -17,7 +17,7 @@ from manager.stats import StatsWindow
 from manager.traffic import BYS, By, KeptSteps, TrafficWindow
 
 LAZY_EVERY = 1.0
-"""Copies of others' pages, and where the others are, are written at most so often."""
+"""Seconds between two writes of copies of others' pages, and of where the others are."""
 MEMBERS_MAX = 64
 """Members whose addresses are remembered: any of them leads to all."""
 

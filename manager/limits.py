@@ -17,8 +17,8 @@ ALGORITHMS: tuple[Algorithm, ...] = get_args(Algorithm)
 
 LIMIT_NAME_MAX = 100
 TRICKLE_EVERY = 3600.0
-"""Where nothing is left a node gets one request in so long a time: no gateway takes 0, and KrakenD takes it
-for unlimited."""
+"""When nothing is left a node gets one request in this many seconds: no gateway accepts 0, and KrakenD reads
+it as unlimited."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 
 KNOWN_MAX = 1_000
-"""Among more than so many nothing is looked for: each costs some 20 µs."""
+"""With more known words no suggestion is made: each costs some 20 µs."""
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

@@ -16,7 +16,7 @@ from manager.registry import Registry
 from manager.terms import ManagerConfig
 
 WITHIN_SECONDS = 3600.0
-"""A node must have been within the limit for so long before its margin starts afresh (rule A3)."""
+"""How long a node must have been within the limit before its margin starts afresh (rule A3)."""
 _RUNNING = (NodeState.ACTIVE, NodeState.UNREACHABLE)
 _NEVER_IN = (NodeState.REFUSED, NodeState.CLAIMED)
 
@@ -205,7 +205,7 @@ class NodePage:
         return before or (self._group.wall(now) if over else 0.0)
 
     def margin_over(self, record: NodeRecord, now: float) -> bool:
-        """Whether a node has been over the limit for so long that it falls to the free limits."""
+        """Whether a node has been over the limit long enough to fall to the free limits."""
         return record.over_limit and record.over_since + self._config.margin <= self._group.wall(now)
 
     def mark_surplus(self, cap: int | None, now: float) -> list[str]:

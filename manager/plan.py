@@ -17,15 +17,15 @@ CONFIG = "config/"
 """Settings that are plans are named so, followed by the gateway's kind."""
 KINDS = ("command", "haproxy", "krakend", "nginx")
 HISTORY_MAX = 10
-"""Versions that are kept."""
+"""Versions kept."""
 WAVES_PATTERN = r"^(([1-9][0-9]{0,5}|[1-9][0-9]?%|100%),){0,19}100%$"
 """How many nodes have a new version at the end of each wave, in numbers or parts of all: `1,25%,100%`."""
 WAVES = ("1", "25%", "100%")
 PAUSE = 10.0
 ERROR_MARGIN = 0.05
-"""By so much the part of errors may be larger at nodes with the new version than at the others."""
+"""How much larger the share of errors may be at nodes with the new version than at the others."""
 P95_MARGIN = 1.0
-"""By so much of itself the time within which 95 % are answered may be longer there."""
+"""How much longer the 95th percentile of latency may be there, relative to that of the others."""
 P95_MARGIN_MAX = 1000.0
 PAUSE_MAX = 7 * 86400.0
 UNAVAILABLE_MAX = 10_000

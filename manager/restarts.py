@@ -14,7 +14,7 @@ from manager.standings import Standings
 from manager.turns import Turns
 
 LONG_SECONDS = 120.0
-"""Whoever waits for so long for a turn to take limits is told of, again and again."""
+"""A node that has waited this long for a turn to take limits is logged, and again after as long."""
 
 
 class Restarts:

@@ -16,7 +16,7 @@ from manager.registry import Registry
 FACT = "gone/"
 """Facts `gone/<owner>`: for how many seconds we have seen it gone, as far as we ran; 0 once it is back."""
 SAVED_EVERY = 3600
-"""In steps of so many seconds: a restart loses less than that."""
+"""Seconds, in whole steps of which that is kept: a restart loses less than one step."""
 
 
 class Retention:

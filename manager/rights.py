@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from math import inf
 
 CLOCK_BOUND = 0.01
-"""Clocks run at most by this share faster or slower than time."""
+"""How much faster or slower than time a clock may run, at most, as a share."""
 STRETCH = (1 + CLOCK_BOUND) / (1 - CLOCK_BOUND)
-"""What lasts a second by a clock that may be slow is over after so many by one that may be fast."""
+"""A second by a slow clock is over after this many seconds by a fast one."""
 
 
 def share(position: int, founders: int, total: int) -> int:
-    """The rights of the founder that is `position`-th, from 0, of so many by name.
+    """The rights of the founder at `position`, from 0, in the order of their names.
 
     Grows with `total` at every position, so founders that follow different totals stay within the largest.
     """
@@ -87,7 +87,7 @@ class Known:
 class Founder:
     """Keeps one founder's account. What a right was spent on is a key; its state is kept by the caller.
 
-    `wait`: how long, at the most, something that holds a right may go on without its founder; seconds.
+    `wait`: for how many seconds, at most, the holder of a right may go on without its founder.
     """
 
     def __init__(

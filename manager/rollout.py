@@ -14,13 +14,13 @@ from manager.tally import Tally
 from node.protocol import ConfigState
 
 REQUESTS_MIN = 50
-"""Of fewer requests on either side nothing is said about errors."""
+"""With fewer requests on either side, error rates are not compared."""
 TIMED_MIN = 200
-"""Of fewer that were timed nothing is said about how long they took …"""
+"""With fewer timed requests on either side, latencies are not compared …"""
 P95_LEAST = 0.05
-"""… nor where less than so many seconds were added."""
+"""… and a difference of fewer seconds does not count."""
 WORSE_BY = 0.1
-"""The part of changed nodes that are not well may exceed that of the others by so much."""
+"""How much larger the share of unhealthy nodes may be among the changed ones than among the others."""
 
 
 @dataclass(frozen=True, slots=True)

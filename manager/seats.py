@@ -30,7 +30,7 @@ Asked: TypeAlias = tuple[int, int]
 """A question of a node: its incarnation, then how many it had asked in that session. Rises, never repeats."""
 
 FIRST_LIFE = 60.0
-"""A ticket lives so long, in seconds, until its node has said that it is on its disk (S1)."""
+"""Life in seconds of a ticket until its node has said that it is on its disk (S1)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +95,7 @@ class No:
 class Ended:
     """The node has no ticket of that home and `origin` for any question up to this one, nor will it take one.
 
-    With a `window` it had one, cut to so many seconds before anybody heard of this.
+    With a `window` it had one, cut to that many seconds before anybody heard of this.
     """
 
     origin: int

@@ -41,7 +41,7 @@ REQUEST_BYTES_MAX = 8192
 BURST_MAX = 40
 """Messages of one node that are taken at once; the rest waits its turn, in the node's own socket …"""
 RATE_MAX = 5.0
-"""… for so many a second, where the nodes are to report less often than that."""
+"""… at this rate a second; more where the nodes are to report more often than that."""
 REPORTS_TOLERATED = 4.0
 """How many times as often as every heartbeat a node may report for long: leases are renewed more often."""
 

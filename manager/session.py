@@ -54,7 +54,7 @@ class Session:
 
     @property
     def is_counted(self) -> bool:
-        """Whether it comes by a token that lets only so many in."""
+        """Whether it comes by a token with a limited number of uses."""
         return self.ticket is None and self.token is not None and self.token.uses is not None
 
     @property

@@ -11,8 +11,9 @@ from gossip.ledger import Ledger
 from manager.records import SETTING, Setting
 
 COPIED_AT_ONCE = 4
-"""So many managers copy what another has set, as many more after each interval."""
+"""How many managers copy at once what another has set; as many more follow after each interval."""
 COPIED_EVERY = 0.25
+"""That interval, in seconds."""
 
 
 class Settings:

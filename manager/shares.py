@@ -28,13 +28,13 @@ from node.protocol import Leases, Limit, Limits
 HELD = "held/"
 GAP_MIN = 0.05
 GAP_PER_NODE = 0.0005
-"""Shares are worked out no more often than that, the more nodes the less often."""
+"""Seconds between two workings-out of the shares, at least: the more nodes, the longer."""
 UNSETTLED_EVERY = 0.25
-"""… and so often while somebody waits for something."""
+"""… and at most, while somebody waits for something."""
 PATIENCE = 1.0
-"""A living manager that has not answered for so long is not waited for (`available` alone)."""
+"""How long to wait for the answer of a manager that is alive (`available` only)."""
 NEW_SECONDS = 2.0
-"""A node waits so long for half of its share before it is told less; of a new limit, each for itself."""
+"""How long a node waits for half of its share before it is told less; counted anew for each new limit."""
 STEP = 0.1
 """A node that grows by less than this part of its share waits for more, rather than be told twice."""
 

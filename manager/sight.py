@@ -10,8 +10,8 @@ from manager.records import SEES, pack_names, unpack_names
 
 SAID_AFTER = 0.1
 SAID_SPREAD = 0.3
-"""Each says it so long after it has changed, and at a time of its own within the spread: many who come or go
-together are one entry, and not everybody tells everybody else while all have to do with those."""
+"""Seconds until a change is published, and how far the managers spread that out: many members that come or go
+together are one entry, and not all managers tell all others at that moment."""
 
 
 class Sight:

@@ -19,13 +19,13 @@ from manager.packing import pack, unpack
 DOCUMENT = "document/"
 CHECKED = "checked"
 KEPT = 5
-"""So many documents, the newest, stand on each page: the one in force and its history."""
+"""How many documents, the newest, stand on each page: the one in force and its history."""
 ASKED_EVERY = 86400.0
 """The issuer's URL is asked once a day, by one manager of the group."""
 ASKED_AGAIN = 3600.0
-"""… and by each manager that failed so much later again."""
+"""… and a manager that got no answer asks again after this."""
 TURN = 60.0
-"""A manager waits so long for each that comes before it in the order of names."""
+"""How long a manager waits for each one before it, by name."""
 _MISSED = 2 * ASKED_EVERY
 
 

@@ -20,14 +20,14 @@ TALLY = "tally/"
 HASH_CHARS = 16
 """Of a hash, to say which configuration it was."""
 TALLY_EVERY = 2.0
-"""On a page it changes no more often."""
+"""Seconds between two changes on a page."""
 NO_BUCKETS: Mapping[int, float] = MappingProxyType({})
 REQUESTS, ERRORS = "gateway_requests", "gateway_errors"
 
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """So many requests, and so many of them by an error of the server (5xx).
+    """How many requests were answered, and how many of them with a server error (5xx).
 
     `buckets`: of those that were timed, how many were in which bucket of `node.latency`.
     """

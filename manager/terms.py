@@ -37,18 +37,18 @@ class ManagerConfig:
     forget_after: float = 30 * 86400.0
     forget_ephemeral_after: float = 3600.0
     page_retention: float = 30 * 86400.0
-    """What a manager that is gone wrote is kept for so long (rule L6)."""
+    """How long the page of a manager that is gone is kept (rule L6)."""
     join_tokens: tuple[JoinToken, ...] = ()
     """Newcomers must show one of them, where there are any."""
     max_nodes: int | None = None
     surge_seats: int = 0
-    """So many seats beyond the cap, for nodes that come in the place of one that was lost …"""
+    """Seats beyond the cap, for nodes that come in the place of one that was lost …"""
     surge_seconds: float = 600.0
     """… not longer ago."""
     policy: Policy = "available"
     founders: tuple[str, ...] = ()
     degrade_after: float = 7 * 86400.0
-    """Policy `available`: for so long a node keeps its place without any manager."""
+    """Policy `available`: how long a node keeps its place without any manager."""
     ticket_life: float = 7 * 86400.0
     ephemeral_life: float = 900.0
     issuers: tuple[Ed25519PublicKey, ...] = ()

@@ -21,9 +21,9 @@ By: TypeAlias = Literal["all", "endpoint", "backend", "node", "node_backend"]
 BYS: tuple[By, ...] = ("all", "endpoint", "backend", "node", "node_backend")
 
 STEPS = 60
-"""At most so many in a window."""
+"""In a window, at most."""
 PAIR_STEPS = 10
-"""Which node had which backend is kept for so many."""
+"""How many of them keep which node used which backend."""
 NAMES_MAX: dict[By, int] = {
     "all": 1,
     "endpoint": 256,
@@ -199,7 +199,7 @@ class TrafficWindow:
                     cell.past.popleft()
 
     def kept_for(self, by: By) -> float:
-        """For so many seconds."""
+        """In seconds."""
         return min(self.window, PAIR_STEPS * self.step) if by == "node_backend" else self.window
 
     def whole(self, by: By) -> Iterator[tuple[str, Sum]]:

@@ -19,7 +19,7 @@ from manager.rights import share, whom_to_ask
 WANT = "want/"
 PURPOSES = (TURN, RESTART, ANEW)
 PATIENCE = 2.0
-"""A founder that has not answered within so many seconds is left for another."""
+"""How long to wait for a founder before another one is asked."""
 
 
 @dataclass(frozen=True, slots=True)

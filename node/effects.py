@@ -37,7 +37,7 @@ class NodeState:
     free_limits: Limits = field(default_factory=dict)
     """What holds when the ticket's life is over, or no manager was heard for too long, as one last said."""
     degrade_after: float = 0.0
-    """For so many seconds it keeps its place without any manager; 0 for ever, or for its ticket's life."""
+    """Seconds for which it keeps its place without any manager; 0 for ever, or for its ticket's life."""
 
 
 @dataclass(frozen=True, slots=True)

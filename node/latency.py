@@ -11,5 +11,5 @@ BUCKETS = len(BOUNDS) + 1
 
 
 def bucket_of(seconds: float) -> int:
-    """Which bucket counts what took so long."""
+    """Which bucket counts what took `seconds`."""
     return bisect_left(BOUNDS, seconds)

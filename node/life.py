@@ -36,5 +36,5 @@ class Life:
         return max(0.0, self.seconds - max(clock.running - self.running, clock.wall - self.wall))
 
     def cut(self, clock: Clock, seconds: float) -> "Life":
-        """The same, over in so many seconds at the latest."""
+        """The same, over in `seconds` at the latest."""
         return Life.asked_at(clock, seconds) if self.left(clock) > seconds else self

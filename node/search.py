@@ -22,8 +22,9 @@ HELLOS_MAX = 8
 FAILOVER_SECONDS_MAX = 0.3
 """Spread of the first try after a lost session: a manager's nodes do not come to another all at once."""
 SUPERSEDED_SECONDS = 15.0
+"""Wait before another try when a newer session took this one over."""
 SHORT_SESSIONS_MAX = 3
-"""So many in a row that ended within a heartbeat are a pattern: from then on, back off."""
+"""Sessions in a row that ended within a heartbeat: from then on, back off."""
 
 
 class Search:

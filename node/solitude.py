@@ -5,7 +5,7 @@ from math import inf
 from node.life import Clock
 
 WARNED_BEFORE = (86400.0, 3600.0)
-"""So long before the end it is said again that no manager is heard; first at half of the time."""
+"""Seconds before the end at which it is logged again that no manager is heard; first at half of the time."""
 
 
 class Solitude:

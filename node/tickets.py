@@ -10,11 +10,11 @@ from node.life import Clock, Life
 from node.protocol import Renew
 
 RENEW_SECONDS_MAX = 3600.0
-"""A ticket that has an end is shown to the manager so often, at least …"""
+"""A ticket that ends is shown to the manager at least this often …"""
 RENEW_PART = 1 / 60
 """… or after this part of its life, if that is less."""
 LAPSED_SECONDS = 15.0
-"""Whoever has no ticket that lives asks so often for one."""
+"""How often a node without a living ticket asks for one."""
 
 
 class Tickets:

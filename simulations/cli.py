@@ -91,11 +91,11 @@ def _parser() -> argparse.ArgumentParser:
     again.add_argument("token", help="SEED, or SEED:MUTANT with a bug put in")
     _add_disks(again)
     again.add_argument("--policy", choices=_POLICIES, default="available", help="(default available)")
-    again.add_argument(
-        "--fire", type=_count, metavar="SECONDS", help="things break only so long: another story"
-    )
+    again.add_argument("--fire", type=_count, metavar="SECONDS", help="how long things break: another story")
     bugs = commands.add_parser("mutants", help="put known bugs into the core: which checker names each?")
-    bugs.add_argument("--seeds", type=_count, default=1000, help="give up after so many each (default 1000)")
+    bugs.add_argument(
+        "--seeds", type=_count, default=1000, help="how many each gets before it is given up (default 1000)"
+    )
     bugs.add_argument("--first-seed", type=_seed, default=1, metavar="S", help="(default 1)")
     bugs.add_argument(
         "--only", action="append", choices=list(MUTANTS), metavar="MUTANT", help="this one alone"

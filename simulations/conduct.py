@@ -17,11 +17,11 @@ from simulations.processes import Ending, SimManager
 from simulations.world import World
 
 WELL_AFTER = 20.0
-"""Whoever is well for so long has answered every accusation of an earlier time."""
+"""How long a member must be well to have answered every earlier accusation."""
 AWAY = 1.0
-"""Whoever did not run for so long knows nothing of the others, and still not so long afterwards."""
+"""A member that did not run for this long knows nothing of the others, nor for as long afterwards."""
 LEAVE_TOLD = 3.0
-"""Within so many seconds after it ended a member that left is known to have left."""
+"""Seconds after its end by which a member that left is known to have left."""
 
 
 @dataclass(slots=True)

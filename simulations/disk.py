@@ -8,7 +8,7 @@ from manager.saved import Changes, Saved
 from simulations.world import World
 
 FULL_SECONDS_MAX = 10.0
-"""A process gives up a full disk after so long, as the real one does."""
+"""After which a process gives up a full disk, as the real one does."""
 FULL_RETRY_AFTER = 0.5
 KEPT_EVERY = 3.0
 KEPT_MAX = 10
@@ -23,7 +23,7 @@ class ManagerDisk:
         """Copies of former contents, oldest first."""
         self.full = False
         self.slow = 0.002
-        """Seconds that a commit takes at the most."""
+        """Seconds that a commit takes, at most."""
         self.set_back = False
         """Whether it ever went back in time, or was lost."""
         self.is_old = False

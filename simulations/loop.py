@@ -134,7 +134,7 @@ class Loop:
         self._world.at(deadline / self.rate + self._slept, lambda: self.submit(due, "timer"))
 
     def later(self, seconds: float, action: Callable[[], None]) -> None:
-        """`action` after so many seconds of its clock."""
+        """`action` after that many seconds of its clock."""
         self._world.after(seconds / self.rate, lambda: self.submit(action, "timer"))
 
     def _wake_later(self) -> None:

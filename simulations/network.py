@@ -21,13 +21,13 @@ T = TypeVar("T")
 DATAGRAM_BYTES_MAX = 1472
 """What fits into 1500 bytes beside the headers of IPv4 and UDP."""
 _SYN_AGAIN = (1.0, 3.0, 7.0)
-"""A connection attempt that is not answered is repeated so long after it began."""
+"""Seconds from the start of a connection attempt to each repetition of it."""
 _CONNECT_SECONDS_MAX = 2.0
 _RESEND_FIRST = 0.2
 _RESEND_MAX = 16.0
 _RESENDS_MAX = 5
 _GIVE_UP = 900.0
-"""A connection breaks where something was not acknowledged for so long."""
+"""Seconds without an acknowledgement after which a connection breaks."""
 
 
 @dataclass(slots=True)

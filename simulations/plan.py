@@ -88,7 +88,7 @@ class Plan:
     drift: float
     """The clocks of hosts run faster or slower by at most this share."""
     skew: float
-    """Wall clocks are off by at most so many seconds."""
+    """By how many seconds wall clocks are off, at most."""
     stranger: bool
     """Whether a member of another group is in this one's gossip."""
     tombstones: int

@@ -85,7 +85,7 @@ class Story:
     # What happens
 
     def seat(self, nodes: int, within: float = 30.0) -> list[SimNode]:
-        """So many nodes more come, and all are let in."""
+        """More nodes come, and all are let in."""
         added = self.cluster.add_nodes(nodes)
         self.world.run_until(lambda: all(node.joined for node in added), within, "every node is let in")
         self.settle(10.0, "all managers agree on every node")

@@ -15,7 +15,7 @@ from manager.web.traffic import added as traffic_added
 from manager.web.traffic import shown, traffic_in
 
 STATS_STEPS_MAX = 10_000
-"""Steps of all nodes in one answer, some 2 MB: a page has so many fewer nodes."""
+"""Steps of all nodes in one answer, some 2 MB: the more steps, the fewer nodes on a page."""
 
 routes = web.RouteTableDef()
 

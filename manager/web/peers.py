@@ -11,7 +11,7 @@ from manager.web.operations import Operations
 
 HEADER = "X-KCM-Proof"
 SECONDS = 120.0
-"""Wall clocks of two managers may differ by so much."""
+"""How far the wall clocks of two managers may differ."""
 
 
 def headers_for(operations: Operations, method: str, path: str, body: bytes = b"") -> dict[str, str]:

@@ -37,7 +37,7 @@ async def founders(request: web.Request) -> web.Response:
 
 @routes.get("/api/v1/nodes")
 async def nodes(request: web.Request) -> web.Response:
-    """All of them, or with `?limit=` so many, from `cursor` on."""
+    """All of them, or `?limit=` of them from `cursor` on."""
     known(request, "state", "limit", "cursor")
     core, count = request.app[OPERATIONS].core, None
     if "limit" in request.query:

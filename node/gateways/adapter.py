@@ -25,13 +25,13 @@ Applied: TypeAlias = Literal["live", "reloaded", "restarted"]
 """What a change cost the gateway: nothing, new workers beside the old ones, or a graceful restart."""
 
 GOOD_SECONDS = 10.0
-"""Files with which the gateway ran well for so long after they were changed are good."""
+"""How long a gateway must run well with changed files before these count as good."""
 PROGRAM_SECONDS_MAX = 30.0
 _BODY_BYTES_MAX = 4 * 1024 * 1024
 PROOF_SECONDS = 1.0
-"""With a new configuration a gateway must be healthy for so long …"""
+"""How long a gateway must be healthy with a new configuration …"""
 PROOF_SECONDS_MAX = 30.0
-"""… and begin to be within this."""
+"""… which must begin within this."""
 
 
 class Gateway(Protocol):

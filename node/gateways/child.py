@@ -28,12 +28,12 @@ from node.state import ProcessId, StateError
 _LOG = logging.getLogger(__name__)
 _HERE = Path(__file__).parent
 _DAEMON_SECONDS = 2.0
-"""One that ends well in so short a time may have left a daemon, which no agent would look after."""
+"""One that ends well within this may have left a daemon, which no agent would look after."""
 _RESTART_SECONDS_MAX = 30.0
 """After a restart that we asked for, beyond the time for draining, it must be well within this."""
 
 _PROOF_SECONDS = 1.0
-"""Without a health URL, who lives for so long after a restart is taken to have come up."""
+"""Without a health URL, a gateway that lives this long after a restart counts as up."""
 
 
 class Child:

@@ -6,9 +6,9 @@ from typing import Protocol, TypeAlias
 from node.gateways.processes import Use
 
 CRASHES_MAX = 3
-"""So many in a row, none after `STEADY_SECONDS`, are a loop: the last known good files are put back."""
+"""Crashes in a row, none after `STEADY_SECONDS`, that make a loop: the last known good files are put back."""
 STEADY_SECONDS = 60.0
-"""A gateway that ran for so long starts the back-off anew when it crashes."""
+"""How long a gateway must have run for its next crash to start the back-off anew."""
 
 OnLoop: TypeAlias = Callable[[str], Awaitable[None]]
 """Told the gateway's last lines when it crashes again and again, before its next start."""
