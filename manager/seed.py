@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import socket
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Sequence
 from itertools import count
 from ssl import SSLContext
@@ -17,6 +17,7 @@ from websockets.protocol import State
 from websockets.server import ServerProtocol
 
 from manager.acceptor import Acceptor
+from manager.frames import frame_size, framed, message_in
 from node.codec import ProtocolError, decode, encode
 from node.protocol import (
     CLOSE_GOING,
@@ -38,6 +39,8 @@ UNSENT_MESSAGES_MAX = 256
 CLOSE_SECONDS_MAX = 2.0
 REQUEST_BYTES_MAX = 8192
 """Of the HTTP request by which a connection becomes a WebSocket."""
+TOGETHER_SECONDS = 0.03
+"""What a node says that is in waits so long for others: to wake up for each costs more than what it says."""
 BURST_MAX = 40
 """Messages of one node that are taken at once; the rest waits its turn, in the node's own socket …"""
 RATE_MAX = 5.0
@@ -46,7 +49,8 @@ REPORTS_TOLERATED = 4.0
 """How many times as often as every heartbeat a node may report for long: leases are renewed more often."""
 
 _MEMBERLIST_FIRST_BYTES = frozenset({0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 244})
-_FED_BYTES_MAX = 4096
+_WHOLE_BYTES_MAX = FRAME_BYTES_MAX + 14
+"""Of a frame with its head; a longer one is not waited for."""
 _REASON_BYTES_MAX = 123
 """RFC 6455, section 5.5: the payload of a control frame is 125 bytes, of which the code takes 2."""
 _SILENT = logging.getLogger(f"{__name__}.websocket")
@@ -78,6 +82,8 @@ class SeedServer:
         self.connections: dict[int, _Connection] = {}
         """Those that speak for a node, by number. Not to be written by others than they."""
         self._open: set[_Connection] = set()
+        self._line: list[_Connection] = []
+        """Those that have said something, to be taken together."""
         self._all_gone = asyncio.Event()
         self._acceptor: Acceptor | None = None
 
@@ -92,6 +98,7 @@ class SeedServer:
         """Stop listening and let every connection go."""
         if self._acceptor is not None:
             self._acceptor.close()
+        self._take_line()
         self.connections.clear()
         for connection in list(self._open):
             connection.end(CLOSE_GOING, "this manager stops")
@@ -109,6 +116,17 @@ class SeedServer:
         self._open.discard(connection)
         if not self._open:
             self._all_gone.set()
+
+    def line_up(self, connection: "_Connection") -> None:
+        """It has said something that can wait for others."""
+        if not self._line:
+            asyncio.get_running_loop().call_later(TOGETHER_SECONDS, self._take_line)
+        self._line.append(connection)
+
+    def _take_line(self) -> None:
+        line, self._line = self._line, []
+        for connection in line:
+            connection.take()
 
     def send(self, conn: int, message: ManagerMessage) -> None:
         """Send on `conn`, if it is still there."""
@@ -147,7 +165,7 @@ class _Connection(asyncio.Protocol):
     """One TCP connection: a stranger, then a WebSocket, then, with its first hello, a node's."""
 
     __slots__ = (
-        "_allowance", "_asked_bytes", "_counted", "_ending", "_floods", "_frames", "_hello_by", "_loop",
+        "_allowance", "_asked_bytes", "_counted", "_ending", "_floods", "_hello_by", "_in_line", "_loop",
         "_number", "_parts", "_server", "_socket", "_transport", "_unfed", "_unread", "_unsent", "_waits",
         "peer",
     )  # fmt: skip
@@ -165,8 +183,8 @@ class _Connection(asyncio.Protocol):
         """What has come and is not looked at yet."""
         self._asked_bytes = 0
         """How much has come before it was a WebSocket."""
-        self._frames: deque[Frame] = deque()
-        """Those that wait for their turn."""
+        self._in_line = False
+        """Whether it is to be looked at together with what others have said."""
         self._parts: list[bytes] = []
         """The beginning of a message that goes on."""
         self._number = 0
@@ -202,6 +220,7 @@ class _Connection(asyncio.Protocol):
             self._hello_by = self._loop.call_later(HELLO_SECONDS_MAX, self._turn_away, "no_hello")
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self.take()
         self._server.went(self)
         self._greeted()
         if self._waits is not None:
@@ -242,32 +261,41 @@ class _Connection(asyncio.Protocol):
                 return
             self._asked_bytes += len(data)
         self._unfed = self._unfed + data if self._unfed else data
-        self._take()
+        if self._counted or len(self._unfed) > FRAME_BYTES_MAX:
+            self.take()
+        elif not self._in_line:
+            self._in_line = True
+            self._server.line_up(self)
 
-    def _take(self) -> None:
-        """Take what has come, as far as it may have its turn."""
-        while self._waits is None:
-            if self._frames:
-                self._unread = False
-                self._frame(self._frames.popleft())
-                self._let_wait()
-            elif self._socket.parser_exc is not None:
-                self._failed(self._socket.parser_exc)
+    def take(self) -> None:
+        """Take what has come, as far as it is whole and may have its turn."""
+        self._in_line = False
+        while self._unfed and self._waits is None:
+            size = frame_size(self._unfed) if self._number else _request_size(self._unfed)
+            if size is None or len(self._unfed) < size <= _WHOLE_BYTES_MAX:
                 return
-            elif self._unfed:
-                # In small parts: a frame can be six bytes, and each that is read is an object.
-                part, self._unfed = self._unfed[:_FED_BYTES_MAX], self._unfed[_FED_BYTES_MAX:]
+            part, self._unfed = self._unfed[:size], self._unfed[size:]
+            if not self._number:
+                self._feed(part)
+                continue
+            self._unread = False
+            message = None if self._ending or self._parts else message_in(part)
+            if message is None:
                 self._feed(part)
             else:
-                return
+                self._message(message)
+            self._let_wait()
 
     def _feed(self, data: bytes) -> None:
+        """Let `websockets` read a request, or a whole frame."""
         self._socket.receive_data(data)
         for event in self._socket.events_received():
             if isinstance(event, Request):
                 self._asked(event)
             elif isinstance(event, Frame):
-                self._frames.append(event)
+                self._frame(event)
+        if self._socket.parser_exc is not None:
+            self._failed(self._socket.parser_exc)
         if not self._number and not self._ending:
             if self._socket.handshake_exc is not None:
                 self._refused()
@@ -338,7 +366,7 @@ class _Connection(asyncio.Protocol):
         self._waits = None
         if self._transport is not None and not self._transport.is_closing():
             self._transport.resume_reading()
-            self._take()
+            self.take()
 
     def _message(self, payload: bytes) -> None:
         try:
@@ -365,19 +393,27 @@ class _Connection(asyncio.Protocol):
     def put(self, message: bytes) -> bool:
         """Send a message; false where too many wait already."""
         if self._socket.state is State.OPEN:
-            self._socket.send_binary(message)
-        return self._flush()
+            frame = framed(message)
+            if frame is None:
+                self._socket.send_binary(message)
+                return self._flush()
+            self._write(frame)
+        return self._unsent <= UNSENT_MESSAGES_MAX
 
     def _flush(self) -> bool:
         """Write what the WebSocket has to say; false where too much waits already."""
         for data in self._socket.data_to_send():
-            if not data:
+            if data:
+                self._write(data)
+            else:
                 self._finish()
-            elif self._transport is not None and not self._transport.is_closing():
-                self._transport.write(data)
-                if self._unsent >= 0:
-                    self._unsent += 1
         return self._unsent <= UNSENT_MESSAGES_MAX
+
+    def _write(self, data: bytes) -> None:
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.write(data)
+            if self._unsent >= 0:
+                self._unsent += 1
 
     def _finish(self) -> None:
         """Nothing more is said: close, but after a failure not before the other end has read why."""
@@ -413,6 +449,15 @@ class _Connection(asyncio.Protocol):
         """End the connection at once."""
         if self._transport is not None:
             self._transport.abort()
+
+
+def _request_size(data: bytes) -> int | None:
+    """How much of it is the request by which it becomes a WebSocket; None: its end has not come yet."""
+    end = data.find(b"\r\n\r\n")
+    if end >= 0:
+        return end + 4
+    # What never becomes one is refused at once.
+    return None if b"GET ".startswith(data[:4]) and len(data) <= REQUEST_BYTES_MAX else len(data)
 
 
 def _ours_if_offered(_: ServerProtocol, offered: Sequence[str]) -> Subprotocol | None:

@@ -38,18 +38,34 @@ class Reported(NamedTuple):
     counters: dict[str, float]
 
 
+class _Names:
+    """What is the same in most reports: which counters there are."""
+
+    __slots__ = ("_struct", "names")
+
+    def __init__(self, names: tuple[str, ...]) -> None:
+        self.names = names
+        self._struct = struct.Struct(f"{len(names)}d")
+
+    def pack(self, counters: dict[str, float]) -> bytes:
+        return self._struct.pack(*counters.values())
+
+    def unpack(self, values: bytes) -> dict[str, float]:
+        return dict(zip(self.names, self._struct.unpack(values), strict=True))
+
+
 @dataclass(slots=True)
 class _Step:
     """Packed: there are many."""
 
     at: float
     nonce: int
-    names: tuple[str, ...]
+    names: _Names
     values: bytes
 
     @property
     def counters(self) -> dict[str, float]:
-        return dict(zip(self.names, struct.unpack(f"{len(self.names)}d", self.values), strict=True))
+        return self.names.unpack(self.values)
 
 
 @dataclass(slots=True)
@@ -67,35 +83,46 @@ class StatsWindow:
         self.step = step
         self._series: OrderedDict[str, _Series] = OrderedDict()
         self._totals: dict[float, dict[str, float]] = {}
-        self._shared: dict[tuple[str, ...], tuple[str, ...]] = {}
-        """Most nodes report the same names."""
+        self._shared: dict[tuple[str, ...], _Names] = {}
         self._earlier: Iterator[tuple[float, Reported]] | None = None
         """What is still to be recalled, the newest first."""
 
     def add(self, node: str, nonce: int, counters: dict[str, float], at: float) -> None:
         """One report of `node`."""
-        series = self._series.setdefault(node, _Series())
-        self._series.move_to_end(node)
-        if not series.steps and self._earlier is not None:
+        series = self._series.get(node)
+        if series is None:
+            series = self._series[node] = _Series()
+        else:
+            self._series.move_to_end(node)
+        steps = series.steps
+        if not steps and self._earlier is not None:
             series.first = counters
         start = at - at % self.step
-        if series.steps and series.steps[-1].nonce == nonce:
-            self._sum_up(start, series.steps[-1].counters, counters)
-        if series.steps and series.steps[-1].at >= start and series.steps[-1].nonce == nonce:
-            start = series.steps.pop().at
-        series.steps.append(self._packed(start, nonce, counters))
-        while series.steps[0].at < at - self.window:
-            series.steps.popleft()
+        if steps and steps[-1].nonce == nonce:
+            last = steps[-1]
+            self._sum_up(start, last.counters, counters)
+            if last.at >= start:
+                last.names = self._names(counters)
+                last.values = last.names.pack(counters)
+                return
+        steps.append(self._packed(start, nonce, counters))
+        while steps[0].at < at - self.window:
+            steps.popleft()
         if len(self._series) > SERIES_MAX:
             self._series.popitem(last=False)
 
     def _packed(self, start: float, nonce: int, counters: dict[str, float]) -> _Step:
+        names = self._names(counters)
+        return _Step(start, nonce, names, names.pack(counters))
+
+    def _names(self, counters: dict[str, float]) -> _Names:
         names = tuple(counters)
-        if len(self._shared) < _SHARED_MAX:
-            names = self._shared.setdefault(names, names)
-        else:
-            names = self._shared.get(names, names)
-        return _Step(start, nonce, names, struct.pack(f"{len(names)}d", *counters.values()))
+        known = self._shared.get(names)
+        if known is None:
+            known = _Names(names)
+            if len(self._shared) < _SHARED_MAX:
+                self._shared[names] = known
+        return known
 
     def expire(self, at: float) -> None:
         """Forget the nodes whose last report is older than the window."""

@@ -29,6 +29,7 @@ from node.protocol import (
     PATH,
     SUBPROTOCOL,
     Hello,
+    Leave,
     NodeMessage,
     Report,
     Reported,
@@ -125,6 +126,21 @@ async def test_who_floods_waits_its_turn_and_keeps_nobody_else_waiting(
     assert len([conn for conn, _ in bench.messages if conn == bench.messages[0][0]]) < 100
     assert bench.rejected == {"flood": 1}, "said once"
     assert bench.closed == []
+
+
+async def test_a_last_word_counts_though_the_connection_ends_with_it(
+    bench: Bench, http: ClientSession
+) -> None:
+    node = await dial(bench, http)
+    await node.send_bytes(encode(HELLO))
+    await bench.until(lambda: bench.messages)
+    await node.send_bytes(encode(Report(number=1)))
+    await node.send_bytes(encode(Leave()))
+    transport = node.get_extra_info("socket")
+    transport.shutdown(socket.SHUT_WR)
+    await bench.until(lambda: bench.closed)
+    assert [type(message) for _, message in bench.messages] == [Hello, Report, Leave]
+    await node.close()
 
 
 @given(st.floats(0.1, 50.0), st.lists(st.floats(0, 3), max_size=200))
