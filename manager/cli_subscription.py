@@ -131,6 +131,10 @@ def _past(answer: dict[str, Any]) -> str:
 
 def _keygen(options: argparse.Namespace) -> tuple[dict[str, Any], Callable[[], str]]:
     pem = new_private_key()
+    if options.out.exists():
+        raise ClientError(
+            f"{options.out} is there already, and may be a key that is in use: name another file"
+        )
     with _open(options.out, os.O_WRONLY | os.O_CREAT | os.O_EXCL) as file:
         file.write(pem)
     public = public_text(read_private_key(pem))

@@ -87,12 +87,12 @@ def sign(document: Document, key: Ed25519PrivateKey) -> str:
         "group": document.group,
         "serial": document.serial,
         "max_nodes": document.max_nodes,
-        "issued": _as_text(document.issued),
-        "not_before": _as_text(document.not_before),
+        "issued": as_text(document.issued),
+        "not_before": as_text(document.not_before),
         "overage": document.overage,
     }
     if document.expires is not None:
-        payload["expires"] = _as_text(document.expires)
+        payload["expires"] = as_text(document.expires)
     if document.revoked:
         payload["revoked"] = True
     return seal(payload, key)
@@ -186,5 +186,5 @@ def _is_count(value: object, least: int, most: int) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and least <= value <= most
 
 
-def _as_text(unix_seconds: float) -> str:
+def as_text(unix_seconds: float) -> str:
     return datetime.fromtimestamp(unix_seconds, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")

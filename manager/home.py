@@ -34,6 +34,11 @@ from manager.seats import (
 )
 from manager.terms import ManagerConfig
 
+_WENT_BACK = (
+    "this founder's store has gone back in time: for as long as a ticket lives (subscription.ticket_life) it "
+    "admits no node, and renews the tickets that it is shown; until then there may be more nodes than the "
+    "subscription allows, by no more than the rights that it had left"
+)
 UNLIMITED = 2**40
 """The total where there is no cap."""
 
@@ -104,13 +109,8 @@ class Home:
 
     def bar(self, now: float) -> None:
         """Our store is older than what others have of us (R5)."""
-        hours = self._config.ticket_life / 3600
-        self._outbox.log(
-            Level.ERROR,
-            f"this founder's store has gone back in time: it admits no node for {hours:.1f} h, and renews "
-            "the tickets that it is shown; until then there may be more nodes than the subscription allows, "
-            "by no more than the rights that it had left",
-        )
+        if not self.founder.account().barred:
+            self._outbox.log(Level.ERROR, _WENT_BACK)
         self.founder.bar(now)
         self._looked = None
 

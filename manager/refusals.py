@@ -51,7 +51,10 @@ def _keeps(account: Account, met_another: Collection[str]) -> str:
     if not account.founded:
         return f"waits for a yes of {names}: start them, or expel who never comes"
     if account.barred:
-        return "admits nobody for a while, since its store had gone back in time"
+        return (
+            "admits nobody for as long as a ticket lives (subscription.ticket_life): its store had gone back "
+            "in time"
+        )
     if account.waits_for:
         return (
             f"waits until {names} follow the cap of {account.total} and owe nothing; "

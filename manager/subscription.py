@@ -13,7 +13,7 @@ from math import inf
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from gossip.ledger import Ledger, Page
-from manager.documents import Document, DocumentError, open_document
+from manager.documents import Document, DocumentError, as_text, open_document
 from manager.packing import pack, unpack
 
 DOCUMENT = "document/"
@@ -164,7 +164,8 @@ class Subscription:
                 "have a document with a higher serial issued"
             )
         if document.not_before > wall:
-            raise DocumentError("the document is not valid yet: install it from its `not_before` on")
+            begins = as_text(document.not_before)
+            raise DocumentError(f"the document is not valid yet: install it from {begins} on")
         self._ledger.put(_key(document.serial), document.text.encode(), ends_something=True)
         self.settle()
         return document

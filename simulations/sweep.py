@@ -2,7 +2,7 @@
 
 A cell is whatever one call computes: a seed of drawn faults, a mutant, a cell of a grid. Its line says what
 it was, of which commit, and what came out. What a file already has of the present commit is not computed
-again.
+again; what it has of no commit comes first, so that sweeps that are stopped early still get through all.
 """
 
 import json
@@ -79,6 +79,12 @@ class Log:
         lines = read_lines([self._path])
         return {line["cell"] for line in lines if (line["kind"], line["commit"]) == (kind, self._commit)}
 
+    def of_any_commit(self, kind: str) -> set[str]:
+        """The cells of `kind` that are there."""
+        if self._path is None or not self._path.exists():
+            return set()
+        return {line["cell"] for line in read_lines([self._path]) if line["kind"] == kind}
+
     def append(self, kind: str, cell: str, outcome: Line) -> Line:
         """Add a line, at once and whole, and give it."""
         line = {"kind": kind, "cell": cell, "commit": self._commit, "python": platform.python_version()}
@@ -111,12 +117,15 @@ def sweep(
     log: Log,
     progress: "Progress",
 ) -> Iterator[Line]:
-    """Compute `cells` and give their lines, in their order; `work` can be sent to another process.
+    """Compute `cells` and give their lines, in their order; those come first that no commit has computed.
+
+    `work` can be sent to another process.
 
     Each line is written as soon as it is there: a cell that takes long costs no other its line.
     """
     done = log.done(kind)
-    left = [cell for cell in cells if cell not in done]
+    before = log.of_any_commit(kind)
+    left = sorted((cell for cell in cells if cell not in done), key=before.__contains__)
     progress.begin(len(cells), len(cells) - len(left))
     if jobs == 1 or len(left) < 2:
         for cell in left:
