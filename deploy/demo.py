@@ -2,7 +2,7 @@
 
     python deploy/demo.py [--ports FIRST] [--duration SECONDS]
 
-It runs until Ctrl-C, or for so many seconds after all are in. Exit codes: 0 all was well; 1 a process ended,
+It runs until Ctrl-C, or for SECONDS after all are in. Exit codes: 0 all was well; 1 a process ended,
 a node was not active or the managers did not agree; 2 nothing was started, since a port is taken or the call
 is wrong; 128 + the signal that cut a `--duration` short.
 """
@@ -30,8 +30,8 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from deploy.ports import Transport, port_owner
 from manager.agreement import View, agree, fetch_views
+from manager.ports import holder
 
 ROOT = Path(__file__).resolve().parent.parent
 MANAGER = "krakend-cluster-manager"
@@ -49,6 +49,7 @@ STOP_SECONDS = 12.0
 """A manager ends within 10 s of SIGTERM; whoever has not by then is killed."""
 
 POLL_SECONDS = 0.25
+"""Between two looks at whether all is well."""
 
 
 class CannotStart(Exception):
@@ -86,9 +87,9 @@ def layout(first_port: int | None) -> list[Manager]:
 
 
 def check_ports(managers: Sequence[Manager], way_out: str) -> None:
-    """Raise `CannotStart` where a manager could not listen, naming who is in its place."""
+    """Raise `CannotStart` if a manager could not listen, naming who holds the port."""
     for manager in managers:
-        wanted: list[tuple[Transport, int]] = [
+        wanted: list[tuple[str, int]] = [
             ("tcp", manager.node_port),
             ("tcp", manager.gossip_port),
             ("udp", manager.gossip_port),
@@ -103,13 +104,14 @@ def check_ports(managers: Sequence[Manager], way_out: str) -> None:
                     case errno.EADDRNOTAVAIL:
                         reason = f"{manager.host} is no address of this machine"
                     case errno.EADDRINUSE:
-                        reason = f"{where} is taken by {port_owner(transport, manager.host, port)}"
+                        held_by = holder(transport, port, manager.host) or "another process"
+                        reason = f"{where} is taken by {held_by}"
                     case _:
                         reason = f"{where}: {error.strerror}"
                 raise CannotStart(f"{reason}; `{way_out}` needs other ports, and 127.0.0.1 alone") from None
 
 
-def bind_once(transport: Transport, host: str, port: int) -> None:
+def bind_once(transport: str, host: str, port: int) -> None:
     kind = socket.SOCK_STREAM if transport == "tcp" else socket.SOCK_DGRAM
     with socket.socket(socket.AF_INET, kind) as probe:
         if transport == "tcp":  # as servers do: what a former demo's closed connections hold is free
@@ -312,7 +314,7 @@ class Cluster:
         return [*self.ends(), *dict.fromkeys(inactive), *agree(views)]
 
     async def stop(self) -> None:
-        """End all: nodes first, while there are managers to take leave of."""
+        """End all: nodes first, while there are managers to say goodbye to."""
         for those in (NODES, [manager.name for manager in self._managers]):
             children = [child for child in self._children if child.name in those]
             for child in children:

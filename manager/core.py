@@ -115,12 +115,12 @@ class Manager:
         contents = {} if saved is None else saved.contents
         self.configs = Configs(self._terms.settings, contents, group.wall, self._outbox)
         self.founders = Founders(group.ledger, config.founders) if config.policy == "strict" else None
-        """Who may give rights to run nodes, under policy `strict`. To be read."""
+        """Who may give rights to run nodes, under policy `strict`. Read-only for others."""
         self.rollouts = Rollouts(group, self.registry, self.configs, self._outbox, self.founders)
         self.rollouts.recall(before)
         self.rollouts.contents_changed()
         self.home: Home | None = None
-        """Where this manager is a founder itself. To be read."""
+        """Where this manager is a founder itself. Read-only for others."""
         self.desk: Desk | None = None
         if self.founders is not None:
             if self.name in config.founders:
@@ -194,7 +194,7 @@ class Manager:
 
     @property
     def subscription(self) -> Subscription:
-        """The signed documents. To be read."""
+        """The signed documents. Read-only for others."""
         return self._terms.subscription
 
     @property
@@ -223,7 +223,7 @@ class Manager:
 
     @property
     def shares(self) -> Shares:
-        """Of the limits, for the nodes that this manager serves. To be read."""
+        """Of the limits, for the nodes that this manager serves. Read-only for others."""
         return self._sessions.shares
 
     @property

@@ -11,7 +11,7 @@ Whoever holds the private key is the issuer; a company can be its own. The paylo
 | `overage` | how far `max_nodes` may be exceeded: `none`, `1.25x`, `1.5x`, `2x` or `always` |
 | `revoked` | true where the issuer takes the subscription back |
 
-Unknown fields are passed over, so that a newer issuer can serve an older manager.
+Unknown fields are ignored, so that a newer issuer can serve an older manager.
 """
 
 import json

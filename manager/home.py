@@ -72,7 +72,7 @@ class Home:
 
     @property
     def seats(self) -> Mapping[str, Seat]:
-        """What is spent, by the id of the node. To be read."""
+        """What is spent, by the id of the node. Read-only for others."""
         return self._seats
 
     # Starting

@@ -119,7 +119,7 @@ class Plan:
 
     @classmethod
     def from_json(cls, value: object) -> "Plan":
-        """Raises `ValueError` for anything else than what `as_json` gives; unknown fields are passed over."""
+        """Raises `ValueError` for anything else than what `as_json` gives; unknown fields are ignored."""
         try:
             assert isinstance(value, dict)
             versions = tuple(

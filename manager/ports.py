@@ -5,7 +5,7 @@ import os
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
-from ipaddress import ip_address
+from ipaddress import IPv6Address, ip_address
 from pathlib import Path
 
 _PROC = Path("/proc")
@@ -31,7 +31,7 @@ UNSEEN = Holder(None, "a process of another user")
 def holder(kind: str, port: int, host: str = "") -> Holder | None:
     """Who takes what comes to `port` of `host` by `kind`, `tcp` or `udp`; None where nobody does.
 
-    `host` is an IP address; where it is none or stands for all, any address counts.
+    `host` is an IP address; where it is empty or stands for all, any address counts.
     """
     hosts = {host, *_ALL} if host and host not in _ALL else set()
     inodes = {inode for family in ("", "6") for inode in _inodes(kind + family, kind, port, hosts)}
@@ -56,10 +56,12 @@ def _inodes(table: str, kind: str, port: int, hosts: set[str]) -> Iterator[str]:
 
 
 def _address(text: str) -> str:
-    """An address as the kernel prints it, in words of four bytes in the host's order."""
+    """An address as the kernel prints it, in words of four bytes in the host's order; mapped IPv4 as IPv4."""
     words = (int(text[at : at + 8], 16) for at in range(0, len(text), 8))
     packed = b"".join(word.to_bytes(4, sys.byteorder) for word in words)
-    return str(ip_address(packed))
+    address = ip_address(packed)
+    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
+    return str(mapped or address)
 
 
 def _holds(process: Path, wanted: set[str]) -> bool:

@@ -77,16 +77,16 @@ class Rollouts:
         """`founders`: who give the turns, where there are any."""
         self.configs = configs
         self.orders = Orders(group, outbox)
-        """What operators want of single nodes. To be read."""
+        """What operators want of single nodes. Read-only for others."""
         self._group = group
         self._registry = registry
         self._outbox = outbox
         self._here: dict[str, _Here] = {}
         self.standings = Standings(group, registry, outbox)
-        """What the nodes say that they run. To be read."""
+        """What the nodes say that they run. Read-only for others."""
         self._turns = Turns(group, outbox, founders, self._holds)
         self.restarts = Restarts(group, registry, configs, self.orders, self._turns, self.standings)
-        """Who waits for a turn to be restarted. To be read."""
+        """Who waits for a turn to be restarted. Read-only for others."""
         self._conductors: dict[str, Conductor] = {}
         self._steps: dict[str, Step] = {}
         self._tallies = Tallies(group, outbox)

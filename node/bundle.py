@@ -9,7 +9,7 @@
 | `limits` | what it may let through until a manager has let it in: `{NAME: [max_rate, every, per_client]}` |
 | `free_limits` | … and when it has waited for `degrade_after` seconds |
 
-Unknown fields are passed over, so that a newer group can serve an older node.
+Unknown fields are ignored, so that a newer group can serve an older node.
 """
 
 import json

@@ -56,7 +56,7 @@ class Changes:
         now: Callable[[], float],
     ) -> None:
         self.limits: tuple[int, str, Limits] = (0, "", {})
-        """Version, source and limits that shall be in force. To be read."""
+        """Version, source and limits that shall be in force. Read-only for others."""
         self.applied = Applied(0, "", "")
         self._shell, self._session, self._gateway = shell, session, gateway
         self._config, self._settings, self._now = config, settings, now

@@ -23,7 +23,7 @@ class Operations(Protocol):
 
     @property
     def core(self) -> Manager:
-        """To be read; changes go by the methods."""
+        """Read-only: changes are made by the methods below."""
 
     @property
     def http(self) -> ClientSession:

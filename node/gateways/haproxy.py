@@ -105,7 +105,7 @@ class HaproxyGateway(Adapter):
         return {"gateway_requests": float(found[1]), "gateway_errors": float(errors)} if found else {}
 
     def _take(self, line: bytes) -> None:
-        """One line of its log, in `FORMAT`; any other is passed over."""
+        """One line of its log, in `FORMAT`; any other is ignored."""
         parts = line.decode(errors="replace").split(" ", 4)
         try:
             status, active, response, server, asked = parts

@@ -3,7 +3,7 @@
 It has no reload: HUP would end it. A start refills every bucket, so new limits wait for `min_interval`.
 `krakend check -t` opens the configured port, so a copy with a free one is checked.
 
-An endpoint of the operator's file says which limits are its own, and KrakenD passes over what it does
+An endpoint of the operator's file says which limits are its own, and KrakenD ignores what it does
 not know: `"extra_config": {"cluster/limit": "public"}`, or a list of names.
 """
 

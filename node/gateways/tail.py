@@ -15,7 +15,7 @@ LINE_BYTES_MAX = 16 * 2**10
 
 
 class Tail:
-    """What is in `path` when it is first looked at is passed over."""
+    """What is in `path` when it is first looked at is skipped."""
 
     def __init__(self, path: Path) -> None:
         self._path = path

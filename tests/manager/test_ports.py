@@ -27,6 +27,10 @@ def test_who_listens_everywhere_holds_the_port_of_each_address() -> None:
         assert found is not None
     with socket.create_server(("::1", 0), family=socket.AF_INET6) as server:
         assert holder("tcp", server.getsockname()[1], "::1") == found
+    with socket.socket(socket.AF_INET6) as server:
+        server.bind(("::ffff:127.0.0.1", 0))
+        server.listen()
+        assert holder("tcp", server.getsockname()[1], "127.0.0.1") == found
 
 
 def test_a_program_is_named_by_what_its_interpreter_runs() -> None:

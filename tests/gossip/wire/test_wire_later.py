@@ -1,4 +1,4 @@
-"""What a later version adds to what managers tell each other is passed over, and bounded."""
+"""What a later version adds to what managers tell each other is ignored, and bounded."""
 
 from typing import Any
 
