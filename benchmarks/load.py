@@ -23,6 +23,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from benchmarks.clients import framed
 from benchmarks.figures import Table, percentile
 from benchmarks.groups import cpu_seconds, mebibytes
 from benchmarks.managers import PROGRAM
@@ -241,12 +242,6 @@ class Link:
                 if first & 15 == 8:
                     return
                 yield decode(payload)
-
-
-def framed(payload: bytes) -> bytes:
-    size = len(payload)
-    head = bytes((0x82, 0x80 | size)) if size < 126 else bytes((0x82, 0xFE)) + size.to_bytes(2, "big")
-    return head + bytes(4) + payload
 
 
 def report(number: int) -> bytes:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
+from manager.cli_values import seconds
 from manager.client import ClientError, WrongUsage, fetch, head, request, send
 from manager.plan import KINDS, P95_MARGIN_MAX
 from manager.tables import pairs, table
@@ -85,7 +86,7 @@ def add_verbs(verbs: Any, add: Add, shown: Shown) -> None:
 def _add_manner(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--waves", metavar="LIST", help="such as 1,25%%,100%% (the default)")
     parser.add_argument("--max-unavailable", type=int, metavar="N", help="nodes out at a time; default: 1")
-    parser.add_argument("--pause", type=_seconds, metavar="DURATION", help="between waves; default: 10s")
+    parser.add_argument("--pause", type=seconds, metavar="DURATION", help="between waves; default: 10s")
     text = "of answers: so many more may be errors at nodes with the new version than without; default: 5%%"
     parser.add_argument("--error-margin", type=_part, metavar="PART", help=text)
     text = "the 95th percentile of their answers' time may be longer by this part of it; default: 100%%"
@@ -95,16 +96,6 @@ def _add_manner(parser: argparse.ArgumentParser) -> None:
         "--heal", dest="heal", action="store_true", default=None, help="undo edits by hand, too"
     )
     heal.add_argument("--no-heal", dest="heal", action="store_false", help="only show them (the default)")
-
-
-def _seconds(text: str) -> float:
-    # Loaded only here: it takes longer than most verbs.
-    from node.settings import parse_duration
-
-    try:
-        return parse_duration(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def _times(text: str, most: float = P95_MARGIN_MAX) -> float:

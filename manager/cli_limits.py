@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any, TypeAlias
 from urllib.parse import quote
 
+from manager.cli_values import seconds
 from manager.client import WrongUsage, request
 from manager.explain import explain
 from manager.tables import pairs, table
@@ -25,11 +26,11 @@ def add_verbs(verb: Callable[[str, str, Action], argparse.ArgumentParser]) -> No
     set_ = verb("set", "set or change a limit, on all managers at once", _set)
     set_.add_argument("name", metavar="NAME")
     set_.add_argument("--max-rate", type=_rate, metavar="N", help="requests that pass in each `every`")
-    set_.add_argument("--every", type=_seconds, metavar="TIME", help="1s, 1m …; default of a new one: 1s")
+    set_.add_argument("--every", type=seconds, metavar="TIME", help="1s, 1m …; default of a new one: 1s")
     set_.add_argument("--per-client", choices=("yes", "no"), help="of each client's own")
     set_.add_argument("--algorithm", metavar="HOW", help="equal, weighted or fair_share")
-    set_.add_argument("--lease", type=_seconds, metavar="TIME", help="a share is renewed before it ends")
-    set_.add_argument("--reuse-last", type=_seconds, metavar="TIME", help="… and used for so long without")
+    set_.add_argument("--lease", type=seconds, metavar="TIME", help="a share is renewed before it ends")
+    set_.add_argument("--reuse-last", type=seconds, metavar="TIME", help="… and used for so long without")
     set_.add_argument(
         "--safe",
         type=_rate_or_none,
@@ -40,16 +41,6 @@ def add_verbs(verb: Callable[[str, str, Action], argparse.ArgumentParser]) -> No
     verb("remove", "take a limit away, on all managers at once", _remove).add_argument("name", metavar="NAME")
     verb("shares", "who may use how much of a limit", _shares).add_argument("name", metavar="NAME")
     verb("explain", "why each node has the share that it has", _explain).add_argument("name", metavar="NAME")
-
-
-def _seconds(text: str) -> float:
-    # Loaded only here: it takes longer to load than all else that kcm needs.
-    from node.settings import parse_duration
-
-    try:
-        return parse_duration(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def _rate(text: str) -> float:

@@ -8,6 +8,7 @@ from typing import Any
 from urllib.parse import quote
 
 from manager.cli_node import find, gateway_in_trouble
+from manager.cli_values import positive
 from manager.client import ClientError, follow, request
 from manager.output import in_colour
 from manager.tables import pairs, printable, table
@@ -88,13 +89,6 @@ def add_verbs(verbs: Any, verb: Any, shown: Any) -> None:
 
     one = verb(verbs, "explain", "why a node is in its state, and what comes next", explain)
     one.add_argument("node", metavar="NODE", help="its id or its name")
-
-
-def positive(text: str) -> int:
-    """A whole number above 0, for argparse."""
-    if text.isdecimal() and int(text[:9]) > 0 and len(text) < 10:
-        return int(text)
-    raise argparse.ArgumentTypeError(f"must be a whole number above 0, not {text!r}")
 
 
 def _events(options: argparse.Namespace) -> list[dict[str, Any]]:

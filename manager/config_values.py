@@ -1,13 +1,12 @@
 """What single values of `cluster-manager.yml` must look like. Each raises `ValueError` with the remedy."""
 
 import re
-from datetime import UTC, datetime
 from ipaddress import ip_address
 
 from pydantic import SecretStr
 
 from gossip.wire import LABEL_BYTES_MAX, read_key
-from manager.documents import read_public_key
+from manager.documents import parse_time, read_public_key
 from manager.keys import A_NEW_KEY
 from node.settings import parse_duration
 
@@ -115,16 +114,10 @@ def as_digest(text: str) -> str:
 
 def as_time(text: str) -> str:
     try:
-        utc_seconds(text)
+        parse_time(text)
     except ValueError:
         raise ValueError(f"must be a day such as 2027-11-24, also with a time of day, not `{text}`") from None
     return text
-
-
-def utc_seconds(text: str) -> float:
-    """Seconds since 1970 of an ISO 8601 time, in UTC where it names no zone. Raises `ValueError`."""
-    at = datetime.fromisoformat(text)
-    return (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()
 
 
 def as_label_pair(text: str) -> str:

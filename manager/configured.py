@@ -7,8 +7,7 @@ from ipaddress import ip_address
 from gossip.wire import PLAIN, Keyring, Layers, read_key
 from manager.config import ManagerFile
 from manager.config_limits import limits_of, sharing_of
-from manager.config_values import utc_seconds
-from manager.documents import read_public_key
+from manager.documents import parse_time, read_public_key
 from manager.doors import is_near
 from manager.keys import read_keyring
 from manager.terms import ManagerConfig
@@ -32,7 +31,7 @@ def core_config(file: ManagerFile) -> ManagerConfig:
             JoinToken(
                 name,
                 one.sha256,
-                utc_seconds(one.expires) if one.expires else None,
+                parse_time(one.expires) if one.expires else None,
                 one.uses,
                 {key: value for key, _, value in (label.partition("=") for label in one.labels)},
             )

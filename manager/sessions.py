@@ -22,7 +22,7 @@ from manager.shares import Shares
 from manager.stats import StatsWindow
 from manager.surge import Surge
 from manager.terms import Terms
-from manager.tokens import JoinToken, find_join_token, used_up, why_not
+from manager.tokens import JoinToken, find_token, used_up, why_not
 from manager.traffic import TrafficWindow
 from node.protocol import (
     CLOSE_GOING,
@@ -155,7 +155,7 @@ class Sessions:
         if self._desk is not None and not session.admitted and self._desk.waits(session.conn):
             return
         id_, ticket, refusal = identify(self._identity, hello)
-        token = find_join_token(hello.token, self._terms.config.join_tokens)
+        token = find_token(hello.token, self._terms.config.join_tokens)
         stamp = 0 if ticket is None else ticket.stamp
         if refusal is None and (lacks := self._lacks_token(hello, id_, stamp, token, now)):
             refusal = "token", lacks

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from hashlib import sha256
+from typing import TypeVar
 
 TOKEN_CHARS_MAX = 200
 """Longer ones are not even hashed."""
@@ -45,6 +46,9 @@ class JoinToken:
     """Of the nodes that come in by it; over those that they give themselves."""
 
 
+Token = TypeVar("Token", ApiToken, JoinToken)
+
+
 def token_of(random_bytes: bytes) -> str:
     """A token's text, behind a prefix that searches for leaked secrets can look for."""
     return _PREFIX + urlsafe_b64encode(random_bytes).decode().rstrip("=")
@@ -55,13 +59,8 @@ def digest(token: str) -> str:
     return sha256(token.encode("utf-8", "surrogateescape")).hexdigest()
 
 
-def find_token(shown: str, tokens: Iterable[ApiToken]) -> ApiToken | None:
+def find_token(shown: str, tokens: Iterable[Token]) -> Token | None:
     """The one whose text is `shown`; always compares with all of them."""
-    return next(iter([token for token in tokens if _is(shown, token.digest)]), None)
-
-
-def find_join_token(shown: str, tokens: Iterable[JoinToken]) -> JoinToken | None:
-    """The same for a node's."""
     return next(iter([token for token in tokens if _is(shown, token.digest)]), None)
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from hashlib import sha256
 
 from gossip.config import LAN, GossipConfig
 from gossip.messages import State
@@ -81,6 +82,11 @@ class Story:
         """Something that the story promises."""
         if not holds:
             self.report.broken.append(f"at {self.world.now:.3f} s: {otherwise}")
+
+    def having(self, content: bytes) -> int:
+        """How many gateways have this configuration on their disk."""
+        hash_ = sha256(content).hexdigest()
+        return sum(node.gateway.on_disk == hash_ for node in self.cluster.nodes)
 
     # What happens
 

@@ -31,6 +31,7 @@ SHELLS = (
     "manager.cli_rights",
     "manager.cli_subscription",
     "manager.cli_tokens",
+    "manager.cli_values",
     "manager.client",
     "manager.config",
     "manager.config_limits",

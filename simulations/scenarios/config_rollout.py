@@ -6,7 +6,6 @@ also where that shows only when all have it.
 """
 
 from collections.abc import Callable
-from hashlib import sha256
 
 from manager.configs import Manner
 from manager.plan import Phase
@@ -41,10 +40,10 @@ def run(managers: int, nodes: int, seed: int, minutes: float) -> Report:
         _until(story, lambda: _out(story) > 0, "somebody is out for it")
         conductor.kill()
         _pass(story, 40.0)
-        story.say("conductor dead", f"{_with(story, b'second')} nodes have it, and no further one")
-        stood = _with(story, b"second")
+        story.say("conductor dead", f"{story.having(b'second')} nodes have it, and no further one")
+        stood = story.having(b"second")
         _pass(story, 20.0)
-        story.expect(_with(story, b"second") == stood, "the rollout goes on without its conductor")
+        story.expect(story.having(b"second") == stood, "the rollout goes on without its conductor")
         other.steer_rollout(KIND, "resume")
         _until(story, lambda: _out(story) > 0, "another manager goes on")
         victim = next(node for node in story.cluster.nodes if node.gateway.out)
@@ -53,7 +52,11 @@ def run(managers: int, nodes: int, seed: int, minutes: float) -> Report:
         _pass(story, 30.0)
         victim.start()
         conductor.restart()
-        _until(story, lambda: _phase(other) is Phase.DONE and _with(story, b"second") == nodes, "all have it")
+        _until(
+            story,
+            lambda: _phase(other) is Phase.DONE and story.having(b"second") == nodes,
+            "all have it",
+        )
         story.say("done", f"{nodes} nodes have the second")
 
         majority = managers // 2 + 1
@@ -62,10 +65,12 @@ def run(managers: int, nodes: int, seed: int, minutes: float) -> Report:
         _pass(story, 5.0)
         left[0].push_config(KIND, b"third", MANNER)
         _pass(story, minutes * 60)
-        story.say("split", f"{_with(story, b'third')} nodes have the third")
+        story.say("split", f"{story.having(b'third')} nodes have the third")
         story.network.heal()
         _until(
-            story, lambda: _phase(right[0]) is Phase.DONE and _with(story, b"third") == nodes, "all have it"
+            story,
+            lambda: _phase(right[0]) is Phase.DONE and story.having(b"third") == nodes,
+            "all have it",
         )
 
         for node in story.cluster.nodes:
@@ -75,15 +80,15 @@ def run(managers: int, nodes: int, seed: int, minutes: float) -> Report:
             _until(story, lambda: _phase(other) is Phase.RUNNING, "the other manager has heard of it")
             seen = _until_rolled_back(story, other, bad)
             story.expect(seen <= most, f"{seen} nodes at once run what is {bad.decode()}")
-            story.expect(_with(story, b"third") == nodes, f"what is {bad.decode()} is left on a node")
+            story.expect(story.having(b"third") == nodes, f"what is {bad.decode()} is left on a node")
             story.say("rolled back", _why(other))
 
         left[0].push_config(KIND, b"fourth", CAREFUL)
-        _until(story, lambda: _with(story, b"fourth") == nodes and not _out(story), "all have it")
+        _until(story, lambda: story.having(b"fourth") == nodes and not _out(story), "all have it")
         for node in story.cluster.nodes:
             node.gateway.erring = True
         _until_rolled_back(story, other, b"fourth")
-        story.expect(_with(story, b"third") == nodes, "what errs only after the last wave is left on a node")
+        story.expect(story.having(b"third") == nodes, "what errs only after the last wave is left on a node")
         story.say("rolled back after the last wave", _why(other))
         story.see("afterwards")
     return story.report
@@ -91,11 +96,6 @@ def run(managers: int, nodes: int, seed: int, minutes: float) -> Report:
 
 def _out(story: Story) -> int:
     return sum(node.gateway.out for node in story.cluster.nodes)
-
-
-def _with(story: Story, content: bytes) -> int:
-    hash_ = sha256(content).hexdigest()
-    return sum(node.gateway.on_disk == hash_ for node in story.cluster.nodes)
 
 
 def _phase(manager: SimManager) -> Phase | None:
@@ -113,7 +113,7 @@ def _until_rolled_back(story: Story, manager: SimManager, content: bytes) -> int
     seen = [0]
 
     def is_over() -> bool:
-        seen.append(_with(story, content))
+        seen.append(story.having(content))
         return _phase(manager) is Phase.ROLLED_BACK
 
     _until(story, is_over, f"what is {content.decode()} is rolled back")

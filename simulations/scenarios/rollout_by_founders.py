@@ -6,7 +6,6 @@ for, before it hears of it; a node's host sleeps within its turn. Whoever goes o
 
 from collections.abc import Callable
 from dataclasses import replace
-from hashlib import sha256
 
 from manager.configs import Manner
 from manager.core import Manager
@@ -51,7 +50,7 @@ def run(managers: int, nodes: int, seed: int, minutes: float) -> Report:
         for node in story.cluster.nodes[::3]:
             right[-1].operate(_restarts(node.id))
         story.world.run_for(minutes * 60)
-        have = ", ".join(f"{_with(story, text)} have the {text.decode()}" for text in (b"second", b"third"))
+        have = ", ".join(f"{story.having(text)} have the {text.decode()}" for text in (b"second", b"third"))
         story.say("split", have)
         story.network.heal()
         _until(story, lambda: _is_done(story, left[0]) and _is_done(story, right[0]), "one has prevailed")
@@ -64,7 +63,7 @@ def run(managers: int, nodes: int, seed: int, minutes: float) -> Report:
         _until(story, lambda: any(_gave(m, wanted) for m in story.managers), "the founder has answered", 0.01)
         conductor.kill()
         story.world.run_for(40.0)
-        story.say("conductor dead", f"{_with(story, b'fourth')} have the fourth, and one a turn from before")
+        story.say("conductor dead", f"{story.having(b'fourth')} have the fourth, and one a turn from before")
         other.steer_rollout(KIND, "resume")
         conductor.restart()
         _until(story, lambda: _sleepers(story), "somebody is out for it")
@@ -72,8 +71,8 @@ def run(managers: int, nodes: int, seed: int, minutes: float) -> Report:
         sleeper.loop.suspend()
         story.world.run_for(60.0)
         sleeper.loop.resume()
-        story.say("slept in its turn", f"{sleeper.name}, for 60 s; {_with(story, b'fourth')} have the fourth")
-        _until(story, lambda: _with(story, b"fourth") == nodes and _is_done(story, other), "all have it")
+        story.say("slept in its turn", f"{sleeper.name}, for 60 s; {story.having(b'fourth')} have the fourth")
+        _until(story, lambda: story.having(b"fourth") == nodes and _is_done(story, other), "all have it")
         story.say("done", "all nodes have the fourth")
         story.see("afterwards")
     return story.report
@@ -85,11 +84,6 @@ def _sleepers(story: Story) -> list[SimNode]:
 
 def _restarts(id_: str) -> Callable[[Manager, float], list[ManagerEffect]]:
     return lambda core, now: core.order_node(id_, Action.RESTART, "operator", now)[1]
-
-
-def _with(story: Story, content: bytes) -> int:
-    hash_ = sha256(content).hexdigest()
-    return sum(node.gateway.on_disk == hash_ for node in story.cluster.nodes)
 
 
 def _is_done(story: Story, manager: SimManager) -> bool:

@@ -33,12 +33,6 @@ async def running(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Running]:
         yield running
 
 
-@pytest.fixture
-async def client(running: Running) -> AsyncIterator[Client]:
-    async with TestClient(TestServer(create_app(running))) as client:
-        yield client
-
-
 def bearer(scope: Scope) -> dict[str, str]:
     return {"Authorization": f"Bearer {TOKENS[scope]}"}
 

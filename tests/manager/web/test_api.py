@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 from aiohttp import ClientSession, web
-from aiohttp.test_utils import TestClient, TestServer
+from aiohttp.test_utils import TestClient
 
 from manager.terms import ManagerConfig
-from manager.web.app import all_routes, create_app
+from manager.web.app import all_routes
 from manager.web.cluster import STATS_STEPS_MAX
 from manager.web.live import STREAMS_MAX
 from manager.web.openapi import document
@@ -28,12 +28,6 @@ async def running() -> AsyncIterator[Running]:
         running = Running(ManagerConfig(max_nodes=2), http=http)
         running.wait(10.0)
         yield running
-
-
-@pytest.fixture
-async def client(running: Running) -> AsyncIterator[Client]:
-    async with TestClient(TestServer(create_app(running))) as client:
-        yield client
 
 
 async def get(client: Client, path: str) -> Any:

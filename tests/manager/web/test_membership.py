@@ -6,10 +6,9 @@ from typing import Any
 
 import pytest
 from aiohttp import ClientSession, web
-from aiohttp.test_utils import TestClient, TestServer
+from aiohttp.test_utils import TestClient
 
 from manager import cli
-from manager.web.app import create_app
 from tests.manager.running import Running
 
 Client = TestClient[web.Request, web.Application]
@@ -24,12 +23,6 @@ async def running() -> AsyncIterator[Running]:
             running.meets(f"m{number}", f"10.0.0.{number}")
         running.loses("m2")
         yield running
-
-
-@pytest.fixture
-async def client(running: Running) -> AsyncIterator[Client]:
-    async with TestClient(TestServer(create_app(running))) as client:
-        yield client
 
 
 async def ask(client: Client, path: str, body: dict[str, Any]) -> tuple[int, Any]:

@@ -25,12 +25,6 @@ async def running() -> AsyncIterator[Running]:
         yield running
 
 
-@pytest.fixture
-async def client(running: Running) -> AsyncIterator[Client]:
-    async with TestClient(TestServer(create_app(running))) as client:
-        yield client
-
-
 async def test_where_no_gateway_of_the_kind_is_anywhere_the_answer_says_what_is_missing(
     client: Client,
 ) -> None:
