@@ -317,7 +317,7 @@ async def test_info_and_subscription_are_lists(kcm: Kcm) -> None:
     assert (shown["max_nodes"], shown["used"], shown["free"], shown["source"]) == ("2", "2", "0", "yaml")
 
 
-async def test_the_cap_is_set(kcm: Kcm, running: Running) -> None:
+async def test_kcm_sets_the_cap_and_shows_its_serial(kcm: Kcm, running: Running) -> None:
     code, out, _ = await kcm("subscription", "set", "--max-nodes", "4")
     assert code == 0
     assert running.core.max_nodes == 4

@@ -82,7 +82,9 @@ def test_any_other_bytes_are_no_record(data: bytes) -> None:
     ],
     ids=["a set value beats a file's", "then the writer's name", "the larger of two files", "then its name"],
 )
-def test_which_of_two_settings_prevails(lower: Setting, higher: Setting) -> None:
+def test_the_higher_serial_prevails_then_the_larger_file_value_then_the_writer(
+    lower: Setting, higher: Setting
+) -> None:
     assert lower.order < higher.order
 
 

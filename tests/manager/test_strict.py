@@ -342,7 +342,7 @@ def test_a_founder_that_never_comes_is_expelled_and_its_rights_are_free_after_a_
 
 
 @pytest.mark.parametrize(("name", "why"), [("m1", "runs"), ("m7", "no founder")])
-def test_whom_nobody_may_expel(name: str, why: str) -> None:
+def test_who_runs_or_is_no_founder_is_not_expelled(name: str, why: str) -> None:
     with pytest.raises(RightsError, match=why):
         running(replace(ALONE, founders=("m1", "m2"))).core.expel(name, 20.0)
 

@@ -61,7 +61,7 @@ async def test_nodes_come_page_by_page_and_each_once(running: Running, client: C
     assert found == ids
 
 
-async def test_nodes_of_one_state(running: Running, client: Client) -> None:
+async def test_only_the_nodes_of_a_wanted_state_are_listed(running: Running, client: Client) -> None:
     for number in (1, 2, 3):
         running.node(number)
     assert [node["name"] for node in (await get(client, "nodes?state=refused"))["nodes"]] == ["n3"]
@@ -236,7 +236,7 @@ async def test_events_come_page_by_page(running: Running, client: Client) -> Non
     assert rest["next"] is None
 
 
-async def test_seats_over_time(running: Running, client: Client) -> None:
+async def test_seats_over_time_have_a_value_for_each_step(running: Running, client: Client) -> None:
     running.node(1)
     running.wait(60.0)
     past = await get(client, "subscription/usage")

@@ -223,7 +223,7 @@ async def test_leaving_is_for_good_only_where_that_is_said(running: Running, ser
     assert running.left == [False]
 
 
-async def test_leaving_for_good(running: Running, serve: Serve) -> None:
+async def test_a_manager_leaves_for_good_where_that_is_asked(running: Running, serve: Serve) -> None:
     answer = await (await serve(running)).post("/api/v1/leave", json={"for_good": True})
     assert (answer.status, await answer.json()) == (202, {"status": "leaving", "for_good": True})
     assert running.left == [True]

@@ -82,7 +82,9 @@ async def kcm(client: Client, capsys: pytest.CaptureFixture[str], *arguments: st
     return code, *capsys.readouterr()
 
 
-async def test_kcm_force_leave(client: Client, capsys: pytest.CaptureFixture[str]) -> None:
+async def test_kcm_force_leave_says_what_became_of_the_member(
+    client: Client, capsys: pytest.CaptureFixture[str]
+) -> None:
     code, out, _ = await kcm(client, capsys, "force-leave", "m2")
     assert (code, out) == (0, "m2 has left, and is not expected back\n")
     code, out, _ = await kcm(client, capsys, "force-leave", "--prune", "m2")
