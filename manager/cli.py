@@ -223,7 +223,10 @@ def _nodes(options: argparse.Namespace) -> str:
         answer = cli_node.find(options.manager, options.node)
         return _shown(options, answer, lambda: pairs(answer))
     answer = request(options.manager, "GET", "/api/v1/nodes")
-    return _shown(options, answer, lambda: table(_by_name(answer["nodes"]), _NODES, colour=in_colour()))
+    nothing = "no nodes yet: `seed` in a node's service.yml names the node port of a manager, HOST:7000"
+    return _shown(
+        options, answer, lambda: table(_by_name(answer["nodes"]), _NODES, colour=in_colour(), nothing=nothing)
+    )
 
 
 def _by_name(nodes: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from manager.cli_values import seconds
-from manager.client import ClientError, WrongUsage, fetch, head, request, send
+from manager.client import ClientError, NotFound, WrongUsage, fetch, head, request, send
 from manager.plan import KINDS, P95_MARGIN_MAX
 from manager.tables import pairs, table
 from node.bounds import CONFIG_BYTES_MAX
@@ -22,6 +22,7 @@ _HISTORY = ("version", "wanted", "size", "at", "by", "sha256")
 _NODES = ("id", "name", "running", "on_disk", "ready", "turn", "drifted", "note")
 _ROLLOUTS = ("kind", "version", "phase", "wave", "done", "total", "conductor", "waits_for", "why")
 _MANNER = ("waves", "max_unavailable", "pause", "error_margin", "p95_margin", "heal")
+_NOTHING = "no configuration was pushed yet: `kcm config push --kind KIND FILE` brings one to all gateways"
 _AHEAD = ("versions", "nodes", "drifted")
 
 Shown = Callable[[argparse.Namespace, Any, Callable[[], str]], str]
@@ -119,9 +120,10 @@ def _kind(options: argparse.Namespace) -> str:
     if options.kind is not None:
         return str(options.kind)
     known = {each["kind"] for each in request(options.manager, "GET", "/api/v1/config")["configs"]}
+    if not known:
+        raise NotFound(_NOTHING)
     if len(known) != 1:
-        what = f"there are {', '.join(sorted(known))}" if known else "nothing was pushed yet"
-        raise WrongUsage(f"name the kind of gateway by --kind ({', '.join(KINDS)}): {what}")
+        raise WrongUsage(f"name the kind of gateway by --kind: there are {', '.join(sorted(known))}")
     return str(known.pop())
 
 
@@ -246,7 +248,9 @@ def _rollouts(options: argparse.Namespace, shown: Shown) -> str:
             said[each["kind"]] = _tell(each, said.get(each["kind"], ""))
         time.sleep(_LOOK_EVERY)
         answer = request(options.manager, "GET", "/api/v1/rollouts")
-    return shown(options, answer, lambda: table(answer["rollouts"], _ROLLOUTS, colour=False))
+    return shown(
+        options, answer, lambda: table(answer["rollouts"], _ROLLOUTS, colour=False, nothing=_NOTHING)
+    )
 
 
 _MOVING = ("running", "rolling back")

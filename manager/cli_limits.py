@@ -8,8 +8,9 @@ from typing import Any, TypeAlias
 from urllib.parse import quote
 
 from manager.cli_values import seconds
-from manager.client import WrongUsage, request
+from manager.client import NotFound, WrongUsage, request
 from manager.explain import explain
+from manager.meant import did_you_mean
 from manager.tables import pairs, table
 from node.bounds import in_words
 
@@ -22,7 +23,8 @@ _SHARES = ("id", "name", "manager", "state", "weight", "share", "entitled", "in_
 
 def add_verbs(verb: Callable[[str, str, Action], argparse.ArgumentParser]) -> None:
     """Add what follows `kcm limits`; `verb(name, help, action)` makes one."""
-    verb("show", "the cluster's limits, and each node's usual share", _show)
+    show = verb("show", "the cluster's limits, or one, and each node's usual share", _show)
+    show.add_argument("name", metavar="NAME", nargs="?", help="only this one")
     set_ = verb("set", "set or change a limit, on all managers at once", _set)
     set_.add_argument("name", metavar="NAME")
     set_.add_argument("--max-rate", type=_rate, metavar="N", help="requests that pass in each `every`")
@@ -56,12 +58,22 @@ def _rate_or_none(text: str) -> float | None:
 
 def _show(options: argparse.Namespace) -> tuple[dict[str, Any], Callable[[], str]]:
     answer = request(options.manager, "GET", _PATH)
+    if options.name is not None:
+        if options.name not in answer["limits"]:
+            near = did_you_mean(options.name, answer["limits"]) or "; `kcm limits show` lists them"
+            raise NotFound(f"no limit is called {options.name!r}{near}")
+        answer |= {key: {options.name: answer[key].get(options.name)} for key in ("limits", "share")}
     return answer, lambda: _shown(answer)
 
 
 def _shown(answer: dict[str, Any]) -> str:
     rows = [
-        {"name": name, **limit, "share": _share(answer["share"].get(name))}
+        {
+            "name": name,
+            **limit,
+            **{key: f"{limit[key]:g} s" for key in ("every", "lease", "reuse_last")},
+            "share": _share(answer["share"].get(name)),
+        }
         for name, limit in answer["limits"].items()
     ]
     rest = pairs({key: answer[key] for key in ("nodes", "mode", "source", "serial")})

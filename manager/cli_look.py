@@ -19,6 +19,11 @@ _TRAFFIC = ("name", "requests/s", "errors/s", "errors", "p50", "p95", "p99")
 _TOP = ("name", "id", "requests", "errors", "cpu", "memory")
 _TOP_SECONDS = 90
 _TIMES = ("p50", "p95", "p99")
+_NO_EVENTS = "nothing has happened since this manager's start"
+_NO_TRAFFIC = (
+    "no gateway has told of requests in the last minute: `gateway.stats` or `gateway.access_log` in its "
+    "node's service.yml lets it"
+)
 
 NEXT = {
     "active": "It reports to its manager. Nothing is to be done.",
@@ -48,31 +53,38 @@ def add_verbs(verbs: Any, verb: Any, shown: Any) -> None:
         columns: tuple[str, ...],
         ask: Callable[[argparse.Namespace], list[dict[str, Any]]],
         cells: Callable[[dict[str, Any]], dict[str, Any]] = dict,
+        nothing: str = "",
     ) -> Action:
-        """Programs get what `ask` gives; people see the `cells` of it."""
+        """Programs get what `ask` gives; people see the `cells` of it, or `nothing`."""
 
         def action(options: argparse.Namespace) -> str:
             rows = ask(options)
-            text: str = shown(options, rows, lambda: table([*map(cells, rows)], columns, colour=in_colour()))
+            cut = [*map(cells, rows)]
+            text: str = shown(options, rows, lambda: table(cut, columns, colour=in_colour(), nothing=nothing))
             return text
 
         return action
 
-    events = verb(verbs, "events", "what happened last, as this manager saw it", plain(_EVENTS, _events))
+    events = verb(
+        verbs,
+        "events",
+        "what happened last, as this manager saw it",
+        plain(_EVENTS, _events, nothing=_NO_EVENTS),
+    )
     events.add_argument("--limit", type=positive, default=50, help="how many, the newest; default: 50")
     verb(verbs, "monitor", "what happens, while it happens, until Ctrl-C", _monitor)
     verb(
         verbs,
         "rtt",
         "how long each manager waits for the others' answers",
-        plain(_TRIPS, _trips, _trip_cells),
+        plain(_TRIPS, _trips, _trip_cells, "no manager knows another one"),
     )
 
     def looked(options: argparse.Namespace) -> str:
         if options.by is None:
-            return plain(_TOP, _top, _top_cells)(options)
+            return plain(_TOP, _top, _top_cells, "no node has reported in the last minute")(options)
         columns = _TRAFFIC if options.by != "node" else ("id", *_TRAFFIC)
-        return plain(columns, _traffic, _traffic_cells)(options)
+        return plain(columns, _traffic, _traffic_cells, _NO_TRAFFIC)(options)
 
     stats = verb(verbs, "stats", "what nodes did in the last minute", looked)
     stats.add_argument("--top", type=positive, default=20, help="how many, the busiest; default: 20")

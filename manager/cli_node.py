@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 from urllib.parse import quote
 
-from manager.client import ClientError, request
+from manager.client import ClientError, WrongUsage, request
 from manager.tables import pairs, printable
 
 TIMEOUT = 300.0
@@ -81,6 +81,8 @@ def find(manager: str, node: str) -> dict[str, Any]:
 
 
 def _path(node: str) -> str:
+    if not node:
+        raise WrongUsage("NODE is empty: name a node by its id or its name")
     return f"/api/v1/nodes/{quote(node, safe='', errors='surrogateescape')}"
 
 

@@ -125,7 +125,9 @@ def _opened(
     `further` headers go beside the usual ones, or replace them.
     """
     headers = {"Content-Type": "application/json", "Accept": "*/*", **further}
-    if token := os.environ.get("KCM_TOKEN"):
+    if token := os.environ.get("KCM_TOKEN", "").strip():
+        if not (token.isascii() and token.isprintable()):
+            raise WrongUsage("KCM_TOKEN has characters that no token has: set it to the token alone")
         headers["Authorization"] = f"Bearer {token}"
     asked = urllib.request.Request(manager + path, data, headers, method=method)
     # A proxy from the environment would be asked for addresses that only we can reach.
@@ -143,7 +145,8 @@ def _opened(
             raise NoManager(f"what answers at {manager} is not believed: {why}") from None
         if isinstance(reason, RemoteDisconnected) and manager.startswith("http:"):
             raise NoManager(
-                f"what is at {manager} hangs up: a manager with TLS is asked at https://, with KCM_CA"
+                f"what is at {manager} hangs up: a manager with TLS is asked at https://, with KCM_CA; "
+                f"pages and API are on the HTTP port ({HTTP_PORT}), neither on that of nodes nor of gossip"
             ) from None
         if isinstance(reason, ssl.SSLError) and reason.reason == "WRONG_VERSION_NUMBER":
             raise NoManager(f"what answers at {manager} has no TLS: ask it at http://") from None
@@ -165,7 +168,10 @@ def _refusal(error: urllib.error.HTTPError, manager: str) -> ClientError:
     try:
         detail = str(json.loads(error.read())["detail"])
     except (OSError, HTTPException, ValueError, LookupError, TypeError, RecursionError):
-        # A manager says what is wrong; whoever does not is something else.
-        return NoManager(f"what answers at {manager} is no manager, it says {error.code}: {_REMEDY}")
+        # A manager says what is wrong; whoever does not is something else, or its port for nodes.
+        return NoManager(
+            f"what answers at {manager} is no manager's HTTP port (usually {HTTP_PORT}), it says "
+            f"{error.code}: {_REMEDY}"
+        )
     kinds = {400: WrongUsage, 404: NotFound}
     return kinds.get(error.code, ClientError)(detail)

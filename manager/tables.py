@@ -11,8 +11,12 @@ _COLOURS = {
 }
 
 
-def table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], *, colour: bool) -> str:
-    """`rows` as aligned text under a head; states in colour where `colour`."""
+def table(
+    rows: Sequence[Mapping[str, Any]], columns: Sequence[str], *, colour: bool, nothing: str = ""
+) -> str:
+    """`rows` as aligned text under a head, or `nothing` where there are none; states in colour, or not."""
+    if not rows and nothing:
+        return nothing
     cells = [[_text(row[column]) for column in columns] for row in rows]
     head = [column.upper().replace("_", " ") for column in columns]
     widths = [max(map(len, column)) for column in zip(head, *cells, strict=True)]
@@ -53,6 +57,8 @@ def _text(value: Any) -> str:
             return printable(", ".join(map(str, value)))
         case bool():
             return "yes" if value else "no"
+        case float():
+            return f"{value:.12g}"
         case _:
             return printable(str(value)) or "-"
 

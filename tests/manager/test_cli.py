@@ -211,7 +211,7 @@ async def test_limits_are_set_shown_and_removed(kcm: Kcm, running: Running) -> N
     code, out, error = await kcm("limits", "set", "batch", "--max-rate", "5", "--every", "1m", "--safe", "1")
     assert (code, error) == (0, "")
     rows = {line.split()[0]: line.split()[1:8] for line in out.splitlines() if line}
-    assert rows["batch"] == ["5.0", "60.0", "no", "equal", "20.0", "60.0", "1.0"]
+    assert rows["batch"] == ["5", "60", "s", "no", "equal", "20", "s"]
     assert rows["serial"] == ["1"]
     code, out, _ = await kcm("limits", "set", "batch", "--safe", "none", "--algorithm", "weighted")
     assert code == 0
@@ -222,6 +222,10 @@ async def test_limits_are_set_shown_and_removed(kcm: Kcm, running: Running) -> N
     assert (await kcm("limits", "remove", "batch"))[0] == 3
     code, _, error = await kcm("limits", "set", "public")
     assert (code, "--max-rate" in error) == (2, True)
+    code, out, _ = await kcm("limits", "show", "public", "-o", "json")
+    assert (code, json.loads(out)["limits"].keys()) == (0, {"public"})
+    code, _, error = await kcm("limits", "show", "publik")
+    assert (code, "did you mean public?" in error) == (3, True)
 
 
 async def test_a_configuration_is_pushed_only_upon_the_plan_that_was_looked_at(
@@ -378,6 +382,31 @@ async def test_the_manager_is_named_by_the_option_before_or_after_the_verb_or_by
         assert await asyncio.to_thread(ends, cli.main, "members", "--manager", nowhere) == 5
     finally:
         await server.close()
+
+
+@pytest.mark.parametrize(
+    ("verb", "said"),
+    [
+        (("stats", "--by", "endpoint"), "no gateway has told of requests"),
+        (("rollout", "status"), "no configuration was pushed yet"),
+    ],
+)
+async def test_where_there_is_nothing_to_list_that_is_said(
+    kcm: Kcm, verb: tuple[str, ...], said: str
+) -> None:
+    code, out, _ = await kcm(*verb)
+    assert (code, out.startswith(said)) == (0, True), out
+
+
+async def test_a_token_that_no_header_can_hold_is_wrong_usage_and_is_not_shown(
+    kcm: Kcm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KCM_TOKEN", "se\ncret")
+    code, out, error = await kcm("members")
+    assert (code, out, error.count("\n")) == (2, "", 1)
+    assert "cret" not in error
+    monkeypatch.setenv("KCM_TOKEN", " \n")
+    assert (await kcm("members"))[0] == 0
 
 
 async def test_an_unknown_node_is_exit_3(kcm: Kcm) -> None:
@@ -568,7 +597,7 @@ def test_nested_values_are_named_by_their_path() -> None:
     values = {"name": "m1", "limits": {"public": {"max_rate": 5.0}}, "seat": True, "max": None, "none": {}}
     assert pairs(values).splitlines() == [
         "name                    m1",
-        "limits.public.max_rate  5.0",
+        "limits.public.max_rate  5",
         "seat                    yes",
         "max                     -",
         "none                    -",

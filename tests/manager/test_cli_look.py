@@ -236,7 +236,8 @@ async def test_nodes_and_forget_take_a_name_as_the_other_verbs_do(kcm: Kcm) -> N
 
 async def test_what_a_manager_finds_senseless_is_wrong_usage_too(kcm: Kcm) -> None:
     assert (await kcm("limits", "set", "x", "--max-rate", "5", "--algorithm", "foo"))[0] == 2
-    assert (await kcm("config", "show"))[0] == 2
+    code, _, error = await kcm("config", "show")
+    assert (code, "no configuration was pushed yet" in error) == (3, True)
 
 
 async def test_a_new_key_is_printed_as_json_where_that_is_wanted(kcm: Kcm) -> None:
