@@ -1,4 +1,4 @@
-"""Do managers agree? One answer to it, for the demo, the tests and the benchmarks.
+"""Whether managers agree: one answer for the demo, the tests and the benchmarks.
 
 `fetch_views` asks managers over their public API, and `agree` says in what their answers differ.
 """

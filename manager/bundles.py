@@ -1,4 +1,4 @@
-"""What a new node gets along that shall start while no manager answers: `node/bundle.py` says its form."""
+"""Makes the bundle from which a new node starts while no manager answers; `node/bundle.py` has its form."""
 
 from hashlib import blake2b
 

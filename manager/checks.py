@@ -1,4 +1,4 @@
-"""What a manager finds when it looks at itself: its address, its peers' names, its key, its certificate."""
+"""A manager's checks of itself: its address, its peers' names, its key, its certificate."""
 
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass

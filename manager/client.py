@@ -1,4 +1,4 @@
-"""Asking a manager over HTTP, for `kcm`: the standard library alone, since a command should start at once."""
+"""Asks a manager over HTTP, for `kcm`: by the standard library alone, so that a command starts at once."""
 
 import json
 import os

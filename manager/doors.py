@@ -1,4 +1,4 @@
-"""Who may come in, and what they may do: by address while nothing is locked, else by token."""
+"""Who may come in, and what they may do: by address as long as there are no tokens, else by token."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""How many nodes there were, and in which state: one sample a step, over the window of the statistics."""
+"""How many nodes there were in which state: a sample for each step in the window of the statistics."""
 
 from collections import Counter, deque
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""The shell around `Commits` and `Store`: one commit after the other, in a thread while the loop goes on."""
+"""The shell around `Commits` and `Store`: one commit after the other, in a thread of its own."""
 
 import asyncio
 import logging

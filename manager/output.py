@@ -1,4 +1,4 @@
-"""Text on stdout: for a terminal of any alphabet, and for readers that go away."""
+"""Prints to stdout, whatever encoding the terminal has, and to pipes whose reader has gone."""
 
 import io
 import os

@@ -1,4 +1,4 @@
-"""Values as they stand on pages: MessagePack, in which a name may hold what no encoding has."""
+"""Values as they stand on pages: MessagePack, in which a name may hold bytes that are not UTF-8."""
 
 from typing import Any
 

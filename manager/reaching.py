@@ -1,4 +1,4 @@
-"""Who answers whom: what is shown of it, and what it means. By UDP and by TCP apart, as firewalls see it."""
+"""Who answers whom, by UDP and by TCP apart as firewalls see it: as the API shows it, and what it means."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any

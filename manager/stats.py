@@ -19,6 +19,7 @@ SERIES_MAX = 20_000
 """Nodes whose window is kept; the one that has been silent longest goes first."""
 STEP_BYTES = 250
 _SHARED_MAX = 256
+"""Sets of counter names that are held once for all nodes that report them."""
 
 SUMMED = (
     "agent_cpu_seconds",

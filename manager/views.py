@@ -42,7 +42,7 @@ def node_view(core: Manager, view: NodeView) -> dict[str, Any]:
     """One node."""
     share = core.shares.shown(view) if view.running else {}
     said = core.rollouts.standings.says(view.id) or ConfigState()
-    pending = core.rollouts.restarts.ordered(view.id)
+    ordered = core.rollouts.restarts.ordered(view.id)
     return {
         "id": view.id,
         "name": view.record.name,
@@ -56,7 +56,7 @@ def node_view(core: Manager, view: NodeView) -> dict[str, Any]:
         "incarnation": view.record.incarnation,
         "gateway": view.record.gateway,
         "service": said.service or "in service",
-        "order": None if pending is None else _order_view(core, view.id, *pending),
+        "order": None if ordered is None else _order_view(core, view.id, *ordered),
         "order_taken": {
             "serial": said.order_serial,
             "writer": said.order_writer,

@@ -1,4 +1,4 @@
-"""What both ends keep to and say alike, apart from `protocol`: a `kcm` that asks should start at once."""
+"""Bounds and words that node and manager share, apart from `protocol`: quick to load, for `kcm`."""
 
 CONFIG_BYTES_MAX = 4 * 2**20
 """Of a gateway's configuration."""

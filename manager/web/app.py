@@ -16,18 +16,18 @@ from manager.web import (
     discovery,
     keys,
     live,
+    login,
     membership,
     reads,
-    session,
     trials,
     writes,
 )
+from manager.web.login import COOKIE
 from manager.web.metrics import exposition
 from manager.web.operations import Operations
 from manager.web.peers import HEADER, is_proof
 from manager.web.problems import SERVER, Handler, of_http_error, problem
 from manager.web.scopes import SAFE, is_among_managers, wanted_scope
-from manager.web.session import COOKIE
 from manager.web.shared import CALLER, CHANGE, OPERATIONS, STARTED, STREAMS
 from manager.web.uploads import content_of
 
@@ -82,7 +82,7 @@ def all_routes() -> list[web.AbstractRouteDef]:
         *keys.routes,
         *membership.routes,
         *reads.routes,
-        *session.routes,
+        *login.routes,
         *trials.routes,
         *writes.routes,
         *routes,

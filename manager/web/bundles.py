@@ -1,4 +1,4 @@
-"""What a new node gets along, over HTTP."""
+"""Bundles for new nodes, over HTTP."""
 
 from aiohttp import web
 

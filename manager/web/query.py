@@ -1,4 +1,4 @@
-"""What a request asks for; raises the 400 that names what makes no sense."""
+"""Reads what a request asks for; raises the 400 that names what makes no sense."""
 
 import asyncio
 import json

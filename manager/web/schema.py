@@ -1,4 +1,4 @@
-"""The words that the document of the API is made of: JSON Schema, and an operation."""
+"""What the OpenAPI document is built of: JSON Schema, and operations."""
 
 from typing import Any, TypeAlias
 

@@ -1,4 +1,4 @@
-"""What the API answers, and takes: shapes, for the document of it."""
+"""The shapes of what the API takes and answers, for its OpenAPI document."""
 
 from manager.latency import QUANTILES
 from manager.limits import ALGORITHMS

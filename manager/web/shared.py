@@ -1,4 +1,4 @@
-"""What handlers find in the application."""
+"""The keys under which handlers find things in the application and in a request."""
 
 import asyncio
 from typing import Any

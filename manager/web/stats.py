@@ -1,4 +1,4 @@
-"""Several managers' answers about what nodes reported, made one."""
+"""Merges several managers' answers about what nodes reported."""
 
 from collections.abc import Iterable
 from typing import Any, TypeAlias

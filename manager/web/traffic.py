@@ -1,4 +1,4 @@
-"""Several managers' answers about what gateways answered, made one."""
+"""Merges several managers' answers about what gateways answered."""
 
 from collections.abc import Iterable
 from math import isfinite

@@ -1,4 +1,4 @@
-"""How seldom a manager has Python look for garbage among all that lives."""
+"""How often Python collects garbage in a manager."""
 
 import gc
 from collections.abc import Iterator
