@@ -4,7 +4,7 @@ The disk is one more reader of every page, with a digest of its own. Our own pag
 the turn that changed them, since what follows tells others; the rest is due at intervals.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TypeAlias
 
 from gossip.group import Group
@@ -13,7 +13,7 @@ from gossip.messages import Address, State
 from manager.audit import Audit
 from manager.configs import Configs
 from manager.saved import INCARNATION, MEMBERS, Changes, Saved
-from manager.stats import StatsWindow
+from manager.stats import Reported, StatsWindow
 from manager.traffic import BYS, By, KeptSteps, TrafficWindow
 
 LAZY_EVERY = 1.0
@@ -69,7 +69,6 @@ class Keeper:
 
         `everything`: also what is not due yet, for a process that ends in good order.
         """
-        ledger = self._group.ledger
         if not everything and self._is_all_kept(now):
             return None
         owners = [self._group.name]
@@ -80,33 +79,17 @@ class Keeper:
         facts |= self._audit.take_facts()
         if everything or self._lazy_at <= now:
             self._lazy_at = now + LAZY_EVERY
-            owners = list(ledger.pages)
+            owners = list(self._group.ledger.pages)
             former = self._changed_former()
+            dropped = self._dropped()
             facts[MEMBERS] = "\n".join(map(str, self._members()))
             for ask in self._ask_lazily:
                 facts |= ask()
-            dropped = tuple(owner for owner in self._marks if owner not in ledger.pages)
-            for owner in dropped:
-                del self._marks[owner]
         facts = {name: fact for name, fact in facts.items() if self._facts.get(name) != fact}
         self._facts |= facts
-        found = [ledger.piece(owner, self._marks.get(owner, NOTHING)) for owner in owners]
-        pieces = tuple(piece for piece in found if piece is not None)
-        self._marks |= {piece.owner: Mark(piece.generation, piece.upto) for piece in pieces}
-        steps, steps_from = {}, 0.0
-        if everything or self._steps_at <= now:
-            self._steps_at = now + self._stats.step
-            wall = self._group.wall(now)
-            steps = self._stats.since(self._steps_since - self._stats.step)
-            steps_from, self._steps_since = wall - self._stats.window, wall
-        traffic: KeptSteps = {}
-        traffic_from: dict[By, float] = {}
-        if everything or self._traffic_at <= now:
-            self._traffic_at = now + self._traffic.step
-            wall = self._group.wall(now)
-            traffic = self._traffic.since(self._traffic_since - self._traffic.step)
-            traffic_from = {by: wall - self._traffic.kept_for(by) for by in BYS}
-            self._traffic_since = wall
+        pieces = self._pieces(owners)
+        steps, steps_from = self._due_steps(now) if everything or self._steps_at <= now else ({}, 0.0)
+        traffic, traffic_from = self._due_traffic(now) if everything or self._traffic_at <= now else ({}, {})
         contents = self._changed_contents()
         if not (pieces or dropped or former or facts or steps or traffic or contents):
             return None
@@ -133,6 +116,35 @@ class Keeper:
             and not self._audit.has_news
             and self._configs.contents.keys() == self._contents
         )
+
+    def _pieces(self, owners: Iterable[str]) -> tuple[Piece, ...]:
+        """What the disk lacks of the pages of `owners`."""
+        found = [self._group.ledger.piece(owner, self._marks.get(owner, NOTHING)) for owner in owners]
+        pieces = tuple(piece for piece in found if piece is not None)
+        self._marks |= {piece.owner: Mark(piece.generation, piece.upto) for piece in pieces}
+        return pieces
+
+    def _dropped(self) -> tuple[str, ...]:
+        """The owners whose pages are on disk, and no longer here."""
+        dropped = tuple(owner for owner in self._marks if owner not in self._group.ledger.pages)
+        for owner in dropped:
+            del self._marks[owner]
+        return dropped
+
+    def _due_steps(self, now: float) -> tuple[dict[float, list[Reported]], float]:
+        """Steps of the statistics, and from when on they are kept: the last one may have grown since."""
+        self._steps_at = now + self._stats.step
+        wall, since = self._group.wall(now), self._steps_since
+        self._steps_since = wall
+        return self._stats.since(since - self._stats.step), wall - self._stats.window
+
+    def _due_traffic(self, now: float) -> tuple[KeptSteps, dict[By, float]]:
+        """The same of traffic."""
+        self._traffic_at = now + self._traffic.step
+        wall, since = self._group.wall(now), self._traffic_since
+        self._traffic_since = wall
+        kept_from = {by: wall - self._traffic.kept_for(by) for by in BYS}
+        return self._traffic.since(since - self._traffic.step), kept_from
 
     def _changed_contents(self) -> dict[str, bytes | None]:
         held = self._configs.contents

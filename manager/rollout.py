@@ -5,7 +5,7 @@ a clock (T2); who is out for other reasons is subtracted (T3).
 """
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from manager.orders import is_in_service
 from manager.plan import Phase, Plan, wave_ends
@@ -85,46 +85,51 @@ class Conductor:
         began."""
         if mark != self._mark:
             self._mark, self._complete = mark, {}
-        target = plan.wanted
         ranked = sorted(nodes, key=lambda node: node.id)
-        done = [node for node in ranked if node.config.running == target.sha256]
+        step = self._next(plan, ranked, held, now, answered)
+        done = sum(node.config.running == plan.wanted.sha256 for node in ranked)
+        return replace(step, done=done, nodes=len(ranked))
+
+    def _next(
+        self,
+        plan: Plan,
+        ranked: Sequence[Standing],
+        held: Collection[str],
+        now: float,
+        answered: Tally | None,
+    ) -> Step:
+        """What is to be done, or waited for: a standstill, a failure, the end, a pause, or turns."""
         if plan.phase.stands:
-            return Step(wait=plan.why or plan.phase.value, done=len(done), nodes=len(ranked))
-        why = _failed(ranked, plan) or _worse(done, ranked)
-        if not why and answered is not None:
-            why = _errs(plan, answered) or _lags(plan, answered)
-        if plan.phase is Phase.RUNNING and why:
-            return Step(verdict=Phase.FAILED, why=why, done=len(done), nodes=len(ranked))
+            return Step(wait=plan.why or plan.phase.value)
+        if plan.phase is Phase.RUNNING and (why := _failure(plan, ranked, answered)):
+            return Step(verdict=Phase.FAILED, why=why)
         todo = [node for node in ranked if _is_to_change(node, plan)]
+        end = len(plan.waves)
         if not todo and not held:
             if ranked and plan.phase is Phase.RUNNING and (wait := self._last_wave(plan, now)):
-                end = len(plan.waves)
-                return Step(wait=wait, done=len(done), nodes=len(ranked), wave=end - 1, skip=end)
-            return Step(verdict=_end_of(plan.phase), done=len(done), nodes=len(ranked))
+                return Step(wait=wait, wave=end - 1, skip=end)
+            return Step(verdict=_end_of(plan.phase))
         if todo:
-            self._complete.pop(len(plan.waves), None)
-        wave, wait = 0, ""
+            self._complete.pop(end, None)
+        wave = 0
         if plan.phase is Phase.RUNNING:
             wave, wait = self._wave(plan, ranked, now)
+            if wait:
+                return Step(wait=wait, wave=wave, skip=wave)
             first = {node.id for node in ranked[: wave_ends(plan.waves, len(ranked))[wave]]}
             todo = [node for node in todo if node.id in first]
-        if wait:
-            return Step(wait=wait, done=len(done), nodes=len(ranked), wave=wave, skip=wave)
         out = [node.id for node in ranked if not node.well and node.id not in held]
         room = max(0, plan.max_unavailable - len(held) - len(out))
-        able = [
-            node
-            for node in todo
-            if node.id not in held
-            and node.active
-            and node.config.staged == target.number
-            and (node.config.plan_serial, node.config.plan_writer) == mark
-        ]
+        able = [node for node in todo if node.id not in held and self._is_able(node, plan)]
         # Whoever is out of service already is not taken out by us, and it may be what heals it.
         free = [node.id for node in able if not node.well]
         permit = (*free, *[node.id for node in able if node.well][:room])
-        wait = _waits_for({*permit, *held}, out, todo, plan)
-        return Step(permit=permit, wait=wait, done=len(done), nodes=len(ranked), wave=wave)
+        return Step(permit=permit, wait=_waits_for({*permit, *held}, out, todo, plan), wave=wave)
+
+    def _is_able(self, node: Standing, plan: Plan) -> bool:
+        """Whether it has the version, checked, and knows this very plan: its turn would be used at once."""
+        knows = node.config.plan_serial, node.config.plan_writer
+        return node.active and node.config.staged == plan.target and knows == self._mark
 
     def _wave(self, plan: Plan, ranked: Sequence[Standing], now: float) -> tuple[int, str]:
         """The present wave, and what must still pass before it may begin."""
@@ -178,6 +183,15 @@ def _is_to_change(node: Standing, plan: Plan) -> bool:
         # Whoever runs none of ours has not been touched.
         return config.running in {version.sha256 for version in plan.versions}
     return plan.heal or config.version != target.number
+
+
+def _failure(plan: Plan, ranked: Sequence[Standing], answered: Tally | None) -> str:
+    """Why the rollout must not go on, empty where nothing speaks against it."""
+    done = [node for node in ranked if node.config.running == plan.wanted.sha256]
+    why = _failed(ranked, plan) or _worse(done, ranked)
+    if not why and answered is not None:
+        why = _errs(plan, answered) or _lags(plan, answered)
+    return why
 
 
 def _failed(nodes: Sequence[Standing], plan: Plan) -> str:
