@@ -87,6 +87,10 @@ def summary_of(operations: Operations, started: float) -> dict[str, Any]:
         **views.members_view(core),
         "subscription": views.subscription_view(core, operations.now()),
         "limits": views.cluster_limits_view(core),
+        "rollouts": [
+            {"kind": kind, "version": plan.target, "phase": plan.phase.value}
+            for kind, (_, plan) in sorted(core.configs.plans().items())
+        ],
     }
 
 

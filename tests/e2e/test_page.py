@@ -33,6 +33,13 @@ def push(cluster: Cluster, content: bytes) -> None:
     fetched(urllib.request.Request(where, content, binary, method="PUT"), 10.0)
 
 
+def pause(cluster: Cluster) -> None:
+    """The rollout of what was pushed."""
+    where = url(cluster).replace("#/", "api/v1/rollouts/nginx")
+    json_ = {"Content-Type": "application/json"}
+    fetched(urllib.request.Request(where, b'{"action": "pause"}', json_, method="POST"), 10.0)
+
+
 def row(page: Page, name: str) -> Any:
     return page.locator("#nodes tr", has_text=name)
 
@@ -147,6 +154,9 @@ def test_every_view_is_labelled_fits_a_phone_and_is_reached_by_keyboard(cluster:
         page.goto(url(cluster))
         expect(page.locator("#p95")).to_contain_text("ms", timeout=SOON)
         expect(page.locator("#failed")).to_contain_text("%")
+        pause(cluster)
+        trouble = "The rollout of version 1 for nginx is paused."
+        expect(page.locator("#troubles")).to_contain_text(trouble, timeout=SOON)
 
         page.goto(url(cluster, "group"))
         founders = page.get_by_role("region", name="Founders").locator("tbody tr")

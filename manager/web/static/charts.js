@@ -42,6 +42,7 @@ export function chart(title, series, { format = String, describe = () => "", dai
     plot = new uPlot({
       width: place.clientWidth,
       height: HEIGHT,
+      hooks: atRest,
       padding: [12, 32, 0, 0], // the last label of the times is as wide on both sides
       scales: { ...(daily && { x: { range: (_, low, high) => [low - DAYS[0] / 2, high + DAYS[0] / 2] } }), y: { range: (_, low, high) => [0, Math.max(1, high * 1.1)] } },
       tzDate: daily ? (at) => uPlot.tzDate(new Date(at * 1000), "Etc/UTC") : undefined,
@@ -64,6 +65,9 @@ export function chart(title, series, { format = String, describe = () => "", dai
       ],
     }, data, place);
   }
+
+  /** While no pointer is on it, the legend has the latest values. */
+  const atRest = { setCursor: [(one) => { if (one.cursor.idx === null) one.setLegend({ idx: data[0].length - 1 }); }] };
 
   const sized = new ResizeObserver(() => {
     if (plot === null) draw();

@@ -1,7 +1,7 @@
 // What several views say of a node.
 
 import { managersNow } from "./api.js";
-import { span } from "./format.js";
+import { rate, span } from "./format.js";
 
 export const STATES = ["active", "unreachable", "down", "removed", "refused"];
 
@@ -21,6 +21,15 @@ export function stateOf(node) {
 export const seatOf = (node) => (node.seat ? (node.state === "active" ? "yes" : "held") : "no");
 
 export const nameOf = (node) => node.name || "(no name)";
+
+/** A newcomer that waits until others work under less is told next to nothing: one request in an hour. */
+export const waits = (share, usual) => !share || share.max_rate / share.every < Math.min(1 / 3500, usual / 100);
+
+/** A node's share of a limit of which nodes have `usual` per second, as a rule. */
+export const shareOf = (share, usual) => (waits(share, usual) ? "none yet: it waits for what others give up" : rate(share));
+
+/** `text` with the names of nodes in the place of their ids, which nobody can read. */
+export const withNames = (text, nodes) => text.replace(/krakend_[0-9a-f-]{36}/g, (id) => nodes.get(id)?.name || id);
 
 /** Trouble first. */
 export function rank(node) {

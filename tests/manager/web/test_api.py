@@ -346,6 +346,7 @@ async def test_a_stream_tells_what_happens_as_it_happens(running: Running, clien
         await stream.next("reset")
         summary, _ = await stream.next("summary")
         assert summary["subscription"]["used"] == 0
+        assert summary["rollouts"] == []
         id_ = running.node(1)
         change, number = await stream.next("change")
         assert (change["subject"], change["node"]["state"], str(change["id"])) == (id_, "active", number)

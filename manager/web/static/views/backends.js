@@ -31,7 +31,7 @@ export function open() {
   const backends = table("Backends", [{ label: "Backend", cell: ({ name }) => name }, ...columns]);
   const endpoints = table("Endpoints", [{ label: "Endpoint", cell: ({ name }) => name }, ...columns]);
   const none = h("p", {}, "No gateway tells of its backends. nginx does by ", h("code", {}, "gateway.access_log"),
-    ", HAProxy over its socket, KrakenD by its metrics: see the README, “By endpoint and backend”.");
+    ", HAProxy over its socket, KrakenD by its metrics: see docs/STATISTICS.md.");
   const covers = h("p", { class: "quiet" });
   const lists = [section("Backends", backends.element), section("Endpoints", endpoints.element)];
   const element = h("div", {}, h("h2", {}, title), none, covers, which, ...lists);

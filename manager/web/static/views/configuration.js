@@ -1,10 +1,11 @@
 // Which configuration the gateways of each kind run, where a rollout stands, and who differs.
 
-import { ask, askText } from "../api.js";
+import { ask, askText, live } from "../api.js";
 import { every } from "../charts.js";
 import { diff } from "../diff.js";
 import { fill, fillFacts, h, put, show, table } from "../dom.js";
 import { bytes, clock, counted } from "../format.js";
+import { withNames } from "../node_facts.js";
 
 export const title = "Configuration";
 
@@ -65,8 +66,8 @@ function kindSection(kind) {
   function update(config) {
     fillFacts(facts, [
       ["Wanted", `version ${config.version}`],
-      ["Rollout", config.phase + (config.why ? `: ${inShort(config.why)}` : "")],
-      ["Waits for", config.waits_for || "nothing"],
+      ["Rollout", config.phase + (config.why ? `: ${withNames(inShort(config.why), live.nodes)}` : "")],
+      ["Waits for", waitsFor(config)],
       ["Done", `${config.done} of ${counted(config.total, "node", "nodes")}`],
       ["Wave", config.phase === "done" ? "all are over" : `${config.wave} of ${config.waves.length}, at most ${config.max_unavailable} out at a time`],
       ["Differ from what was brought", config.drifted.length ? counted(config.drifted.length, "node", "nodes") : "none"],
@@ -82,6 +83,13 @@ function kindSection(kind) {
   }
 
   return { element, update };
+}
+
+/** A rollout that has failed waits for whoever mends it, which its own line says already. */
+function waitsFor({ phase, why, waits_for }) {
+  if (!waits_for) return "nothing";
+  if (waits_for === why || phase === "failed") return "another version, or `kcm rollout abort`";
+  return withNames(waits_for, live.nodes);
 }
 
 /** The first and the last line of what a gateway said: between them is how it came to that. */

@@ -4,7 +4,7 @@ import { ask, live } from "../api.js";
 import { every } from "../charts.js";
 import { fill, h, put, section, show, table } from "../dom.js";
 import { counted, duration, number, rate } from "../format.js";
-import { nameOf } from "../node_facts.js";
+import { nameOf, shareOf, waits } from "../node_facts.js";
 import { lately, percent } from "../traffic.js";
 
 export const title = "Limits";
@@ -13,6 +13,12 @@ const MODES = {
   available: "in a split of the managers each side comes to the whole limit",
   conserve: "in a split of the managers all sides together keep to it",
 };
+
+function ofShare({ came, share, usual }) {
+  if (came === null || waits(share, usual)) return "–";
+  const part = (came * share.every) / share.max_rate;
+  return part < 10 ? percent(part) : "more than 10 ×";
+}
 
 export function open() {
   const summary = h("p", {});
@@ -28,9 +34,9 @@ export function open() {
   const note = h("p", { class: "quiet", role: "status" });
   const nodes = table("Shares and requests", [
     { label: "Node", cell: (node) => ({ text: nameOf(node), small: node.id, href: `#/nodes/${encodeURIComponent(node.id)}` }) },
-    { label: "Share", cell: (node) => (node.share ? rate(node.share) : "none yet") },
+    { label: "Share", cell: (node) => shareOf(node.share, node.usual) },
     { label: "Requests per second", cell: (node) => (node.came === null ? "not told" : number(node.came)) },
-    { label: "Of its share", cell: (node) => (node.came === null || !node.share ? "–" : percent(node.came * node.share.every / node.share.max_rate)) },
+    { label: "Of its share", cell: ofShare },
   ]);
   const shares = section("Shares, and what came", h("div", { class: "title" }, note, h("label", { for: "limit" }, "Limit ", chosen)), nodes.element);
   const element = h("div", {}, h("h2", {}, title), summary, list.element, none, shares);
@@ -52,7 +58,7 @@ export function open() {
   function fillShares() {
     const rows = sheet.nodes.map((node) => {
       const row = came.figures.get(node.id);
-      return { ...node, came: row ? row.requests / came.seconds : null };
+      return { ...node, came: row ? row.requests / came.seconds : null, usual: sheet.per_second / sheet.nodes.length };
     }).sort((one, other) => (other.came ?? -1) - (one.came ?? -1) || nameOf(one).localeCompare(nameOf(other)));
     const told = rows.filter((row) => row.came !== null);
     const sum = told.reduce((all, row) => all + row.came, 0);

@@ -3,8 +3,8 @@
 import { ask, live, merged } from "../api.js";
 import { chart, every } from "../charts.js";
 import { fill, fillFacts, h, put, section, show, table } from "../dom.js";
-import { bytes, clock, latency, number, rate } from "../format.js";
-import { ago, nameOf, seatOf, stateOf } from "../node_facts.js";
+import { bytes, clock, latency, number } from "../format.js";
+import { ago, nameOf, seatOf, shareOf, stateOf } from "../node_facts.js";
 import { failed, lately, percent } from "../traffic.js";
 import { rolloutOf, versionOf } from "./configuration.js";
 
@@ -14,7 +14,7 @@ export function open(id) {
   const facts = h("dl", { class: "facts" });
   const limits = table("Limits of this node", [
     { label: "Limit", cell: ([name]) => name },
-    { label: "This node's share", cell: ([, limit]) => rate(limit) },
+    { label: "This node's share", cell: ([name, limit]) => shareOf(limit, usual(name)) },
   ]);
   const limitsSection = section("Limits", limits.element);
   const backends = table("Backends of this node", [
@@ -35,9 +35,9 @@ export function open(id) {
   const missing = h("p", { class: "banner warning" }, "This manager lists no such node. It was forgotten, or has never been here. ",
     h("a", { href: "#/nodes" }, "All nodes"));
   const charts = {
-    requests: chart("Requests per second", [{ label: "requests", colour: "accent" }, { label: "errors", colour: "bad" }], { format: number, describe: latest(number) }),
-    cpu: chart("CPU of the gateway, cores", [{ label: "gateway", colour: "accent" }, { label: "agent", colour: "good" }], { format: number, describe: latest(number) }),
-    memory: chart("Memory of the gateway", [{ label: "gateway", colour: "accent" }, { label: "agent", colour: "good" }], { format: bytes, describe: latest(bytes), binary: true }),
+    requests: chart("Requests per second", [{ label: "requests", colour: "accent" }, { label: "errors", colour: "bad" }], { format: number, describe: latest(number, "requests", "errors") }),
+    cpu: chart("CPU, cores", [{ label: "gateway", colour: "accent" }, { label: "agent", colour: "good" }], { format: number, describe: latest(number, "gateway", "agent") }),
+    memory: chart("Memory", [{ label: "gateway", colour: "accent" }, { label: "agent", colour: "good" }], { format: bytes, describe: latest(bytes, "gateway", "agent"), binary: true }),
   };
   const plots = h("div", { class: "plots" }, ...Object.values(charts).map((one) => one.element));
   const reported = section("What it reported", plots);
@@ -83,7 +83,9 @@ export function open(id) {
       if (named.length === 1) location.replace(`#/nodes/${encodeURIComponent(named[0].id)}`);
     }
     put(heading, node === undefined ? id : nameOf(node));
-    fillTimeline(timeline, merged(live.events.filter((event) => event.subject === id), events));
+    const told = merged(live.events.filter((event) => event.subject === id), events);
+    show(past, told.length > 0);
+    fillTimeline(timeline, told);
     if (node === undefined) return;
     const [shown, since] = state.children;
     put(shown, node.state);
@@ -94,7 +96,7 @@ export function open(id) {
       ["Manager", node.manager],
       ["Address", node.address],
       ["Gateway", node.gateway || "not told"],
-      ["Service", node.service + (node.order ? `; it is asked to ${node.order.action}, by ${node.order.by}: waits for ${node.order.waits_for}` : "")],
+      ["Service", ["down", "removed", "refused"].includes(node.state) ? `not in service: it is ${node.state}` : node.service + (node.order ? `; it is asked to ${node.order.action}, by ${node.order.by}: waits for ${node.order.waits_for}` : "")],
       ["Seat", seatOf(node) + (stateOf(node).small ? `, ${stateOf(node).small}` : "")],
       ["Labels", Object.entries(node.labels).map((pair) => pair.join("=")).join(", ") || "none"],
       ["Came in by", node.token ? `join token ${node.token}` : "no token"],
@@ -114,6 +116,12 @@ export function open(id) {
       for (const one of Object.values(charts)) one.close();
     },
   };
+}
+
+/** What a node of weight 1 has of a limit, per second. */
+function usual(name) {
+  const share = live.summary.limits.share[name];
+  return share ? share.max_rate / share.every : 0;
 }
 
 /** What a node's gateway runs, as facts; null where no configuration was brought to gateways of its kind. */
@@ -144,10 +152,11 @@ function fillTimeline(list, events) {
   });
 }
 
-function latest(format) {
-  return ([at, values]) => {
-    const last = values.findLast((value) => value !== null);
-    return at.length === 0 || last === undefined ? "" : `Latest: ${format(last)}.`;
+/** The latest of each series, in words. */
+function latest(format, ...labels) {
+  return ([, ...series]) => {
+    const known = series.map((values, index) => [labels[index], values.findLast((value) => value !== null)]).filter(([, last]) => last !== undefined);
+    return known.length ? `Latest: ${known.map(([label, last]) => `${label} ${format(last)}`).join(", ")}.` : "";
   };
 }
 

@@ -113,9 +113,11 @@ function tilesOf({ summary, nodes }, traffics, whole) {
       value: `${info.managers.alive} of ${info.managers.known}`, small: `${counted(info.nodes.connected, "node", "nodes")} on this one` },
   ];
   if (traffics !== null && traffics[0].length) {
-    const errors = traffics[2].at(-1);
+    // Of one step they come in lumps.
+    const lately = traffics[2].slice(-6);
+    const errors = lately.some((one) => one === null) ? null : lately.reduce((all, one) => all + one, 0) / lately.length;
     tiles.push({ label: "Requests per second", id: "requests", href: "#/limits", value: number(traffics[1].at(-1)),
-      small: errors === null ? "" : `${number(errors)} errors per second` });
+      small: errors === null ? "" : `errors: ${number(errors)} per second` });
   }
   if (whole !== null) {
     tiles.push(
@@ -141,7 +143,7 @@ function countStates(nodes) {
 
 /** What is wrong, each with where to look: `[text, href]`. */
 export function troublesOf({ summary, nodes }) {
-  const { info, subscription } = summary;
+  const { info, subscription, rollouts } = summary;
   const troubles = [];
   const missing = info.managers.known - info.managers.alive;
   if (info.going) troubles.push(["This manager is leaving the group.", "#/group"]);
@@ -159,6 +161,10 @@ export function troublesOf({ summary, nodes }) {
   const ill = [...nodes.values()].filter(gatewayInTrouble);
   if (ill.length === 1) troubles.push([`The gateway of ${nameOf(ill[0])} is in trouble.`, `#/nodes/${ill[0].id}`]);
   else if (ill.length) troubles.push([`${ill.length} active nodes have gateways in trouble.`, "#/nodes"]);
+  for (const { kind, version, phase } of rollouts) {
+    const what = { failed: "has failed", paused: "is paused", "rolling back": "did not go well: nodes go back to it" }[phase];
+    if (what) troubles.push([`The rollout of version ${version} for ${kind} ${what}.`, "#/configuration"]);
+  }
   if (subscription.over_limit) {
     troubles.push([`${counted(subscription.over_limit, "node runs", "nodes run")} over the limit.`, "#/subscription"]);
   }
