@@ -80,9 +80,10 @@ class Conductor:
         now: float,
         answered: Tally | None = None,
     ) -> Step:
-        """`mark` is the plan's; `nodes` are all that run and take configurations; `held`
-        are the ids with a turn that has not come back; `answered`: by their gateways since the rollout
-        began."""
+        """`mark` is the plan's; `nodes` are all that run and take configurations.
+
+        `held`: the ids with a turn that has not come back. `answered`: by the gateways, since the rollout began.
+        """
         if mark != self._mark:
             self._mark, self._complete = mark, {}
         ranked = sorted(nodes, key=lambda node: node.id)

@@ -1,6 +1,7 @@
 """What the API is, as OpenAPI 3.1: for programs, and for the tests, which hold the handlers to it."""
 
 from functools import cache
+from typing import TypeAlias
 
 from manager.documents import MAX_NODES_MAX
 from manager.traffic import BYS
@@ -50,6 +51,8 @@ from manager.web.shapes import (
     of_usage,
 )
 
+Paths: TypeAlias = dict[str, dict[str, Schema]]
+
 _LIMIT_NAME: list[Schema] = [
     {
         "name": "name",
@@ -80,24 +83,77 @@ _ORDERS = {
 @cache
 def document() -> Schema:
     """The whole document."""
-    get = operation
-    paths: dict[str, dict[str, Schema]] = {
-        "/health": {"get": get("health", "the process lives", json_answer("it does", STATUS))},
-        "/ready": {"get": get("ready", "nodes may be sent here", json_answer("they may", STATUS))},
-        "/metrics": {"get": get("metrics", "for Prometheus", answer("metrics", {"text/plain": TEXT}))},
+    topics = (
+        _probes(),
+        _manager(),
+        _nodes(),
+        _subscription(),
+        _limits(),
+        _statistics(),
+        _group(),
+        _discovery(),
+        _doors(),
+        config_paths(),
+    )
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "KrakenD cluster manager", "version": installed_version()},
+        "paths": {path: operations for topic in topics for path, operations in topic.items()},
+        "components": {"securitySchemes": {"token": {"type": "http", "scheme": "bearer"}}},
+        "security": [{}, {"token": []}],
+    }
+
+
+def _probes() -> Paths:
+    """What monitors and programs ask first."""
+    return {
+        "/health": {"get": operation("health", "the process lives", json_answer("it does", STATUS))},
+        "/ready": {"get": operation("ready", "nodes may be sent here", json_answer("they may", STATUS))},
+        "/metrics": {"get": operation("metrics", "for Prometheus", answer("metrics", {"text/plain": TEXT}))},
         "/api/v1/openapi.json": {
-            "get": get("openapi", "this document", json_answer("the document", {"type": "object"}))
+            "get": operation("openapi", "this document", json_answer("the document", {"type": "object"}))
         },
+    }
+
+
+def _manager() -> Paths:
+    """This manager itself."""
+    return {
         "/api/v1/info": {
-            "get": get("info", "this manager, in short", json_answer("this manager", of_info()))
+            "get": operation("info", "this manager, in short", json_answer("this manager", of_info()))
         },
-        "/api/v1/members": {
-            "get": get(
-                "members", "the gossip group", json_answer("by name", object_of(members=list_of(of_member())))
+        "/api/v1/checks": {
+            "get": operation(
+                "checks",
+                "what this manager finds at its own address, peers' names, key and certificate",
+                json_answer("each check, with what to do", object_of(checks=list_of(of_check()))),
             )
         },
+        "/api/v1/snapshot": {
+            "post": operation(
+                "snapshot",
+                "this manager's state as a file",
+                answer("an SQLite file", {"application/octet-stream": TEXT}),
+                body=closed(),
+            )
+        },
+        "/api/v1/leave": {
+            "post": operation(
+                "leave",
+                "end this manager, once its nodes have moved",
+                json_answer("it leaves", object_of(status=TEXT, for_good=YES_NO)),
+                status="202",
+                body={**closed(for_good=YES_NO), "required": []},
+            )
+        },
+    }
+
+
+def _nodes() -> Paths:
+    """Gateway nodes, and what an operator wants of them."""
+    return {
         "/api/v1/nodes": {
-            "get": get(
+            "get": operation(
                 "nodes",
                 "the gateway nodes, by id",
                 json_answer(
@@ -108,13 +164,13 @@ def document() -> Schema:
             )
         },
         "/api/v1/nodes/{id}": {
-            "get": get(
+            "get": operation(
                 "node",
                 "one node",
                 json_answer("the node", NODE),
                 parameters=[_ID],
             ),
-            "delete": get(
+            "delete": operation(
                 "forget_node",
                 "an operator vouches that it runs nowhere: its seat is free; from this manager's host only",
                 json_answer("it is forgotten", object_of(status=TEXT, id=TEXT)),
@@ -124,7 +180,7 @@ def document() -> Schema:
         },
         **{
             f"/api/v1/nodes/{{id}}/{action}": {
-                "post": get(
+                "post": operation(
                     f"{action}_node",
                     text,
                     json_answer("it is ordered", of_ordered()),
@@ -135,11 +191,17 @@ def document() -> Schema:
             }
             for action, text in _ORDERS.items()
         },
+    }
+
+
+def _subscription() -> Paths:
+    """The cap, and signed documents."""
+    return {
         "/api/v1/subscription": {
-            "get": get(
+            "get": operation(
                 "subscription", "the cap, and what is left of it", json_answer("the cap", SUBSCRIPTION)
             ),
-            "patch": get(
+            "patch": operation(
                 "set_subscription",
                 "set the cap, on all managers",
                 json_answer("the cap", SUBSCRIPTION),
@@ -147,7 +209,7 @@ def document() -> Schema:
             ),
         },
         "/api/v1/subscription/document": {
-            "put": get(
+            "put": operation(
                 "install_subscription",
                 "put a signed document into force, on all managers",
                 json_answer("the cap", SUBSCRIPTION),
@@ -155,7 +217,7 @@ def document() -> Schema:
             ),
         },
         "/api/v1/subscription/check": {
-            "post": get(
+            "post": operation(
                 "check_subscription",
                 "ask the issuer now",
                 json_answer("it is asked", STATUS),
@@ -164,29 +226,35 @@ def document() -> Schema:
             ),
         },
         "/api/v1/subscription/history": {
-            "get": get(
+            "get": operation(
                 "subscription_history",
                 "documents, and seats by day",
                 json_answer("newest first", of_documents()),
             )
         },
         "/api/v1/subscription/usage": {
-            "get": get("usage", "seats and states over the window", json_answer("columns", of_usage()))
+            "get": operation("usage", "seats and states over the window", json_answer("columns", of_usage()))
         },
+    }
+
+
+def _limits() -> Paths:
+    """The cluster's limits."""
+    return {
         "/api/v1/limits": {
-            "get": get(
+            "get": operation(
                 "limits", "the cluster's limits and each node's share", json_answer("limits", of_limits())
             )
         },
         "/api/v1/limits/{name}": {
-            "patch": get(
+            "patch": operation(
                 "set_limit",
                 "set a limit, or some of its keys, on all managers; from this manager's host only",
                 json_answer("limits", of_limits()),
                 parameters=_LIMIT_NAME,
                 body=of_limit_change(),
             ),
-            "delete": get(
+            "delete": operation(
                 "remove_limit",
                 "take a limit away, on all managers; from this manager's host only",
                 json_answer("limits", of_limits()),
@@ -195,15 +263,21 @@ def document() -> Schema:
             ),
         },
         "/api/v1/limits/{name}/shares": {
-            "get": get(
+            "get": operation(
                 "shares",
                 "who may use how much of a limit, per second",
                 json_answer("managers and nodes", of_shares()),
                 parameters=_LIMIT_NAME,
             )
         },
+    }
+
+
+def _statistics() -> Paths:
+    """What nodes reported, what happened, and who changed what."""
+    return {
         "/api/v1/stats": {
-            "get": get(
+            "get": operation(
                 "stats",
                 "what nodes reported, at all managers",
                 json_answer(
@@ -225,7 +299,7 @@ def document() -> Schema:
             )
         },
         "/api/v1/stats/totals": {
-            "get": get(
+            "get": operation(
                 "stats_totals",
                 "by how much the counters of all nodes grew in each step",
                 json_answer("columns", of_totals()),
@@ -233,7 +307,7 @@ def document() -> Schema:
             )
         },
         "/api/v1/events": {
-            "get": get(
+            "get": operation(
                 "events",
                 "what happened, newest first; as a stream for whoever accepts text/event-stream",
                 answer(
@@ -251,8 +325,27 @@ def document() -> Schema:
                 ),
             )
         },
+        "/api/v1/audit": {
+            "get": operation(
+                "audit",
+                "changes that were made over HTTP, newest first",
+                json_answer("changes", of_audit()),
+                parameters=query(local=FLAG, limit=_COUNT),
+            )
+        },
+    }
+
+
+def _group() -> Paths:
+    """Who belongs to the group."""
+    return {
+        "/api/v1/members": {
+            "get": operation(
+                "members", "the gossip group", json_answer("by name", object_of(members=list_of(of_member())))
+            )
+        },
         "/api/v1/group": {
-            "get": get(
+            "get": operation(
                 "group",
                 "how the managers see each other",
                 json_answer("views", of_group()),
@@ -260,10 +353,12 @@ def document() -> Schema:
             )
         },
         "/api/v1/group/founders": {
-            "get": get("founders", "over whom the seats are divided", json_answer("by name", of_founders()))
+            "get": operation(
+                "founders", "over whom the seats are divided", json_answer("by name", of_founders())
+            )
         },
         "/api/v1/group/founders/expel": {
-            "post": get(
+            "post": operation(
                 "expel_founder",
                 "an operator vouches that it runs nowhere, for good; from this manager's host only",
                 json_answer("the founders", of_founders()),
@@ -271,7 +366,7 @@ def document() -> Schema:
             )
         },
         "/api/v1/force-leave": {
-            "post": get(
+            "post": operation(
                 "force_leave",
                 "a dead member is not expected back: it has left, for every member",
                 json_answer("the members that are listed now", object_of(members=list_of(of_member()))),
@@ -279,7 +374,7 @@ def document() -> Schema:
             )
         },
         "/api/v1/join": {
-            "post": get(
+            "post": operation(
                 "join",
                 "this manager meets whoever is at these addresses, once, and all whom they know",
                 json_answer(
@@ -294,31 +389,22 @@ def document() -> Schema:
                 ),
             )
         },
-        "/api/v1/checks": {
-            "get": get(
-                "checks",
-                "what this manager finds at its own address, peers' names, key and certificate",
-                json_answer("each check, with what to do", object_of(checks=list_of(of_check()))),
-            )
-        },
         "/api/v1/reachability": {
-            "get": get(
+            "get": operation(
                 "reachability",
                 "every manager asks every member for an answer, by UDP and by TCP",
                 json_answer("who answers whom after how many seconds, and what to do", of_reachability()),
                 parameters=query(local=FLAG),
             )
         },
-        "/api/v1/audit": {
-            "get": get(
-                "audit",
-                "changes that were made over HTTP, newest first",
-                json_answer("changes", of_audit()),
-                parameters=query(local=FLAG, limit=_COUNT),
-            )
-        },
+    }
+
+
+def _discovery() -> Paths:
+    """The nodes as other programs take them."""
+    return {
         "/api/v1/sd/prometheus": {
-            "get": get(
+            "get": operation(
                 "sd_prometheus",
                 "targets for http_sd_configs",
                 json_answer("targets", of_targets()),
@@ -326,7 +412,7 @@ def document() -> Schema:
             )
         },
         "/api/v1/sd/haproxy": {
-            "get": get(
+            "get": operation(
                 "sd_haproxy",
                 "servers of a backend",
                 answer("lines", {"text/plain": TEXT}),
@@ -334,15 +420,21 @@ def document() -> Schema:
             )
         },
         "/api/v1/sd/nginx": {
-            "get": get(
+            "get": operation(
                 "sd_nginx",
                 "servers of an upstream",
                 answer("lines", {"text/plain": TEXT}),
                 parameters=_PORT,
             )
         },
+    }
+
+
+def _doors() -> Paths:
+    """Tokens of browsers, and the keys of the gossip."""
+    return {
         "/api/v1/session": {
-            "post": get(
+            "post": operation(
                 "log_in",
                 "let this browser show a token, by a cookie",
                 json_answer(
@@ -350,12 +442,14 @@ def document() -> Schema:
                 ),
                 body=closed(token=TEXT),
             ),
-            "delete": get("log_out", "forget that token", json_answer("it does", STATUS), body=closed()),
+            "delete": operation(
+                "log_out", "forget that token", json_answer("it does", STATUS), body=closed()
+            ),
         },
         "/api/v1/keys": {
-            "get": get("keys", "who has which keys", json_answer("keys", of_keys())),
+            "get": operation("keys", "who has which keys", json_answer("keys", of_keys())),
             **{
-                method: get(
+                method: operation(
                     f"{verb}_key",
                     f"{verb} a key of the gossip, on all members",
                     json_answer("keys", of_keys()),
@@ -364,31 +458,4 @@ def document() -> Schema:
                 for method, verb in (("post", "install"), ("put", "use"), ("delete", "remove"))
             },
         },
-        "/api/v1/snapshot": {
-            "post": get(
-                "snapshot",
-                "this manager's state as a file",
-                answer("an SQLite file", {"application/octet-stream": TEXT}),
-                body=closed(),
-            )
-        },
-        "/api/v1/leave": {
-            "post": get(
-                "leave",
-                "end this manager, once its nodes have moved",
-                json_answer("it leaves", object_of(status=TEXT, for_good=YES_NO)),
-                status="202",
-                body={**closed(for_good=YES_NO), "required": []},
-            )
-        },
-    }
-    paths |= config_paths()
-    info = {"title": "KrakenD cluster manager", "version": installed_version()}
-    schemes = {"token": {"type": "http", "scheme": "bearer"}}
-    return {
-        "openapi": "3.1.0",
-        "info": info,
-        "paths": paths,
-        "components": {"securitySchemes": schemes},
-        "security": [{}, {"token": []}],
     }

@@ -62,7 +62,6 @@ _MANNER: dict[str, Schema] = {
 
 def paths() -> dict[str, dict[str, Schema]]:
     """Configurations and rollouts."""
-    get = operation
     version = object_of(version=WHOLE, sha256=TEXT, size=WHOLE, at=TIME, by=TEXT, wanted=YES_NO, here=YES_NO)
     node = object_of(
         id=TEXT,
@@ -82,7 +81,7 @@ def paths() -> dict[str, dict[str, Schema]]:
     whole_plan = {"allOf": [_PLAN, object_of(versions=list_of(version), nodes=list_of(node))]}
     kind = [{"name": "kind", "in": "path", "required": True, "schema": {"enum": list(KINDS)}}]
     bytes_: Schema = {"application/octet-stream": TEXT}
-    push = get(
+    push = operation(
         "push_config",
         "bring a configuration to all gateways of a kind, in waves; from this manager's host only",
         json_answer("the plan; of a dry run, whether a gateway would run with it", {"type": "object"}),
@@ -103,7 +102,7 @@ def paths() -> dict[str, dict[str, Schema]]:
         **_MANNER,
         heal=YES_NO,
     )
-    check = get(
+    check = operation(
         "try_config",
         "what a gateway that is connected here says of a configuration; for the other managers",
         json_answer("it says", object_of(valid=YES_NO, node=TEXT, error=TEXT, manager=TEXT)),
@@ -114,14 +113,14 @@ def paths() -> dict[str, dict[str, Schema]]:
     return {
         "/api/v1/trials/{kind}": {"post": check},
         "/api/v1/config": {
-            "get": get(
+            "get": operation(
                 "configs",
                 "the configurations, by kind of gateway",
                 json_answer("them", object_of(configs=list_of(_PLAN))),
             )
         },
         "/api/v1/config/{kind}": {
-            "get": get(
+            "get": operation(
                 "config",
                 "versions, rollout and nodes of a kind",
                 json_answer("the plan", whole_plan),
@@ -138,7 +137,7 @@ def paths() -> dict[str, dict[str, Schema]]:
             )
         },
         "/api/v1/config/{kind}/versions/{version}": {
-            "get": get(
+            "get": operation(
                 "config_version",
                 "a configuration as it is",
                 answer("its bytes", bytes_),
@@ -149,7 +148,7 @@ def paths() -> dict[str, dict[str, Schema]]:
             )
         },
         "/api/v1/config/{kind}/rollback": {
-            "post": get(
+            "post": operation(
                 "roll_back_config",
                 "go back to a version, by default the one before; from this manager's host only",
                 json_answer("the plan", whole_plan),
@@ -158,12 +157,12 @@ def paths() -> dict[str, dict[str, Schema]]:
             )
         },
         "/api/v1/rollouts": {
-            "get": get(
+            "get": operation(
                 "rollouts", "how far each rollout is", json_answer("them", object_of(rollouts=list_of(_PLAN)))
             )
         },
         "/api/v1/rollouts/{kind}": {
-            "post": get(
+            "post": operation(
                 "steer_rollout",
                 "pause, resume, promote or abort a rollout; from this manager's host only",
                 json_answer("the plan", whole_plan),
@@ -172,7 +171,7 @@ def paths() -> dict[str, dict[str, Schema]]:
             )
         },
         "/api/v1/contents/{sha256}": {
-            "get": get(
+            "get": operation(
                 "content",
                 "the configuration of this hash, for other managers",
                 answer("its bytes", bytes_),
