@@ -274,14 +274,14 @@ class Desk:
             renews += [held.home for held in self.founders.seats_of(question.id) if held.home in accounts]
             left = {name: one.left for name, one in accounts.items()}
             return list(dict.fromkeys(renews + self._order(left)))
-        over = self.is_over(question.id, ticket)
+        over, late = self.is_over(question.id, ticket), question.left < REHOMED_BELOW * self._life(question)
         room = {name: one.room for name, one in accounts.items() if name != home}
         others = self._order(room)
         if ticket.home in self.founders.known.expelled and (heir := self.founders.heir) in reachable:
             others = [heir, *(name for name in others if name != heir)]
-        elif not over and (renews or question.left >= REHOMED_BELOW * self._life(question)):
+        elif not over and not late:
             # What is renewed in time needs no right; a home that is away for an hour needs no moving.
-            others = others if renews and question.left < REHOMED_BELOW * self._life(question) else []
+            others = []
         return others + renews if over else renews + others
 
     def _order(self, left: dict[str, int]) -> list[str]:

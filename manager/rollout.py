@@ -82,7 +82,7 @@ class Conductor:
     ) -> Step:
         """`mark` is the plan's; `nodes` are all that run and take configurations.
 
-        `held`: the ids with a turn that has not come back. `answered`: by the gateways, since the rollout began.
+        `held`: ids with a turn that has not come back. `answered`: by the gateways since the rollout began.
         """
         if mark != self._mark:
             self._mark, self._complete = mark, {}
