@@ -10,8 +10,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from manager.handover import Gift, Handover
 from manager.packing import pack, unpack
 
+HELD = "held/"
+"""Before the name of the limit: the key of a holding."""
 EPSILON = 1e-9
 """Relative error of adding and dividing rates: less is no difference."""
 RETRY_SECONDS = 0.05
@@ -30,16 +33,28 @@ class Holding:
     amount: float
     largest: float = 0.0
     wishes: tuple[tuple[float, float], ...] = ()
+    handover: Handover | None = None
+    """For limits that conserve."""
 
     def pack(self) -> bytes:
-        return pack([self.amount, self.largest, self.wishes])
+        more = [] if self.handover is None else [self.handover.pack()]
+        return pack([self.amount, self.largest, self.wishes, *more])
+
+    @classmethod
+    def read(cls, value: bytes | None) -> "Holding | None":
+        """What stands on a page; None where that is nothing, or none."""
+        try:
+            return None if value is None else cls.unpack(value)
+        except ValueError:
+            return None
 
     @classmethod
     def unpack(cls, value: bytes) -> "Holding":
         """Raises `ValueError` for anything else than a packed holding."""
         match unpack(value):
-            case [float(amount), float(largest), list(wishes), *_] if amount >= 0 and largest >= 0:
-                return cls(amount, largest, tuple(_wish(wish) for wish in wishes))
+            case [float(amount), float(largest), list(wishes), *more] if amount >= 0 and largest >= 0:
+                handover = Handover.of(more[0]) if more else None
+                return cls(amount, largest, tuple(_wish(wish) for wish in wishes), handover)
             case _:
                 raise ValueError("not a holding")
 
@@ -69,6 +84,24 @@ class Budget:
     reserve_each: float = 0.0
     """… and at most one of them."""
     others: Mapping[str, float] = field(default_factory=dict)
+    given: dict[str, Gift] = field(default_factory=dict)
+    taken: dict[str, float] = field(default_factory=dict)
+    brought: dict[str, float] = field(default_factory=dict)
+    """What nodes have in force that counts for the managers from which they came; not in `published`."""
+    owed: float = 0.0
+    """Of what was brought, what does not count for anybody whom we do not reach."""
+    untaken: float = 0.0
+    """What was given and not taken yet."""
+    divides: float = 0.0
+
+    @property
+    def not_ours(self) -> float:
+        """What counts for others, or will."""
+        return sum(self.others.values()) + self.untaken + self.owed
+
+    def room(self, total: float) -> float:
+        """What may be in force at our nodes: what went elsewhere with a node is not ours."""
+        return min(self.usable, total - self.not_ours)
 
     @property
     def pending(self) -> bool:
@@ -97,7 +130,7 @@ class Budget:
     def heard(self, total: float, turn: int, now: float) -> None:
         """Those who had to be asked have answered: use what was added, or take it back."""
         self.added_at = None
-        if self.published + sum(self.others.values()) <= total * (1 + EPSILON) + EPSILON:
+        if self.published + self.not_ours <= total * (1 + EPSILON) + EPSILON:
             self.usable = self.published
         else:
             self.withdraw(turn, now)
@@ -109,13 +142,45 @@ class Budget:
 
     def add(self, total: float, entitled: float, lacking: float, now: float) -> bool:
         """Add our part of what nobody has, `lacking` being what all managers lack; false for nothing."""
-        rest = total - self.published - sum(self.others.values())
+        rest = total - self.published - self.not_ours
         short = entitled - self.published
         if self.pending or now < self.retry_at or short <= entitled * 1e-6 or rest <= total * 1e-6:
             return False
         self.published += min(short, rest * short / max(short, lacking))
         self.added_at = now
         return True
+
+    def recall(self, holding: Holding) -> None:
+        """What stood on our page when we ended."""
+        self.reserve, self.reserve_each = max(self.reserve, holding.amount), holding.largest
+        if holding.handover is not None:
+            for name, gift in holding.handover.given.items():
+                self.given[name] = max(gift, self.given.get(name, gift), key=lambda each: each.amount)
+            for name, amount in holding.handover.taken.items():
+                self.taken[name] = max(amount, self.taken.get(name, 0.0))
+
+    def take(self, giver: str, gift: Gift, generation: int) -> float:
+        """What of a gift is new, and of use: an earlier process of ours may have used one that was for it."""
+        new = gift.amount - self.taken.get(giver, 0.0)
+        if new <= 0:
+            return 0.0
+        self.taken[giver] = gift.amount
+        if gift.generation != generation:
+            return 0.0
+        self.published += new
+        self.usable += new
+        self.reserve += new if self.reserve else 0.0
+        return new
+
+    def give(self, to: str, generation: int, amount: float) -> None:
+        """Hand over a part that is in no use: it is theirs from now on."""
+        before = self.given[to].amount if to in self.given else 0.0
+        self.given[to] = Gift(generation, before + amount)
+        self.published -= amount
+        # First of what is held in reserve for nodes that have not come back: this one is elsewhere.
+        self.usable -= max(0.0, amount - max(0.0, self.reserve - self.usable))
+        self.untaken += amount
+        self.reserve = max(0.0, self.reserve - amount)
 
     def is_short(self, now: float) -> bool:
         """Whether it cannot be what it should, and this has lasted."""

@@ -269,6 +269,11 @@ def _tell(plan: dict[str, Any], said: str) -> str:
 
 
 def _pushed(plan: dict[str, Any]) -> str:
+    if not plan["nodes"]:
+        return (
+            f"{_status(plan)}\n\nNot checked: no {plan['kind']} is connected whose agent takes "
+            "configurations (`gateway.config`). The first one that comes checks it before it runs with it."
+        )
     return f"{_status(plan)}\n\nNow: `kcm config wait --kind {plan['kind']}` ends when it is at all nodes."
 
 

@@ -35,7 +35,7 @@ def _manager(manager: dict[str, Any], shares: dict[str, Any]) -> str:
         until = "until it is back or has left for good" if conserves else "until its leases are over"
         return f"{name} is out of reach: {_rate(budget)} count for it {until}"
     if budget < entitled * 0.999:
-        frozen = "nobody adds anything in a split"
+        frozen = "in a split nobody adds anything, managers only hand over what they have"
         why = frozen if shares["split"] and conserves else "others have not given it back yet"
         return f"{name} has {_rate(budget)} of the {_rate(entitled)} that are its nodes': {why}"
     if budget > entitled * 1.001:

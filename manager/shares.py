@@ -13,19 +13,23 @@ from math import inf
 
 from gossip.group import Group
 from manager.apart import Apart
-from manager.budgets import Budget, Holding
+from manager.budgets import HELD, Budget, Holding
 from manager.carried import kept
 from manager.demand import Demand
 from manager.founders import Founders
+from manager.handover import Handover
 from manager.limits import Algorithm, Division, as_share, lease_of, level, rate
+from manager.packing import pack
 from manager.page import NodePage
 from manager.records import NodeState
 from manager.registry import NodeView, Registry
+from manager.sides import Side
 from manager.tenants import CLOCK_RATE, Tenant
 from manager.terms import Terms
 from node.protocol import Leases, Limit, Limits
 
-HELD = "held/"
+ASKS = "asks"
+"""Key on our page: who answers for it tells us of every node that has come to it."""
 GAP_MIN = 0.05
 GAP_PER_NODE = 0.0005
 """Seconds between two workings-out of the shares, at least: the more nodes, the longer."""
@@ -105,7 +109,10 @@ class Shares:
         self._entitled: dict[str, dict[str, float]] = {}
         self._gone_since: dict[str, float] = {}
         self._reserved_until = -inf
+        self._asked: dict[str, int] = {}
+        """Nodes whose leases are over, and the version of our page by which others were asked about them."""
         self._apart = Apart(group, founders)
+        self._side = Side(group, self._apart)
         self._changed = True
         self._unsettled = False
         self._next_at = -inf
@@ -117,18 +124,39 @@ class Shares:
         """`id_` said hello here and is let in; its gateway may let `in_force` through by now."""
         if not self._tenants:
             self._next_at = now  # the first one need not wait
+        before = self._tenants.get(id_)
         tenant = self._tenants[id_] = Tenant(now, now)
         if in_force:
             tenant.tell(version, in_force, self.leases)
-            self._cover(in_force)
+            if self._hands_over:
+                tenant.origin, tenant.brought = self._brought(id_, in_force, before)
+            self._cover(in_force, tenant, before if self._hands_over else None, now)
         self._changed = True
 
-    def _cover(self, in_force: Limits) -> None:
+    def _brought(self, id_: str, in_force: Limits, before: Tenant | None) -> tuple[str, dict[str, float]]:
+        """From whom it comes, and with what: that counts there until it is given to us (rule Q6)."""
+        if before is not None:
+            return before.origin, before.brought
+        view = self._registry.view(id_)
+        if view is None or not view.running or not self._side.is_member(view.manager):
+            return "", {}
+        return view.manager, {name: rate(limit) for name, limit in in_force.items()}
+
+    def _cover(self, in_force: Limits, tenant: Tenant, before: Tenant | None, now: float) -> None:
         """Say that it is ours now, before the page says that the node is: nobody counts it as nobody's."""
         for name in sorted(in_force.keys() & self._terms.limits.keys()):
-            published = self._budgets.setdefault(name, Budget()).published + rate(in_force[name])
-            holding = Holding(float(published), float(published))
+            budget, brought = self._budgets.setdefault(name, Budget()), tenant.brought.get(name, 0.0)
+            covered = brought if before is None else max(brought, before.held(name, now, reserved=True))
+            published = budget.published + max(0.0, rate(in_force[name]) - covered)
+            if brought and before is None:
+                budget.brought[tenant.origin] = budget.brought.get(tenant.origin, 0.0) + brought
+            holding = Holding(float(published), float(published), handover=self._handover(budget))
             self._group.ledger.put(HELD + name, holding.pack(), ends_something=True)
+
+    def _handover(self, budget: Budget) -> Handover | None:
+        if not self._hands_over:
+            return None
+        return Handover(float(budget.divides), dict(budget.given), dict(budget.taken), dict(budget.brought))
 
     def has_lapsed(self, id_: str, now: float) -> bool:
         """Whether the node, which speaks now, was silent for so long that its shares may be others'."""
@@ -179,8 +207,7 @@ class Shares:
                     holding = Holding.unpack(value)
                 except ValueError:
                     continue
-                budget = self._budgets.setdefault(key[len(HELD) :], Budget())
-                budget.reserve, budget.reserve_each = holding.amount, holding.largest
+                self._budgets.setdefault(key[len(HELD) :], Budget()).recall(holding)
         if self._reserved_until == -inf:
             # Counted from the first time: others may tell us of that page again and again.
             self._reserved_until = now + self._longest
@@ -269,7 +296,8 @@ class Shares:
         self._next_at = now + max(GAP_MIN, GAP_PER_NODE * len(self._tenants))
         self._seen, self._changed, self._unsettled = self._signature(), False, False
         self._apart.look()
-        self._unsettled = self._conserves and self._apart.is_split
+        self._unsettled = self._freezes
+        self._ask_for_the_silent(now)
         self._forget_the_gone(now)
         limits = self._terms.limits
         census = self._census(now) if limits else _Census()
@@ -285,21 +313,41 @@ class Shares:
         holdings = self._holdings(name)
         budget = self._budgets.setdefault(name, Budget())
         entitled, targets = self._divide(name, total, census, holdings)
-        self._entitled[name] = entitled
-        reserved = self._conserves and self._apart.is_split
-        held = {id_: tenant.held(name, now, reserved=reserved) for id_, tenant in self._tenants.items()}
+        reserved = self._freezes
+        counts = self._counted()
+        if self._hands_over:
+            self._side.settle(name, budget, self._tenants, holdings, now, still=self.fresh)
+        held = {id_: tenant.held(name, now, reserved=id_ in counts) for id_, tenant in self._tenants.items()}
+        brought = {id_: part for id_, each in self._tenants.items() if (part := each.brought.get(name, 0.0))}
+        # What counts for those from whom our nodes have brought it is none of our budget.
+        net = {id_: max(0.0, amount - brought.get(id_, 0.0)) for id_, amount in held.items()}
         if now >= self._reserved_until and not reserved:
             budget.reserve = 0.0
         # Whoever came back is among those that hold something, and who is elsewhere is no longer listed here.
         back = sum(held.values()) + census.left[me] * budget.reserve_each
-        budget.reserve = min(budget.reserve, back)
         budget.others = {
-            owner: self._counts(owner, holding, census, now)
+            owner: self._counts(owner, holding, census, now) + self._side.beside(owner, holdings)
             for owner, holding in holdings.items()
             if owner != me
         }
+        if self._hands_over:
+            budget.untaken = self._side.untaken(budget, holdings)
+            if not self.fresh:
+                rest = max(budget.usable, budget.reserve) - sum(net.values())
+                self._side.pay(name, budget, holdings, rest)
+        sides = reserved and self._hands_over
+        if sides:
+            unused = {id_: amount for id_, amount in net.items() if not self._tenants[id_].connected}
+            carried = sum(part for id_, part in brought.items() if id_ not in unused)
+            budget.divides = max(0.0, budget.room(total) - sum(unused.values())) + carried
+            whole, entitled = entitled, self._side.divide(budget, holdings, entitled, self._kept(total))
+            part = entitled[me] / whole[me] if whole.get(me) else 0.0
+            targets = {id_: target * part for id_, target in targets.items()}
+        self._entitled[name] = entitled
         mine = entitled.get(me, 0.0)
-        budget.settle(sum(held.values()), mine, now, keeps=reserved)
+        if not (self._hands_over and (reserved or self.fresh)):
+            budget.reserve = min(budget.reserve, back)
+        budget.settle(sum(net.values()), mine, now, keeps=reserved)
         if budget.pending and self._answered(now):
             self._end_addition(budget, total, now)
         if not self.fresh:
@@ -312,8 +360,14 @@ class Shares:
                 if self._answered(now):
                     self._end_addition(budget, total, now)
         if budget.is_short(now) and mine > 0:
-            targets = {id_: target * budget.usable / mine for id_, target in targets.items()}
-        self._parts[name] = self._give(total, budget, targets, held)
+            most = budget.room(total) + sum(brought.values()) if sides else budget.usable
+            targets = {id_: target * min(1.0, most / mine) for id_, target in targets.items()}
+        self._parts[name] = self._give(total, budget, targets, held, brought)
+        if sides and not self.fresh and not budget.pending:
+            has = {id_: max(held[id_], brought.get(id_, 0.0)) for id_ in targets}
+            grow = sum(max(0.0, target - has[id_]) for id_, target in targets.items())
+            rest = budget.room(total) - sum(net.values())
+            self._side.hand_over(name, budget, total, rest, grow)
         self._publish(name, budget, held, census)
         waits = budget.pending or budget.short_since is not None or budget.reserve > 0
         lost = any(not tenant.connected for tenant in self._tenants.values())
@@ -321,21 +375,30 @@ class Shares:
 
     def _end_addition(self, budget: Budget, total: float, now: float) -> None:
         turn = sum(member.name < self._group.name for member in self._group.kin())
-        if self._conserves and self._apart.is_split:
+        if self._freezes:
             budget.withdraw(turn, now)
         else:
             budget.heard(total, turn, now)
 
     def _give(
-        self, total: float, budget: Budget, targets: dict[str, float], held: dict[str, float]
+        self,
+        total: float,
+        budget: Budget,
+        targets: dict[str, float],
+        held: dict[str, float],
+        brought: dict[str, float],
     ) -> dict[str, Part]:
-        """Who has too much gets its part; the others what the budget has, by what they lack."""
-        # What went elsewhere with a node, and was covered there, is not given again here.
-        room = min(budget.usable, total - sum(budget.others.values())) - sum(held.values())
-        lacking = sum(max(0.0, target - held[id_]) for id_, target in targets.items())
+        """Who has too much gets its part; the others what the budget has, by what they lack.
+
+        What a node has brought along stays its own.
+        """
+        targets = {id_: max(target, brought.get(id_, 0.0)) for id_, target in targets.items()}
+        has = {id_: max(amount, brought.get(id_, 0.0)) for id_, amount in held.items()}
+        room = budget.room(total) - sum(amount - brought.get(id_, 0.0) for id_, amount in has.items())
+        lacking = sum(max(0.0, target - has[id_]) for id_, target in targets.items())
         part = 0.0 if self.fresh or not lacking else max(0.0, min(1.0, room / lacking))
         return {
-            id_: Part(target, held[id_], min(target, held[id_]) + max(0.0, target - held[id_]) * part)
+            id_: Part(target, held[id_], min(target, has[id_]) + max(0.0, target - has[id_]) * part)
             for id_, target in targets.items()
         }
 
@@ -393,6 +456,16 @@ class Shares:
         return self._terms.config.limits_mode == "conserve"
 
     @property
+    def _hands_over(self) -> bool:
+        """Whether managers hand over to each other: their disks must keep it (policy `strict`)."""
+        return self._conserves and self._founders is not None
+
+    @property
+    def _freezes(self) -> bool:
+        """Whether nobody may add to its budget, nor take back what another may be using (rule Q5)."""
+        return self._conserves and self._apart.is_split
+
+    @property
     def _is_pending(self) -> bool:
         return any(budget.pending for budget in self._budgets.values())
 
@@ -401,7 +474,7 @@ class Shares:
         pending = [budget for budget in self._budgets.values() if budget.added_at is not None]
         version = max((budget.version for budget in pending), default=0)
         since = max((budget.added_at or 0.0 for budget in pending), default=now)
-        if self._conserves and self._apart.is_split:
+        if self._freezes:
             return True  # it is taken back
         if now >= since + PATIENCE and not self._conserves:
             return True
@@ -446,10 +519,11 @@ class Shares:
         largest = max(
             (max(part.held, part.given) for part in self._parts.get(name, {}).values()), default=0.0
         )
-        holding = Holding(float(budget.published), float(largest), wishes)
-        if budget.published <= 0 and not wishes and self._group.ledger.own.get(HELD + name) is None:
+        holding = Holding(float(budget.published), float(largest), wishes, self._handover(budget))
+        before = self._group.ledger.own.get(HELD + name)
+        if budget.published <= 0 and not wishes and not self._hands_over and before is None:
             return
-        if self._group.ledger.own.get(HELD + name) != (packed := holding.pack()):
+        if before != (packed := holding.pack()):
             self._group.ledger.put(HELD + name, packed, ends_something=True)
 
     # The nodes
@@ -464,6 +538,29 @@ class Shares:
                 census.left[view.manager] += 1
         return census
 
+    def _ask_for_the_silent(self, now: float) -> None:
+        """A node that was silent for too long may be at another manager, which has not told us yet."""
+        if not self._hands_over:
+            return
+        over = {id_ for id_, tenant in self._tenants.items() if tenant.any_over(now)}
+        self._asked = {id_: version for id_, version in self._asked.items() if id_ in over}
+        if new := sorted(over - self._asked.keys()):
+            version = self._group.ledger.put(ASKS, pack(now))
+            self._asked |= dict.fromkeys(new, version)
+
+    def _counted(self) -> AbstractSet[str]:
+        """The nodes whose leases do not end yet: all in a split, and those of whom others may know."""
+        if self._freezes:
+            return self._tenants.keys()
+        kin = [member.name for member in self._group.kin()]
+        silent = {
+            id_
+            for id_, version in self._asked.items()
+            if not all(self._group.heard_by(name, version) for name in kin)
+        }
+        self._unsettled = self._unsettled or bool(silent)
+        return silent
+
     def _is_free(self, view: NodeView, now: float) -> bool:
         """Whether it has the free limits, since it has been over the limit for too long."""
         free = self._terms.config.free_limits
@@ -471,14 +568,14 @@ class Shares:
 
     def _forget_the_gone(self, now: float) -> None:
         """Let go of nodes that are elsewhere, or whose leases are over and that count as gone."""
-        reserved = self._conserves and self._apart.is_split
+        counts = self._counted()
         for id_, tenant in list(self._tenants.items()):
             if tenant.connected:
                 continue
             view = self._registry.view(id_)
             elsewhere = view is not None and view.manager != self._group.name and view.running
             running = view is not None and view.running
-            if elsewhere or (not running and not reserved and tenant.all_over(now)):
+            if elsewhere or (not running and id_ not in counts and tenant.all_over(now)):
                 self.left(id_)
 
     def shown(self, view: NodeView) -> Limits:
@@ -505,7 +602,7 @@ class Shares:
 
     def sheet(self, name: str, now: float) -> "Sheet":
         """What is known here about the limit, for people."""
-        reserved = self._conserves and self._apart.is_split
+        reserved = self._freezes
         own = self._budgets.get(name, Budget())
         return Sheet(
             entitled=dict(self._entitled.get(name, {})),

@@ -29,6 +29,9 @@ class Tenant:
     connected: bool = True
     told: list[_Told] = field(default_factory=list)
     """What it works under, as far as we know, and what it was told since."""
+    origin: str = ""
+    brought: dict[str, float] = field(default_factory=dict)
+    """What it brought along of each limit in a split, which counts for `origin`."""
     awaited: dict[str, float] = field(default_factory=dict)
     """Until when it waits for its share of a limit that was set after it was last told."""
 
@@ -59,6 +62,9 @@ class Tenant:
     def over(self, name: str, now: float) -> bool:
         """Whether the lease of the limit and its `reuse_last` are over."""
         return now >= self.renewed + self.lasts(name)
+
+    def any_over(self, now: float) -> bool:
+        return any(self.over(name, now) for told in self.told for name in told.limits)
 
     def all_over(self, now: float) -> bool:
         return all(self.over(name, now) for told in self.told for name in told.limits)

@@ -51,8 +51,8 @@ async def tried(operations: Operations, kind: str, content: bytes) -> dict[str, 
     if whys:
         raise PlanError("; ".join(whys))
     raise PlanError(
-        f"no node of kind {kind} that takes configurations is connected to any manager that is reached from "
-        "here: `kcm nodes` shows who is, and a node takes them where `gateway.config` is set"
+        f"not checked: no {kind} is connected whose agent takes configurations, to any manager that is "
+        "reached from here: `kcm nodes` shows who is, and an agent takes them where `gateway.config` is set"
     )
 
 

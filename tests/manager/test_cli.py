@@ -234,7 +234,10 @@ async def test_a_configuration_is_pushed_only_upon_the_plan_that_was_looked_at(
     file = tmp_path / "nginx.conf"
     push = ("config", "push", "--kind", "nginx", str(file))
     file.write_text("first")
-    assert (await kcm(*push))[0] == 0
+    code, out, _ = await kcm(*push)
+    assert (code, "Not checked: no nginx is connected" in out) == (0, True)
+    code, _, error = await kcm("config", "validate", "--kind", "nginx", str(file))
+    assert (code, "not checked: no nginx is connected" in error) == (1, True)
     file.write_text("second")
     code, _, error = await kcm(*push, "--serial", "9")
     assert (code, "the plan's serial is 1, not 9: look at it again" in error) == (1, True)

@@ -38,7 +38,10 @@ def shares(**changes: Any) -> dict[str, Any]:
         ({}, "m1 has 100/s, all that is its nodes'"),
         ({}, "n1 at m1: told 100 per 1 s, all that is its own"),
         ({"budget": 50.0}, "others have not given it back yet"),
-        ({"budget": 50.0, "mode": "conserve", "split": True}, "nobody adds anything in a split"),
+        (
+            {"budget": 50.0, "mode": "conserve", "split": True},
+            "in a split nobody adds anything, managers only hand over",
+        ),
         ({"budget": 150.0}, "it waits until they work under less"),
         ({"alive": False}, "m1 is out of reach: 100/s count for it until its leases are over"),
         ({"alive": False, "mode": "conserve"}, "until it is back or has left for good"),
