@@ -88,7 +88,7 @@ def _add_manner(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--waves", metavar="LIST", help="such as 1,25%%,100%% (the default)")
     parser.add_argument("--max-unavailable", type=int, metavar="N", help="nodes out at a time; default: 1")
     parser.add_argument("--pause", type=seconds, metavar="DURATION", help="between waves; default: 10s")
-    text = "of answers: so many more may be errors at nodes with the new version than without; default: 5%%"
+    text = "how much larger the part of errors may be at nodes with the new version; default: 5%%"
     parser.add_argument("--error-margin", type=_part, metavar="PART", help=text)
     text = "the 95th percentile of their answers' time may be longer by this part of it; default: 100%%"
     parser.add_argument("--p95-margin", type=_times, metavar="PART", help=text)

@@ -32,7 +32,9 @@ def add_verbs(verb: Callable[[str, str, Action], argparse.ArgumentParser]) -> No
     set_.add_argument("--per-client", choices=("yes", "no"), help="of each client's own")
     set_.add_argument("--algorithm", metavar="HOW", help="equal, weighted or fair_share")
     set_.add_argument("--lease", type=seconds, metavar="TIME", help="a share is renewed before it ends")
-    set_.add_argument("--reuse-last", type=seconds, metavar="TIME", help="… and used for so long without")
+    set_.add_argument(
+        "--reuse-last", type=seconds, metavar="TIME", help="… and how long it may be used without"
+    )
     set_.add_argument(
         "--safe",
         type=_rate_or_none,

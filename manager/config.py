@@ -120,9 +120,9 @@ class SurgeSettings(Settings):
     seats: Annotated[
         int, Field(ge=0, le=1000, description="available: beyond the cap, in the place of nodes just lost")
     ] = 0
-    for_: Annotated[
-        Duration, Field(alias="for", ge=1, description="for so long after such a node was lost")
-    ] = 600.0
+    for_: Annotated[Duration, Field(alias="for", ge=1, description="how long after such a node was lost")] = (
+        600.0
+    )
 
 
 class SubscriptionSettings(Settings):
@@ -134,7 +134,7 @@ class SubscriptionSettings(Settings):
         Policy, Field(description="available: a split may exceed the cap; strict: nothing does")
     ] = "available"
     ticket_life: Annotated[
-        Duration, Field(ge=1, description="strict: a node runs for so long without its home")
+        Duration, Field(ge=1, description="strict: how long a node runs without its home")
     ] = 7 * 86400.0
     ephemeral_life: Annotated[Duration, Field(ge=1, description="strict: the same of ephemeral nodes")] = (
         900.0
@@ -153,9 +153,9 @@ class SubscriptionSettings(Settings):
     url: Annotated[
         str, AfterValidator(as_url), Field(description="where the issuer is asked for it once a day")
     ] = ""
-    tolerance: Annotated[Duration, Field(ge=0, description="the url may be silent for so long")] = 7 * 86400.0
+    tolerance: Annotated[Duration, Field(ge=0, description="how long the url may be silent")] = 7 * 86400.0
     margin: Annotated[
-        Duration, Field(ge=0, description="expired, or over the limit, for so long: the free limits hold")
+        Duration, Field(ge=0, description="how long expired, or over the limit, until the free limits hold")
     ] = 7 * 86400.0
 
     @field_validator("url")
@@ -171,7 +171,7 @@ class JoinTokenSettings(Settings):
 
     sha256: Annotated[str, AfterValidator(as_digest), Field(description="hash of the token, by `kcm token`")]
     expires: Annotated[str, AfterValidator(lambda text: text and as_time(text))] = ""
-    uses: Annotated[int | None, Field(ge=1, description="so many nodes may be known that came in by it")] = (
+    uses: Annotated[int | None, Field(ge=1, description="how many nodes that came in by it may be known")] = (
         None
     )
     labels: Annotated[
@@ -190,14 +190,16 @@ class NodesSettings(Settings):
     unreachable_after: Annotated[
         str, AfterValidator(as_heartbeats), Field(description="silence; `N heartbeats` or a duration")
     ] = "3 heartbeats"
-    grace: Annotated[Duration, Field(description="unreachable for so long, a node is down")] = 60.0
-    rejoin_window: Annotated[Duration, Field(description="a removed node's seat is held for so long")] = 60.0
-    retry_after: Annotated[Duration, Field(ge=0.1, description="a refused node comes again after it")] = 15.0
-    forget_after: Annotated[Duration, Field(description="a node that is gone is listed for so long")] = (
+    grace: Annotated[Duration, Field(description="how long a node may be unreachable before it is down")] = (
+        60.0
+    )
+    rejoin_window: Annotated[Duration, Field(description="how long a removed node's seat is held")] = 60.0
+    retry_after: Annotated[Duration, Field(ge=0.1, description="a refused node tries again after it")] = 15.0
+    forget_after: Annotated[Duration, Field(description="how long a node that is gone stays listed")] = (
         30 * 86400.0
     )
     forget_ephemeral_after: Annotated[
-        Duration, Field(description="… and one of class ephemeral, but for the rejoin window")
+        Duration, Field(description="… and one of class ephemeral; at least the rejoin window")
     ] = 3600.0
 
     tokens: dict[str, JoinTokenSettings] = Field(default_factory=dict)
@@ -327,7 +329,7 @@ class ManagerFile(Settings):
     limits: Annotated[dict[str, LimitSettings], AfterValidator(fitting)] = Field(default_factory=dict)
     degrade_after: Annotated[
         Duration,
-        Field(description="without any manager a node keeps its place for so long; 0: for ever"),
+        Field(description="how long a node keeps its place without any manager; 0: for ever"),
     ] = 7 * 86400.0
     limits_mode: Annotated[
         Literal["available", "conserve"],

@@ -28,7 +28,7 @@ class LimitSettings(RateSettings):
         Sharing().lease
     )
     reuse_last: Annotated[
-        Duration, Field(ge=0, lt=1e9, description="… and may be used for so long when nobody renews it")
+        Duration, Field(ge=0, lt=1e9, description="… and how much longer it may be used if nobody renews it")
     ] = Sharing().reuse_last
     safe: Annotated[
         float | None,

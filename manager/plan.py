@@ -178,7 +178,7 @@ def check_size(size: int, before: Version | None, *, force: bool) -> None:
     if before is not None and size < MUCH_SMALLER * before.size and not force:
         raise PlanError(
             f"the configuration has {size} bytes, version {before.number} has {before.size}: "
-            "if so much is meant to go, push it with --force"
+            "if that much is meant to go, push it with --force"
         )
 
 

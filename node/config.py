@@ -90,7 +90,7 @@ class GatewaySettings(Settings):
     socket: Annotated[str, Field(description="HAProxy's runtime socket, level admin")] = ""
     pid_file: Annotated[str, Field(description="nginx's, with `supervise: none`")] = ""
     health: Annotated[
-        str, AfterValidator(_as_url), Field(description="URL that answers 2xx while the gateway is well")
+        str, AfterValidator(_as_url), Field(description="URL that answers 2xx while the gateway is healthy")
     ] = ""
     stats: Annotated[
         str,
@@ -106,7 +106,7 @@ class GatewaySettings(Settings):
     ] = 30.0
     drain: Annotated[
         Duration,
-        Field(description="/ready answers 503 for so long before a restart, or before a new configuration"),
+        Field(description="how long /ready answers 503 before a restart, or before a new configuration"),
     ] = 0.0
     min_interval: Annotated[
         Duration, Field(description="KrakenD is restarted for new limits no more often than this")
