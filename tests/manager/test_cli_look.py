@@ -12,7 +12,7 @@ import yaml
 from aiohttp import ClientSession
 from aiohttp.test_utils import TestServer
 
-from manager import cli
+from manager import cli, cli_completion
 from manager.cli_look import NEXT, _rates, _top_cells
 from manager.client import follow
 from manager.records import NodeState
@@ -224,6 +224,17 @@ async def test_what_a_shell_completes_are_the_verbs_and_their_options(kcm: Kcm) 
     assert completed("kcm", "mem") == ["members"]
     assert "set" in completed("kcm", "subscription", "")
     assert completed("kcm", "subscription", "set", "--max") == ["--max-nodes"]
+    assert completed("kcm", "-o", "js") == ["json"]
+    assert completed("kcm", "-o", "json", "node", "dr") == ["drain"]
+    assert completed("kcm", "config", "push", "--kind", "ng") == ["nginx"]
+
+
+def test_names_of_nodes_are_completed_and_what_stands_in_them_is_never_run(tmp_path: Path) -> None:
+    script = cli_completion.script(cli._parser(), "bash")
+    nodes = "kcm() { printf 'ID NAME\\nk1 edge-1\\nk2 edge-$(touch run)\\n'; }"
+    asked = f'{script}\n{nodes}\nCOMP_WORDS=(kcm node drain e); COMP_CWORD=3; _kcm; echo "${{COMPREPLY[@]}}"'
+    done = subprocess.run(["bash", "-c", asked], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert (done.stdout, list(tmp_path.iterdir())) == ("edge-1\n", [])
 
 
 async def test_nodes_and_forget_take_a_name_as_the_other_verbs_do(kcm: Kcm) -> None:
