@@ -39,7 +39,7 @@ _GROUPS = {
     "nodes and their gateways": ("node", "config", "rollout", "bundle"),
     "managers": ("run", "join", "leave", "force-leave", "group", "snapshot"),
     "doors": ("init", "token", "certificates", "keys"),
-    "else": ("sim", "completion"),
+    "more": ("sim", "completion"),
 }
 _MEMBERS = ("name", "state", "address", "kind")
 _NODES = ("id", "name", "state", "service", "manager", "address", "seat", "since", "why")

@@ -34,7 +34,7 @@ def add_verb(verbs: Any, verb: Any, shown: Any) -> None:
     parser = verb(
         verbs,
         "certificates",
-        "make certificates for TLS, one for each host, of the group's own authority",
+        "make certificates for TLS, one for each host, by the group's own authority",
         action,
     )
     parser.add_argument(

@@ -40,14 +40,12 @@ def add_verbs(verbs: Any, add: Add, shown: Shown) -> None:
             return shown(options, answer, lambda: show(answer))
 
         parser = add(more, name, text, act)
-        parser.add_argument("--kind", choices=KINDS, help="of gateway; needed where there is not exactly one")
+        parser.add_argument("--kind", choices=KINDS, help="of gateway; needed unless there is exactly one")
         return parser
 
     push = verb("push", "bring a file to all gateways of a kind, in waves", _push, _pushed)
     _add_manner(push)
-    push.add_argument(
-        "--force", action="store_true", help="also where it is much smaller than the one before"
-    )
+    push.add_argument("--force", action="store_true", help="even if it is much smaller than the one before")
     push.add_argument("--serial", type=int, metavar="N", help="only if this is still the plan's serial")
     validate = verb("validate", "let a gateway check a file; nothing is changed", _validate, _validity)
     for parser in (push, validate):
@@ -69,9 +67,11 @@ def add_verbs(verbs: Any, add: Add, shown: Shown) -> None:
     verb("drift", "nodes whose configuration is no longer what they were brought", _look, _drift)
     cat = add(more, "cat", "print a version as it is", _cat)
     cat.add_argument("version", nargs="?", type=int, metavar="VERSION", help="default: the wanted one")
-    cat.add_argument("--kind", choices=KINDS, help="of gateway; needed where there is not exactly one")
+    cat.add_argument("--kind", choices=KINDS, help="of gateway; needed unless there is exactly one")
 
-    rollout = verbs.add_parser("rollout", help="steer the way of a configuration to the nodes")
+    rollout = verbs.add_parser(
+        "rollout", help="watch, pause, resume or cut short the way of a configuration to the nodes"
+    )
     more = rollout.add_subparsers(dest="what", metavar="VERB", required=True)
     status = add(more, "status", "how far each rollout is", lambda options: _rollouts(options, shown))
     status.add_argument("--watch", action="store_true", help="until all are over, a line for each change")
@@ -86,11 +86,13 @@ def add_verbs(verbs: Any, add: Add, shown: Shown) -> None:
 
 def _add_manner(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--waves", metavar="LIST", help="such as 1,25%%,100%% (the default)")
-    parser.add_argument("--max-unavailable", type=int, metavar="N", help="nodes out at a time; default: 1")
+    parser.add_argument(
+        "--max-unavailable", type=int, metavar="N", help="nodes out of service at a time; default: 1"
+    )
     parser.add_argument("--pause", type=seconds, metavar="DURATION", help="between waves; default: 10s")
     text = "how much larger the part of errors may be at nodes with the new version; default: 5%%"
     parser.add_argument("--error-margin", type=_part, metavar="PART", help=text)
-    text = "the 95th percentile of their answers' time may be longer by this part of it; default: 100%%"
+    text = "how much longer the 95th percentile of their latency may be; default: 100%%"
     parser.add_argument("--p95-margin", type=_times, metavar="PART", help=text)
     heal = parser.add_mutually_exclusive_group()
     heal.add_argument(

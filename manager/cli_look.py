@@ -72,7 +72,7 @@ def add_verbs(verbs: Any, verb: Any, shown: Any) -> None:
         plain(_EVENTS, _events, nothing=_NO_EVENTS),
     )
     events.add_argument("--limit", type=positive, default=50, help="how many, the newest; default: 50")
-    verb(verbs, "monitor", "what happens, while it happens, until Ctrl-C", _monitor)
+    verb(verbs, "monitor", "events as they happen, until Ctrl-C", _monitor)
     verb(
         verbs,
         "rtt",

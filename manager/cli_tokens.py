@@ -38,7 +38,7 @@ def add_verb(verbs: Any, verb: Any, shown: Any) -> None:
     parser = verb(
         verbs,
         "token",
-        "make a token for API and page, or for nodes; nothing is asked, nothing is kept",
+        "make a token for API and page, or for nodes; no manager is asked, nothing is kept",
         action,
     )
     parser.add_argument("name", metavar="NAME", help="whose it is, as the audit log says it")

@@ -234,8 +234,8 @@ class StatsSettings(Settings):
 
     model_config = ConfigDict(validate_default=True)
 
-    window: Annotated[Duration, Field(ge=1, le=7 * 86400)] = 3600.0
-    step: Annotated[Duration, Field(ge=1, le=86400)] = 10.0
+    window: Annotated[Duration, Field(ge=1, le=7 * 86400, description="how far back statistics go")] = 3600.0
+    step: Annotated[Duration, Field(ge=1, le=86400, description="how fine they are")] = 10.0
 
     @field_validator("step")
     @classmethod

@@ -164,8 +164,8 @@ def _parser(program: str) -> argparse.ArgumentParser:
         prog=program,
         description="Start a manager: nodes join on port 7000, managers gossip on 7946, the page is on 9897.",
         epilog="Each option is also a key of the file and a variable: `--log-format` is `log.format` and"
-        " KCM_LOG_FORMAT. Option goes over variable over file over default. --print-config leaves out"
-        " group.secret and gossip.key: put them back by hand.",
+        " KCM_LOG_FORMAT. An option beats a variable, a variable the file, the file the default."
+        " --print-config leaves out group.secret and gossip.key: put them back by hand.",
         allow_abbrev=False,
         # Else all options are listed with what is wrong with one: `--help` does that.
         usage="%(prog)s [--help] [--config FILE] [--OPTION VALUE ...]",

@@ -59,7 +59,7 @@ class _Here:
     told: Mark = (0, "")
     permitted: Turn | None = None
     ordered: Mark = (0, "")
-    let_anew: Turn | None = None
+    may_restart: Turn | None = None
     """By which it may restart for limits."""
 
 
@@ -240,8 +240,8 @@ class Rollouts:
                 message = protocol.Order(serial=serial, writer=writer, action=order.action.value)
                 self._outbox.say(here.conn, message)
         turn = self.restarts.asks(id_, here.session)
-        if turn is not None and here.let_anew != turn:
-            here.let_anew = turn
+        if turn is not None and here.may_restart != turn:
+            here.may_restart = turn
             self._outbox.say(here.conn, protocol.MayRestart(number=turn.serial))
 
     # What changes

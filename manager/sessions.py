@@ -197,7 +197,7 @@ class Sessions:
     def _report(self, session: Session, report: Report, now: float) -> None:
         assert session.hello is not None
         if session.admitted and self.shares.has_lapsed(session.id, now):
-            self._let_anew(session, now)
+            self._revive(session, now)
         self._outbox.say(session.conn, Reported(number=report.number))
         if session.admitted:
             session.told = self.traffic.add(session.id, session.told, report.served, self._group.wall(now))
@@ -646,9 +646,9 @@ class Sessions:
         session.limits_sent = (share, leases, record.over_limit, record.over_since)
         self.shares.told(session.id, session.limits_version, share, leases)
 
-    def _let_anew(self, session: Session, now: float) -> None:
-        """Its leases were over, and it speaks again: its share is another before they are renewed."""
-        self.shares.let_anew(session.id, session.limits_version, now)
+    def _revive(self, session: Session, now: float) -> None:
+        """Its leases were over, and it reports again: it is told its share anew before they are renewed."""
+        self.shares.revive(session.id, session.limits_version, now)
         self.shares.work_out(now)
         session.limits_sent = None
         if (record := self._page.record(session.id)) is not None:

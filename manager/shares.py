@@ -163,7 +163,7 @@ class Shares:
         tenant = self._tenants.get(id_)
         return tenant is not None and any(told.limits for told in tenant.told) and tenant.all_over(now)
 
-    def let_anew(self, id_: str, version: int, now: float) -> None:
+    def revive(self, id_: str, version: int, now: float) -> None:
         """A node that had lapsed has in force what was safe; it is to be told before it is answered."""
         tenant = self._tenants[id_]
         limits = self._terms.limits
