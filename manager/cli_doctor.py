@@ -83,7 +83,15 @@ def _examined(manager: str) -> Iterator[Row]:
 def _members(members: list[dict[str, Any]], now: float) -> Iterator[Row]:
     """Who is dead, for how long; the others in one line."""
     alive = sum(member["state"] == "alive" for member in members)
-    yield row("members", GOOD, f"{alive} of {len(members)} are alive here")
+    managers = [member["state"] for member in members if member["kind"] == "manager"]
+    what = f"{alive} of {len(members)} are alive here"
+    if "dead" in managers and len(managers) - managers.count("dead") - managers.count("left") == 1:
+        alone = (
+            "this manager sees no other that runs: is its own host cut off? See what `kcm doctor` says there"
+        )
+        yield row("members", BAD, f"{what}: {alone}")
+    else:
+        yield row("members", GOOD, what)
     for member in members:
         if member["state"] == "dead":
             seconds = now - datetime.fromisoformat(member["since"]).timestamp()

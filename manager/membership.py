@@ -61,6 +61,8 @@ class MemberLog:
                 level = Level.DEBUG if State.SUSPECT in (before, after) else Level.INFO
                 if after is State.DEAD:
                     level = Level.WARNING
+                if after is State.LEFT:
+                    return level, f"member {name} has left" + ("" if why == "left" else f": {why}")
                 return level, f"member {name} is {after.name.lower()}: {why}"
             case NameConflict(name, address):
                 return Level.ERROR, f"two members are named {name}, one of them at {address}: rename one"
@@ -84,5 +86,6 @@ class MemberLog:
                 how = "TCP" if by_tcp else "way of others"
                 return Level.WARNING, (
                     f"{name} at {address} does not answer our pings in time, only by {how}: let UDP and TCP "
-                    "to the gossip port through, both ways; `kcm doctor` says between whom they fail"
+                    "to the gossip port through, both ways, unless its host is overloaded; `kcm doctor` says "
+                    "between whom they fail"
                 )

@@ -89,16 +89,24 @@ async def test_who_is_dead_for_long_may_be_gone_for_good(
     assert what.endswith("`kcm force-leave m2` if it does not come back")
 
 
+def member(name: str, state: str) -> dict[str, str]:
+    where = {"address": f"10.0.0.{name[1:]}:7946", "kind": "manager"}
+    return {"name": name, "state": state, "since": "2027-01-01T00:00:00.000Z", **where}
+
+
 def test_who_has_just_died_is_bad_and_who_left_is_nothing() -> None:
-    members = [
-        {"name": "m1", "state": "alive", "since": "2027-01-01T00:00:00.000Z", "address": "10.0.0.1:7946"},
-        {"name": "m2", "state": "dead", "since": "2027-01-01T00:00:00.000Z", "address": "10.0.0.2:7946"},
-        {"name": "m3", "state": "left", "since": "2027-01-01T00:00:00.000Z", "address": "10.0.0.3:7946"},
-    ]
+    members = [member("m1", "alive"), member("m2", "dead"), member("m3", "left"), member("m4", "alive")]
     rows = list(_members(members, 1798761600.0 + 30.0))
     assert [row["verdict"] for row in rows] == ["good", "bad"]
-    assert rows[0]["what"] == "1 of 3 are alive here"
+    assert rows[0]["what"] == "2 of 4 are alive here"
     assert rows[1]["what"].endswith("look at its host; if it is gone for good, `kcm force-leave m2`")
+
+
+def test_a_manager_that_takes_all_others_for_dead_is_asked_about_its_own_host() -> None:
+    members = [member("m1", "alive"), member("m2", "dead"), member("m3", "dead")]
+    first, *_ = _members(members, 1798761600.0 + 30.0)
+    assert first["verdict"] == "bad"
+    assert first["what"].startswith("1 of 3 are alive here: this manager sees no other that runs")
 
 
 async def test_where_no_manager_runs_the_process_on_its_port_is_named(

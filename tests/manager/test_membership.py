@@ -45,6 +45,17 @@ def test_suspicions_are_for_who_looks_for_them() -> None:
     assert conflict == (Level.ERROR, f"two members are named m2, one of them at {PLACE}: rename one")
 
 
+def test_who_has_left_is_said_so_once() -> None:
+    outbox = Outbox()
+    log = MemberLog(outbox, "krakend")
+    log.tell(MemberChanged("m2", State.ALIVE, State.LEFT, "left"), 1.0)
+    log.tell(MemberChanged("m2", State.DEAD, State.LEFT, "declared gone"), 1.0)
+    assert said(outbox) == [
+        (Level.INFO, "member m2 has left"),
+        (Level.INFO, "member m2 has left: declared gone"),
+    ]
+
+
 def test_a_path_that_udp_does_not_pass_is_said_with_what_to_do() -> None:
     outbox = Outbox()
     MemberLog(outbox, "krakend").tell(RoundaboutOnly("m2", PLACE, by_tcp=True), 1.0)
