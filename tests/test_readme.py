@@ -238,10 +238,17 @@ def test_every_make_target_is_in_the_makefile_and_in_the_table() -> None:
                 assert line.split()[1] in targets
 
 
-def test_the_map_of_manager_names_every_module_once() -> None:
-    listed = [re.sub(r"\(.*?\)", "", modules) for _, modules in rows("topic", "modules, in reading order")]
+@pytest.mark.parametrize(
+    ("room", "head", "packages"),
+    [
+        ("manager", "modules, in reading order", {"web"}),
+        ("node", "modules of node/, in reading order", {"gateways", "settings"}),
+    ],
+)
+def test_the_map_of_a_room_names_every_module_once(room: str, head: str, packages: set[str]) -> None:
+    listed = [re.sub(r"\(.*?\)", "", modules) for _, modules in rows("topic", head)]
     named = [name for modules in listed for name in re.findall(r"`(\w+)`", modules)]
-    there = {path.stem for path in (ROOT / "manager").iterdir() if path.suffix == ".py" or path.name == "web"}
+    there = {path.stem for path in (ROOT / room).glob("*.py")} | packages
     assert sorted(named) == sorted(name for name in there if not name.startswith(("cli_", "__")))
 
 
