@@ -42,8 +42,10 @@ class Commits(Generic[Item]):
                 rest.append(item)
         if not self._unwritten and self._under_way is None:
             return rest
-        self._waiting += [item for item in rest if not self._independent(item)]
-        return [item for item in rest if self._independent(item)]
+        free: list[Item] = []
+        for item in rest:
+            (free if self._independent(item) else self._waiting).append(item)
+        return free
 
     def begin(self) -> Sequence[Changes]:
         """What to write now, in one commit; call `done` when it is on disk. Only while it is `due`."""

@@ -28,6 +28,7 @@ from node.protocol import (
     Hello,
     ManagerMessage,
     NodeMessage,
+    Report,
 )
 
 UNGREETED_MAX = 256
@@ -39,8 +40,8 @@ UNSENT_MESSAGES_MAX = 256
 CLOSE_SECONDS_MAX = 2.0
 REQUEST_BYTES_MAX = 8192
 """Of the HTTP request by which a connection becomes a WebSocket."""
-TOGETHER_SECONDS = 0.03
-"""What a node says that is in waits so long for others: to wake up for each costs more than what it says."""
+TOGETHER_SECONDS = 0.1
+"""What a node says after a report waits so long for others: to wake up for each costs more than it does."""
 BURST_MAX = 40
 """Messages of one node that are taken at once; the rest waits its turn, in the node's own socket …"""
 RATE_MAX = 5.0
@@ -166,8 +167,8 @@ class _Connection(asyncio.Protocol):
 
     __slots__ = (
         "_allowance", "_asked_bytes", "_counted", "_ending", "_floods", "_hello_by", "_in_line", "_loop",
-        "_number", "_parts", "_server", "_socket", "_transport", "_unfed", "_unread", "_unsent", "_waits",
-        "peer",
+        "_number", "_parts", "_reports", "_server", "_socket", "_transport", "_unfed", "_unread", "_unsent",
+        "_waits", "peer",
     )  # fmt: skip
 
     def __init__(self, server: SeedServer) -> None:
@@ -183,6 +184,8 @@ class _Connection(asyncio.Protocol):
         """What has come and is not looked at yet."""
         self._asked_bytes = 0
         """How much has come before it was a WebSocket."""
+        self._reports = False
+        """Whether its last word was a report: most likely the next is another, and can wait."""
         self._in_line = False
         """Whether it is to be looked at together with what others have said."""
         self._parts: list[bytes] = []
@@ -261,7 +264,7 @@ class _Connection(asyncio.Protocol):
                 return
             self._asked_bytes += len(data)
         self._unfed = self._unfed + data if self._unfed else data
-        if self._counted or len(self._unfed) > FRAME_BYTES_MAX:
+        if not self._reports or len(self._unfed) > FRAME_BYTES_MAX:
             self.take()
         elif not self._in_line:
             self._in_line = True
@@ -376,6 +379,7 @@ class _Connection(asyncio.Protocol):
             return
         if message is None:
             return
+        self._reports = isinstance(message, Report)
         if isinstance(message, Hello):
             self._greeted()
         if not isinstance(message, NodeMessage):
