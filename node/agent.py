@@ -89,6 +89,7 @@ class Agent:
             labels=settings.labels,
             ephemeral=settings.class_ == "ephemeral",
             token=settings.token.get_secret_value(),
+            restarts_for_limits=settings.gateway.kind == "krakend",
         )
         tls = settings.tls
         try:

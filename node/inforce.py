@@ -4,7 +4,7 @@ import logging
 from math import inf
 
 from node.effects import ApplyLimits, Effect, Log, NodeState, Source
-from node.leases import in_force, next_change
+from node.leases import ended_early, in_force, next_change
 from node.protocol import Limits
 
 _SAID: dict[Source, str] = {
@@ -29,6 +29,8 @@ class InForce:
         self.renewed = -inf
         """When that left which renewed the leases last."""
         self._looked = -inf
+        self.early = 0.0
+        """Which part of what can be spread its shares end early, from 0 to 1."""
 
     @property
     def silent(self) -> bool:
@@ -37,7 +39,11 @@ class InForce:
 
     def next_change(self, state: NodeState) -> float:
         """When `look` says something else by itself; infinite for never."""
-        return inf if self.silent else next_change(state.limits, state.leases, self.renewed, self._looked)
+        return (
+            inf
+            if self.silent
+            else next_change(state.limits, ended_early(state.leases, self.early), self.renewed, self._looked)
+        )
 
     def look(self, state: NodeState, now: float, *, changed: bool = False) -> list[Effect]:
         """What follows from the shares and leases in `state`; `changed`: they are others than before."""
@@ -50,7 +56,7 @@ class InForce:
             else:
                 return []
             return [ApplyLimits(0, self.source, self.limits or {})]
-        source, limits = in_force(state.limits, state.leases, self.renewed, now)
+        source, limits = in_force(state.limits, ended_early(state.leases, self.early), self.renewed, now)
         if source == "lease" and not self.confirmed:
             source = "reuse_last"
         if self.free is not None:

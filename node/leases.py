@@ -1,10 +1,13 @@
 """What of a node's shares is in force; `renewed` is when that left which a manager answered last."""
 
+from dataclasses import replace
 from math import inf
 
 from node.effects import Source
 from node.protocol import Lease, Leases, Limit, Limits
 
+SPREAD_SECONDS = 60.0
+"""Within so long before the time, nodes whose gateways restart for limits fall to those without managers."""
 _ORDER: tuple[Source, ...] = ("lease", "reuse_last", "safe")
 
 
@@ -45,6 +48,14 @@ def next_change(limits: Limits, leases: Leases, renewed: float, now: float) -> f
         if lease.safe is not None:
             ends.append(renewed + lease.lasts)
     return min((end for end in ends if end > now), default=inf)
+
+
+def ended_early(leases: Leases, part: float) -> Leases:
+    """The same, with `reuse_last` over earlier by this part of half of it, or of `SPREAD_SECONDS`."""
+    return {
+        name: replace(lease, reuse_last=lease.reuse_last - part * min(SPREAD_SECONDS, lease.reuse_last / 2))
+        for name, lease in leases.items()
+    }
 
 
 def shortest(limits: Limits, leases: Leases) -> float:

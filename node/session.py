@@ -8,6 +8,7 @@ that is behind goes above; a clone becomes a newcomer; moving is said by the clo
 import logging
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from hashlib import blake2b
 from math import inf
 from random import Random
 from typing import assert_never
@@ -27,7 +28,7 @@ from node.effects import (
 )
 from node.endings import CLOSE_NORMAL
 from node.inforce import InForce
-from node.leases import larger, shortest
+from node.leases import SPREAD_SECONDS, larger, shortest
 from node.life import Clock, Life
 from node.phases import Connecting, Done, Greeting, Joined, Phase, Waiting
 from node.protocol import (
@@ -101,10 +102,12 @@ class Session:
         labels: dict[str, str] | None = None,
         ephemeral: bool = False,
         token: str = "",
+        restarts_for_limits: bool = False,
     ) -> None:
         """`state` is what was saved, None at a node's first start; keys are drawn from `rng`.
 
-        `clock` tells what the host's clocks show: a ticket's life is counted by those.
+        `clock` tells what the host's clocks show: a ticket's life is counted by those. `restarts_for_limits`:
+        without managers nobody gives turns, so that each node falls to other limits at a time of its own.
         """
         self.state = state or NodeState(key=rng.randbytes(32))
         self.gateway = ""
@@ -126,6 +129,7 @@ class Session:
         self._over_limit = False
         self._applied = 0
         self._in_force = InForce()
+        self._in_force.early = _part(self.state.key) if restarts_for_limits else 0.0
         self._clock = clock
         self._tickets = Tickets(clock)
         self._before: NodeState | None = None
@@ -178,7 +182,7 @@ class Session:
                 assert_never(self.phase)
         deadlines += [self._tickets.lapse_at] if self._tickets.lapse_at < inf else []
         if not isinstance(self.phase, Joined):
-            at = self._solitude.next_change(self.state.degrade_after)
+            at = self._solitude.next_change(self._gives_up_after)
             deadlines += [at] if at < inf else []
         at = self._in_force.next_change(self.state)
         deadlines += [at] if at < inf else []
@@ -558,13 +562,18 @@ class Session:
         """Seconds until, without a manager, the free limits hold; infinite for never, 0 where they do."""
         clock = self._clock()
         by_ticket = inf if self.state.life is None else self.state.life.left(clock)
-        return min(by_ticket, self._solitude.left(now, clock, self.state.degrade_after))
+        return min(by_ticket, self._solitude.left(now, clock, self._gives_up_after))
+
+    @property
+    def _gives_up_after(self) -> float:
+        after = self.state.degrade_after
+        return after - self._in_force.early * min(SPREAD_SECONDS, after / 2)
 
     def _judge_solitude(self, now: float) -> list[Effect]:
         """Say in good time that no manager is heard; after too long the free limits hold."""
         if isinstance(self.phase, Joined) or not (self.state.id or self._in_force.provisional is not None):
             return []
-        after, clock = self.state.degrade_after, self._clock()
+        after, clock = self._gives_up_after, self._clock()
         if not self._solitude.look(now, clock, after):
             return []
         if not self._solitude.over:
@@ -647,3 +656,8 @@ class Session:
         return self._heard + min(
             SILENT_HEARTBEATS_MAX * self._heartbeat, SILENT_PART_MAX * self._shortest_lease
         )
+
+
+def _part(key: bytes) -> float:
+    """From 0 to 1, always the same for one node."""
+    return int.from_bytes(blake2b(key, digest_size=4).digest()) / 2**32

@@ -51,7 +51,7 @@ FREE = {"public": Limit(5.0, 1.0)}
 SENTENCE = "Your current subscription does not allow more nodes running. Please upgrade to add more nodes."
 
 
-def session(*seeds: str, state: NodeState | None = None, seed: int = 1) -> Session:
+def session(*seeds: str, state: NodeState | None = None, seed: int = 1, restarts: bool = False) -> Session:
     return Session(
         seeds=seeds or (A,),
         state=state,
@@ -59,6 +59,7 @@ def session(*seeds: str, state: NodeState | None = None, seed: int = 1) -> Sessi
         clock=lambda: CLOCK,
         name="edge",
         agent_version="1",
+        restarts_for_limits=restarts,
     )
 
 
@@ -492,6 +493,34 @@ def test_an_answer_to_nothing_that_was_asked_renews_no_lease() -> None:
     made = joined(A, leases=SAFE)
     made.received(Reported(number=99), 4.0)
     assert made.tick(5.0)[0] == Log(logging.WARNING, "No manager: the last limits stay in force")
+
+
+def falls_at(seed: int, source: str, **changes: object) -> float:
+    """When a node that restarts for limits falls to `source`, having lost its managers at 0.0."""
+    made = session(seed=seed, restarts=True)
+    made.start(0.0)
+    made.connected(0.0)
+    made.received(welcome(made, **changes), 0.0)
+    made.closed(1006, "", 0.0)
+    applied = [(at, effect) for at, effect in run_to(made, 2000.0) if isinstance(effect, ApplyLimits)]
+    return next(at for at, effect in applied if effect.source == source)
+
+
+@pytest.mark.parametrize(
+    ("source", "first", "last", "changes"),
+    [
+        ("safe", 10.0, 15.0, {"leases": SAFE}),
+        ("free", 940.0, 1000.0, {"degrade_after": 1000.0, "free_limits": FREE}),
+    ],
+)
+def test_nodes_that_restart_for_limits_and_lost_their_managers_together_fall_to_others_one_by_one(
+    source: str, first: float, last: float, changes: dict[str, object]
+) -> None:
+    times = [falls_at(seed, source, **changes) for seed in range(12)]
+    assert times == [falls_at(seed, source, **changes) for seed in range(12)]
+    assert first < min(times) < first + (last - first) / 3
+    assert last - (last - first) / 3 < max(times) < last
+    assert len({round(at, 2) for at in times}) == len(times)
 
 
 def test_a_renewed_lease_brings_the_share_back() -> None:
