@@ -17,6 +17,8 @@ HELD = "held/"
 """Before the name of the limit: the key of a holding."""
 EPSILON = 1e-9
 """Relative error of adding and dividing rates: less is no difference."""
+TRIFLE = 1e-6
+"""A smaller part of an entitlement, or of a limit, is not worth an addition."""
 RETRY_SECONDS = 0.05
 """After an addition that met another one: times the place of our name among those of the managers."""
 SHORT_SECONDS = 3.0
@@ -124,7 +126,7 @@ class Budget:
             self.usable = min(self.usable, self.published)
         if self.published <= self.usable * (1 + EPSILON):
             self.added_at = None
-        short = self.usable < entitled * (1 - 1e-6)
+        short = self.usable < entitled * (1 - TRIFLE)
         self.short_since = (now if self.short_since is None else self.short_since) if short else None
 
     def heard(self, total: float, turn: int, now: float) -> None:
@@ -144,7 +146,7 @@ class Budget:
         """Add our part of what nobody has, `lacking` being what all managers lack; false for nothing."""
         rest = total - self.published - self.not_ours
         short = entitled - self.published
-        if self.pending or now < self.retry_at or short <= entitled * 1e-6 or rest <= total * 1e-6:
+        if self.pending or now < self.retry_at or short <= entitled * TRIFLE or rest <= total * TRIFLE:
             return False
         self.published += min(short, rest * short / max(short, lacking))
         self.added_at = now

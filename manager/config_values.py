@@ -1,4 +1,4 @@
-"""What single values of `cluster-manager.yml` must look like. Each raises `ValueError` with the remedy."""
+"""Checks of single values of `cluster-manager.yml`. Each raises `ValueError` with the remedy."""
 
 import re
 from ipaddress import ip_address

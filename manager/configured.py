@@ -1,4 +1,4 @@
-"""What the parts of a manager need of its configuration file."""
+"""What the parts of a manager get from its configuration file."""
 
 import os
 import socket

@@ -164,7 +164,7 @@ class Manager:
                 keys = (*page.values, *_keys(ledger.former.get(owner)))
                 self.registry.page_changed(owner, keys, now)
                 self.rollouts.page_changed(owner, keys)
-        # They are as they were, and no events.
+        # They are as they were: these are no events.
         self.registry.take_changes()
         if self.group.before is not None:
             self._page.adopt(self.group.before, now)
@@ -238,7 +238,7 @@ class Manager:
 
     @property
     def lost(self) -> int:
-        """How often a node that was let in here was gone without a goodbye."""
+        """How many sessions of nodes that were let in here ended without a goodbye."""
         return self._sessions.lost
 
     def _seats(self, now: float) -> int | None:

@@ -18,7 +18,7 @@ HEADROOM = 1.25
 WANTED_MIN = 0.01
 """What a node without any request wants, per second."""
 ALIKE = 1.25
-"""Nodes whose demands for their weight differ by no more than this factor are told of as one."""
+"""Nodes whose demands for their weight differ by no more than this factor are published as one."""
 
 
 @dataclass(slots=True)

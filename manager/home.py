@@ -40,7 +40,7 @@ _WENT_BACK = (
     "subscription allows, by no more than the rights that it had left"
 )
 UNLIMITED = 2**40
-"""The total where there is no cap."""
+"""The total if there is no cap."""
 
 
 class Home:
@@ -64,7 +64,7 @@ class Home:
         )
         self._seats: dict[str, Seat] = {}
         self._until: dict[str, float] = {}
-        """When the last ticket that may be about is over by any clock within its bound."""
+        """When the last ticket that may still be around is over, by any clock within the bound."""
         self._noes: set[str] = set()
         self._warned: set[str] = set()
         self._looked: tuple[int | None, int] | None = None

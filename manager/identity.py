@@ -39,7 +39,7 @@ class Ticket:
     replaces: str = ""
     replaces_origin: int = 0
     first: bool = False
-    """Whether it lives shortly, until the node says that it is on its disk."""
+    """Whether its life is short, until the node says that it has it on disk."""
     over_since: float = 0.0
     """Under policy `available`: when the node's margin began, as of `incarnation`; 0 where none runs."""
 
@@ -72,7 +72,7 @@ class Identity:
     def seal(self, ticket: Ticket) -> str:
         """The ticket in text form."""
         parts = [getattr(ticket, name) for name in _FIELDS]
-        # Managers of before know no margin in a ticket: they are shown none where there is none.
+        # Earlier versions know no margin in a ticket: it is left out if there is none.
         body: bytes = msgpack.packb(parts if ticket.over_since else parts[:-1])
         return urlsafe_b64encode(body + self._signature(body)).decode()
 

@@ -88,7 +88,7 @@ def lease_of(limit: Limit, sharing: Sharing, cap: int | None) -> Lease:
 
 
 def to_plain(limits: Limits, sharing: Mapping[str, Sharing]) -> dict[str, Any]:
-    """As JSON, what has its default left out."""
+    """As JSON, without what has its default."""
     plain = {}
     for name, limit in limits.items():
         how = sharing.get(name, Sharing())

@@ -31,5 +31,5 @@ class Outbox:
         self.add(Log(level, text))
 
     def count(self, where: str, reason: str) -> None:
-        """One more thing that was dropped or refused."""
+        """Count one thing more that was dropped or refused."""
         self.add(Count(where, reason))

@@ -34,7 +34,7 @@ class NodePage:
         self._aging: dict[str, tuple[float, float]] = {}
         """`since` of a record of ours, and when that was by the clock that nobody sets."""
         self._restless: dict[str, None] = {}
-        """Those of our records that time changes; of the thousands that just run nothing ages."""
+        """Those of our records that time changes: of the thousands that just run, none ages."""
         self._within: dict[str, float] = {}
         """Since when a node of ours that was over the limit has been within it."""
 
@@ -58,7 +58,7 @@ class NodePage:
         return True
 
     def change(self, id_: str, record: NodeRecord, state: NodeState, why: str, now: float) -> None:
-        """Let `record` have another state from now on; a node that is down has no seat."""
+        """Change the state of `record`; a node that is down has no seat."""
         seat = record.seat and state is not NodeState.DOWN
         self.write(id_, replace(record, state=state, why=why, seat=seat, since=self._group.wall(now)), now)
 

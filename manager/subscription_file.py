@@ -1,4 +1,4 @@
-"""Where a signed subscription lies on this host: a file, or a variable of the environment."""
+"""Reads a signed subscription on this host: from a file, or from a variable of the environment."""
 
 import os
 from base64 import b64decode

@@ -65,7 +65,7 @@ class ManagerConfig:
 
     @property
     def seat_terms(self) -> str:
-        """What all founders must have alike: how long a right may be about that its founder gave."""
+        """What must be alike at all founders: how long their tickets live."""
         return f"tickets live {self.ticket_life:g} s, of ephemeral nodes {self.ephemeral_life:g} s"
 
 
@@ -118,7 +118,7 @@ class Terms:
 
     @property
     def serial(self) -> int:
-        """Of the decision that made `cap` hold: those of documents are above all others."""
+        """The serial of the decision that made `cap` hold; those of documents are above all others."""
         document = self.subscription.document
         if document is not None:
             return _DOCUMENTS + document.serial
@@ -141,7 +141,7 @@ class Terms:
 
     @property
     def limits_setting(self) -> Setting | None:
-        """Another one whenever the limits have changed."""
+        """A new object whenever the limits have changed."""
         return self.settings.get(LIMITS)
 
     def sharing(self, name: str) -> Sharing:
