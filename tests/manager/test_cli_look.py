@@ -231,7 +231,7 @@ async def test_what_a_shell_completes_are_the_verbs_and_their_options(kcm: Kcm) 
 
 def test_names_of_nodes_are_completed_and_what_stands_in_them_is_never_run(tmp_path: Path) -> None:
     script = cli_completion.script(cli._parser(), "bash")
-    nodes = "kcm() { printf 'ID NAME\\nk1 edge-1\\nk2 edge-$(touch run)\\n'; }"
+    nodes = "kcm() { printf 'ID NAME\\nk1 edge-1\\nk2 edge-$(>run)\\n'; }"
     asked = f'{script}\n{nodes}\nCOMP_WORDS=(kcm node drain e); COMP_CWORD=3; _kcm; echo "${{COMPREPLY[@]}}"'
     done = subprocess.run(["bash", "-c", asked], cwd=tmp_path, capture_output=True, text=True, check=True)
     assert (done.stdout, list(tmp_path.iterdir())) == ("edge-1\n", [])

@@ -8,6 +8,7 @@ import { ago, nameOf } from "../node_facts.js";
 
 export const title = "Subscription";
 const SOURCES = { none: "nowhere: no cap is set", yaml: "the managers' files", set: "set by an operator", document: "a signed document" };
+const POLICIES = { available: "each side goes on (available)", strict: "no side exceeds the cap (strict)" };
 
 export function open() {
   const facts = h("dl", { class: "facts" });
@@ -77,7 +78,7 @@ export function open() {
       ["Refused", String(subscription.refused)],
       ["Comes from", `${SOURCES[subscription.source]}${subscription.serial ? `, serial ${subscription.serial}` : ""}`],
       ["Stage", subscription.stage === "none" ? "not signed" : `${subscription.stage}: ${subscription.why}`],
-      ["When managers cannot see each other", subscription.policy],
+      ["When managers cannot see each other", POLICIES[subscription.policy]],
     ]);
     show(steps, subscription.next.length > 0);
     fill(calendar, subscription.next, {
