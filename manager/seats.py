@@ -43,7 +43,7 @@ class Seat:
     life: float
     """Seconds that it lives, from when the node asked."""
     longest: float
-    """No ticket that may still be around lives longer, from when this was written, without the stretch (S2)."""
+    """No ticket that may be around lives longer from when this was written; without the stretch (S2)."""
     stamp: int
     pool: str = ""
     """The expelled founder of whose share the right is, "" for the home's own."""
