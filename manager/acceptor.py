@@ -37,6 +37,7 @@ class Acceptor:
         handshake_seconds: float,
         failed: Callable[[str, OSError], None] = lambda peer, error: None,
     ) -> None:
+        self._loop = asyncio.get_running_loop()
         self._failed = failed
         self._protocol = protocol
         self._rejected = rejected
@@ -51,34 +52,41 @@ class Acceptor:
         for sock in sockets:
             sock.setblocking(False)
             self._sockets.append(sock)
-            self._begin(self._accept(sock))
+            self._listen(sock)
 
     def close(self) -> None:
         """Stop listening; what is accepted stays, but for handshakes under way."""
         for task in list(self._tasks):
             task.cancel()
         for sock in self._sockets:
+            self._loop.remove_reader(sock)
             sock.close()
+        self._sockets.clear()
 
     def _begin(self, work: Coroutine[None, None, None]) -> None:
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _accept(self, sock: socket.socket) -> None:
-        loop = asyncio.get_running_loop()
-        accepted = 0
-        while True:
+    def _listen(self, sock: socket.socket) -> None:
+        if sock in self._sockets:
+            self._loop.add_reader(sock, self._accept, sock)
+
+    def _accept(self, sock: socket.socket) -> None:
+        """Take those that wait: by `sock_accept` each costs a future more, and two calls of epoll."""
+        for _ in range(ACCEPTED_AT_ONCE):
             try:
-                connection, address = await loop.sock_accept(sock)
+                connection, address = sock.accept()
+            except BlockingIOError:
+                return
             except OSError as error:
-                if error.errno in _FULL:
-                    _LOG.error(
-                        "no connection can be taken (%s): raise the limit of open files", error.strerror
-                    )
-                    await asyncio.sleep(FULL_SECONDS)
-                # Any other one is about a connection that is gone already.
-                continue
+                if error.errno not in _FULL:
+                    continue  # about a connection that is gone already
+                _LOG.error("no connection can be taken (%s): raise the limit of open files", error.strerror)
+                self._loop.remove_reader(sock)
+                self._loop.call_later(FULL_SECONDS, self._listen, sock)
+                return
+            connection.setblocking(False)
             peer = str(address[0]) if address else ""
             if self._shaking[peer] >= HANDSHAKES_MAX:
                 connection.close()
@@ -86,9 +94,6 @@ class Acceptor:
             else:
                 self._shaking[peer] += 1
                 self._begin(self._serve(connection, peer))
-            accepted += 1
-            if accepted % ACCEPTED_AT_ONCE == 0:
-                await asyncio.sleep(0)
 
     async def _serve(self, connection: socket.socket, peer: str) -> None:
         handshake = None if self._tls is None else self._handshake_seconds

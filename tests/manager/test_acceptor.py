@@ -76,15 +76,14 @@ async def test_of_one_address_so_many_are_in_their_handshake_and_no_more(port: P
 async def test_where_no_file_may_be_opened_it_is_tried_again(
     port: Port, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    loop, times = asyncio.get_running_loop(), iter([errno.EMFILE, errno.ECONNABORTED])
-    accept = loop.sock_accept
+    accept, times = socket.socket.accept, iter([errno.EMFILE, errno.ECONNABORTED])
 
-    async def refuse(sock: socket.socket) -> Any:
+    def refuse(sock: socket.socket) -> Any:
         if (error := next(times, None)) is not None:
             raise OSError(error, "no")
-        return await accept(sock)
+        return accept(sock)
 
-    monkeypatch.setattr(loop, "sock_accept", refuse)
+    monkeypatch.setattr(socket.socket, "accept", refuse)
     port.acceptor.open([port.socket])
     assert await port.greets()
     assert "raise the limit of open files" in caplog.text
