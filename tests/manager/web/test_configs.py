@@ -62,7 +62,7 @@ async def test_what_is_empty_or_much_smaller_is_refused_with_the_reason_and_forc
 
 async def test_a_dry_run_changes_nothing(client: Client) -> None:
     status, problem = await push(client, b"first", dry_run="1")
-    assert (status, "no node of kind nginx" in problem["detail"]) == (409, True)
+    assert (status, "no nginx is connected" in problem["detail"]) == (409, True)
     assert (await client.get(URL)).status == 404
 
 

@@ -30,7 +30,7 @@ async def test_where_no_gateway_of_the_kind_is_anywhere_the_answer_says_what_is_
 ) -> None:
     answer = await client.put("/api/v1/config/nginx", params={"dry_run": "1"}, data=b"conf", headers=TYPE)
     assert answer.status == 409
-    assert "no node of kind nginx that takes configurations" in (await answer.json())["detail"]
+    assert "no nginx is connected whose agent takes configurations" in (await answer.json())["detail"]
 
 
 async def test_a_manager_that_is_asked_by_another_asks_no_further(client: Client) -> None:
