@@ -22,7 +22,7 @@ from manager.store import SYSTEM_DIRECTORY, Store, StoreError, state_directory
 from manager.tls import Certificate
 from manager.version import installed_version
 from node import logs, loop, settings
-from node.settings import Loaded, SettingsError, add_arguments, load, options_given
+from node.settings import Loaded, OptionParser, SettingsError, add_arguments, load, options_given
 from node.tls import to_managers
 
 FROM_HERE_ONLY = (
@@ -160,7 +160,7 @@ async def examine(file: ManagerFile) -> list[dict[str, str]]:
 
 
 def _parser(program: str) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = OptionParser(
         prog=program,
         description="Start a manager: nodes join on port 7000, managers gossip on 7946, the page is on 9897.",
         epilog="Each option is also a key of the file and a variable: `--log-format` is `log.format` and"

@@ -16,7 +16,7 @@ from pathlib import Path
 from node import logs, loop
 from node.agent import Agent
 from node.config import NO_SEED, NodeSettings
-from node.settings import Loaded, SettingsError, add_arguments, dump, load, options_given
+from node.settings import Loaded, OptionParser, SettingsError, add_arguments, dump, load, options_given
 from node.state import StateError, StateFile, state_directory
 
 SERVICE_FILE = Path("/etc/krakend/service.yml")
@@ -55,7 +55,7 @@ def version() -> str:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = OptionParser(
         prog=PROGRAM,
         description="Run a node agent beside a gateway: it joins the cluster through the managers in `seed`.",
         epilog="Each option is also a key of the file and a variable: `--log-format` is `log.format` and"

@@ -22,7 +22,7 @@ from node.settings.kinds import (
     parse_duration,
 )
 from node.settings.locators import Locator, located, parse_locator
-from node.settings.options import add_arguments, options_given
+from node.settings.options import OptionParser, add_arguments, options_given
 from node.settings.sources import Loaded, load
 
 __all__ = [
@@ -34,6 +34,7 @@ __all__ = [
     "HostPort",
     "Loaded",
     "Locator",
+    "OptionParser",
     "Port",
     "Settings",
     "SettingsError",

@@ -2,12 +2,26 @@
 
 import argparse
 from collections.abc import Mapping
+from difflib import get_close_matches
+from typing import NoReturn
 
 from pydantic import BaseModel
 
 from node.settings.sources import is_list, keys, option_name
 
 _DEST = "setting:"
+
+
+class OptionParser(argparse.ArgumentParser):
+    """`argparse`, which names the option that may have been meant."""
+
+    def error(self, message: str) -> NoReturn:
+        unknown = message.removeprefix("unrecognized arguments: ")
+        near: list[str] = []
+        if unknown != message and unknown.startswith("--"):
+            word = unknown.split()[0].partition("=")[0]
+            near = get_close_matches(word, self._option_string_actions, 1)
+        super().error(f"{message}: did you mean {near[0]}?" if near else message)
 
 
 def add_arguments(

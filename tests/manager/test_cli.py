@@ -122,12 +122,14 @@ def test_each_mistake_is_one_line_and_exit_2(
     assert error.count("\n") == 1
 
 
-@pytest.mark.parametrize("arguments", [("--prot",), ("--node", "7000"), ("extra",)])
+@pytest.mark.parametrize("arguments", [("--node-prt", "7000"), ("--x", "7000"), ("extra",)])
 def test_what_is_no_option_is_wrong_usage(
     arguments: tuple[str, ...], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert ends(cli.main_manager, *arguments) == 2
-    assert "usage: krakend-cluster-manager" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert "usage: krakend-cluster-manager" in error
+    assert ("did you mean --node-port?" in error) == (arguments == ("--node-prt", "7000"))
 
 
 def test_a_taken_port_is_one_line_that_names_key_and_remedy_and_exit_2(

@@ -111,7 +111,7 @@ def test_an_unknown_option_is_wrong_usage(capsys: pytest.CaptureFixture[str]) ->
     with pytest.raises(SystemExit) as ended:
         cli.main(["--sede", "a"])
     assert ended.value.code == 2
-    assert "unrecognized arguments: --sede" in capsys.readouterr().err
+    assert "unrecognized arguments: --sede a: did you mean --seed?" in capsys.readouterr().err
 
 
 def test_an_agent_that_only_speaks_to_haproxys_socket_needs_no_haproxy(
