@@ -234,9 +234,7 @@ def _wait(options: argparse.Namespace) -> dict[str, Any]:
         if plan["phase"] == "done" and plan["done"] == plan["total"]:
             return plan
         if plan["phase"] in ("failed", "rolled back", "aborted"):
-            raise ClientError(
-                f"version {plan['base']} did not come to all nodes: {plan['phase']}, {plan['why']}"
-            )
+            raise ClientError(_not_at_all(plan))
         if time.monotonic() > ends:
             raise ClientError(f"not over within {options.timeout:g} s: {plan['phase']}, {plan['waits_for']}")
         time.sleep(_LOOK_EVERY)
@@ -250,9 +248,19 @@ def _rollouts(options: argparse.Namespace, shown: Shown) -> str:
             said[each["kind"]] = _tell(each, said.get(each["kind"], ""))
         time.sleep(_LOOK_EVERY)
         answer = request(options.manager, "GET", "/api/v1/rollouts")
-    return shown(
-        options, answer, lambda: table(answer["rollouts"], _ROLLOUTS, colour=False, nothing=_NOTHING)
-    )
+    rows = _rows(answer["rollouts"])
+    return shown(options, answer, lambda: table(rows, _ROLLOUTS, colour=False, nothing=_NOTHING))
+
+
+def _rows(rollouts: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """As a table has them: what a rollout waits for is not told twice where that is why it stands."""
+    return [{**each, "waits_for": ""} if each["waits_for"] == each["why"] else each for each in rollouts]
+
+
+def _not_at_all(plan: dict[str, Any]) -> str:
+    """Of a rollout that is over: one that was rolled back has gone to the version before."""
+    version = plan["base"] if plan["phase"] == "rolled back" else plan["version"]
+    return f"version {version} did not come to all nodes: {plan['phase']}, {plan['why']}"
 
 
 _MOVING = ("running", "rolling back")

@@ -330,7 +330,8 @@ class Agent:
                 self._session.served = self._gateway.served
                 said = ""
             except GatewayError as error:
-                if str(error) != said:  # once, not every few seconds
+                # Once, not every few seconds, and not before there is a gateway.
+                if str(error) != said and self._gateway.state != "starting":
                     said = str(error)
                     _LOG.warning("No statistics of the gateway: %s", said)
             await asyncio.sleep(_STATS_SECONDS)

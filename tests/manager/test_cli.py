@@ -690,3 +690,16 @@ def test_the_way_of_a_rollout_names_the_versions(plan: tuple[str, int, int], lin
     phase, version, base = plan
     answer = {"kind": "nginx", "version": version, "base": base, "phase": phase, "done": 1, "total": 3}
     assert cli_config._tell({**answer, "waits_for": ""}, line) == line
+
+
+def test_a_rollout_that_is_over_names_the_version_that_did_not_come() -> None:
+    plan = {"version": 2, "base": 1, "why": "n1 is not well"}
+    said = {phase: cli_config._not_at_all({**plan, "phase": phase}) for phase in ("failed", "rolled back")}
+    assert said["failed"] == "version 2 did not come to all nodes: failed, n1 is not well"
+    assert said["rolled back"].startswith("version 1 ")
+
+
+def test_why_a_rollout_stands_is_told_once() -> None:
+    stands = {"waits_for": "paused by an operator", "why": "paused by an operator"}
+    runs = {"waits_for": "a turn", "why": ""}
+    assert cli_config._rows([stands, runs]) == [{**stands, "waits_for": ""}, runs]
