@@ -56,6 +56,7 @@ class Ground:
             group_name=group_name,
             rate=1.0 + self.random.uniform(-drift, drift),
             skew=self.random.uniform(-skew, skew),
+            lag=self.plan.lag,
             observer=self.watch,
             disk=disk or (ManagerDisk(self.world, f"{host}/{name}") if self.plan.disks else None),
         )

@@ -2,7 +2,7 @@
 
 A stopped process (SIGSTOP) keeps its sockets. What comes meanwhile waits in the kernel's buffers, and is
 handled at once when it goes on, with its timers late and somewhere among it. A busy loop does the same by
-the second.
+the second, and one that lags by the millisecond: what has come meanwhile is handled together.
 """
 
 from collections import deque
@@ -19,11 +19,17 @@ CLOCK_JUMP = 0.5
 
 
 class Loop:
-    """`rate`: seconds that its clock tells in a second; `skew`: how far its wall clock is off."""
+    """`rate`: seconds that its clock tells in a second; `skew`: how far its wall clock is off.
 
-    def __init__(self, world: World, random: Random, rate: float = 1.0, skew: float = 0.0) -> None:
+    `lag`: seconds at the most from when something comes until it looks at its sockets and timers.
+    """
+
+    def __init__(
+        self, world: World, random: Random, rate: float = 1.0, skew: float = 0.0, lag: float = 0.0
+    ) -> None:
         self.rate = rate
         self.skew = skew
+        self._lag = lag
         self.ended = False
         self.paused = False
         self.slow: tuple[float, float] | None = None
@@ -31,6 +37,10 @@ class Loop:
         self._world = world
         self._random = random
         self._waiting: deque[tuple[str, Callable[[], None]]] = deque()
+        self._soon: list[Callable[[], None]] = []
+        """What it does next, before it looks at its sockets again."""
+        self._behind = False
+        """Whether something waits since it was stopped, or busy."""
         self._unsent: list[Callable[[], None]] = []
         self._stops_within = False
         self._datagrams = 0
@@ -58,28 +68,35 @@ class Loop:
     @property
     def busy(self) -> bool:
         """Whether it does not answer at once."""
-        return self.paused or self.slow is not None or bool(self._waiting)
+        return self.paused or self.slow is not None or self._behind
 
     def end(self) -> None:
         """The process is gone, and all that waited for it."""
         self.ended = True
         self._waiting.clear()
+        self._soon.clear()
         self._unsent.clear()
 
     def submit(self, action: Callable[[], None], kind: str = "stream") -> None:
         """Let the process do it, when it can. `kind`: `stream`, `datagram` or `timer`."""
         if self.ended:
             return
-        if not self.busy:
-            self.paused, self._stops_within = self._stops_within, False
-            action()
+        busy = self.busy
+        if not (busy or self._lag):
+            self._do(action)
+            self._go_on()
             return
+        self._behind = busy
         if kind == "datagram":
             if self._datagrams >= SOCKET_BUFFER_DATAGRAMS:
                 return
             self._datagrams += 1
         self._waiting.append((kind, action))
         self._wake_later()
+
+    def soon(self, action: Callable[[], None]) -> None:
+        """Let it do `action` after all that has come together with what it does now."""
+        self._soon.append(action)
 
     def pause(self) -> None:
         self.paused = True
@@ -138,21 +155,42 @@ class Loop:
         self._world.after(seconds / self.rate, lambda: self.submit(action, "timer"))
 
     def _wake_later(self) -> None:
-        if self.slow is not None and not self.paused and not self._wakes:
+        within = self.slow or (0.0, self._lag)
+        if within[1] and not self.paused and not self._wakes:
             self._wakes = True
-            self._world.after(self._random.uniform(*self.slow), self._wake)
+            self._world.after(self._random.uniform(*within), self._wake)
 
     def _wake(self) -> None:
         self._wakes = False
         if self.paused or self.ended:
             return
+        self._behind = False
         unsent, self._unsent = self._unsent, []
         for send in unsent:
             send()
+        self._go_on()
         waiting, self._waiting, self._datagrams = self._waiting, deque(), 0
-        others = [action for kind, action in waiting if kind != "timer"]
-        timers = [action for kind, action in waiting if kind == "timer"]
+        others = [one for one in waiting if one[0] != "timer"]
+        timers = [one for one in waiting if one[0] == "timer"]
         at = self._random.choice((0, min(1, len(others)), len(others)))
-        for action in [*others[:at], *timers, *others[at:]]:
-            if not self.ended:
-                action()
+        left = deque([*others[:at], *timers, *others[at:]])
+        while left and self._do(left.popleft()[1]):
+            pass
+        if left:
+            self._waiting, self._behind = left, True
+            self._datagrams = sum(kind == "datagram" for kind, _ in left)
+        self._go_on()
+
+    def _do(self, action: Callable[[], None]) -> bool:
+        """Whether it goes on afterwards."""
+        self.paused, self._stops_within = self._stops_within, False
+        action()
+        return not (self.paused or self.ended)
+
+    def _go_on(self) -> None:
+        """What it had still to do, unless it is stopped before that."""
+        if self._soon and not (self.paused and self._random.random() < 0.5):
+            soon, self._soon = self._soon, []
+            for action in soon:
+                if not self.ended:
+                    action()

@@ -52,6 +52,9 @@ RARE_KINDS = ("stutter_manager", "orphan_node", "small_mtu")
 SHORT_LEASES_SHARE = 0.3
 """Of the seeds: there a share that nobody renews is over soon, and what all have together is judged."""
 
+LAGS = (0.0, 0.0, 0.002, 0.02)
+"""For so many seconds the loop of a manager under load is at something else."""
+
 OF_LINKS = frozenset({"partition", "lonely_link", "one_way", "no_udp", "no_tcp", "clog", "flip_flop"}) | {
     "far_link",
     "bad_weather",
@@ -95,6 +98,8 @@ class Plan:
     """The owner of a page collects when it has more."""
     disks: bool
     """Whether managers keep their state, or start anew each time."""
+    lag: float = 0.0
+    """Managers take together what comes within so many seconds, at the most."""
     at_a_time: int = 0
     """How many nodes rollouts may have out at once; 0: there are none."""
 
@@ -149,6 +154,7 @@ class Plan:
             tombstones=random.choice((1, 2, 2, 4096)),
             calm=random.choice((0.0, 15.0, 30.0)),
             disks=disks,
+            lag=Random(f"{seed}/lag").choice(LAGS),  # by a chance of its own, as above
         )
 
     def text(self) -> str:

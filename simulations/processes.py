@@ -105,10 +105,14 @@ class SimManager:
         group_name: str = "krakend",
         rate: float = 1.0,
         skew: float = 0.0,
+        lag: float = 0.0,
         observer: Observer | None = None,
         disk: ManagerDisk | None = None,
     ) -> None:
-        """`rate` and `skew` are those of the host's clocks; without a `disk` it keeps nothing."""
+        """`rate` and `skew` are those of the host's clocks, `lag` is its loop's.
+
+        Without a `disk` it keeps nothing.
+        """
         self.name = name
         self.host = host
         self.peers = peers
@@ -129,6 +133,7 @@ class SimManager:
         self._config = config
         self.gossip = gossip
         self._rate = rate
+        self._lag = lag
         self._observer = observer
         self.disk = disk
         self.core: Manager = self._start()
@@ -220,9 +225,11 @@ class SimManager:
         self.conflicting = False
         self.started = self._world.now
         self._connections: dict[int, Connection] = {}
+        self._turn_ends = False
+        """Whether it does so soon."""
         self._numbers = count(1)
         self._chance = self._world.random(f"{self.host}/{self.name}/{self.starts}/loop")
-        self.loop = Loop(self._world, self._chance, self._rate, self.skew)
+        self.loop = Loop(self._world, self._chance, self._rate, self.skew, self._lag)
         self._clock_offset = self.loop.wall_offset
         group = Group(
             name=self.name,
@@ -288,7 +295,8 @@ class SimManager:
                 packet = decode_packet(data)
             except WireError as error:
                 raise AssertionError(f"a member sent what no member can read: {error}") from error
-            self._perform(self.core.packet_received(packet.messages, Address(*sender), self.loop.now))
+            self.core.packet_received(packet.messages, Address(*sender), self.loop.now, more=True)
+            self._end_turn_soon()
 
         self.loop.submit(handle, "datagram")
 
@@ -311,11 +319,13 @@ class SimManager:
             except ProtocolError as error:
                 raise AssertionError(f"a node sent what no manager can read: {error}") from error
             if message is not None and number in self._connections:
-                self._perform(self.core.node_message(number, message, client, self.loop.now))  # type: ignore[arg-type]
+                self.core.node_message(number, message, client, self.loop.now, more=True)  # type: ignore[arg-type]
+                self._end_turn_soon()
 
         def closed(code: int | None) -> None:
             if self._connections.pop(number, None) is not None:
-                self._perform(self.core.node_closed(number, code, self.loop.now))
+                self.core.node_closed(number, code, self.loop.now, more=True)
+                self._end_turn_soon()
 
         loop = self.loop
         self._connections[number] = connection
@@ -325,6 +335,16 @@ class SimManager:
             lambda code: loop.submit(lambda: closed(code)),
         )
         loop.submit(opened)
+
+    def _end_turn_soon(self) -> None:
+        """Once for all that the sockets have now, as the real shell does."""
+        if not self._turn_ends:
+            self._turn_ends = True
+            self.loop.soon(self._end_turn)
+
+    def _end_turn(self) -> None:
+        self._turn_ends = False
+        self._perform(self.core.end_turn(self.loop.now))
 
     def _perform(self, effects: list[ManagerEffect], *answers: "_Answer") -> None:
         if self.disk is None:
