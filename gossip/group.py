@@ -344,8 +344,8 @@ class Group:
 
     def _complete(self, item: Output) -> Output:
         match item:
-            case Send(address) if self._takes_crc(address):
-                return replace(item, crc=True)
+            case Send(address, messages) if self._takes_crc(address):
+                return Send(address, messages, crc=True)
             case OpenStream(message=PushPull() as table):
                 return replace(item, message=replace(table, user_state=self._serf.state))
             case _:

@@ -5,10 +5,11 @@ the dead never heals. Here every configured peer that is no live member is tried
 to `peer_retry_max`, its name looked up afresh each time, and the lost members in turn.
 
 What that costs does not grow with the number of peers: else a whole group that is started, or that meets
-again, would do nothing but exchange tables, each with each.
+again, would do nothing but exchange tables, each with each. Whoever was met last time is looked up on
+occasion, when something else is to be done, and not at all where it is given by an address at which it is.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
 from math import inf
@@ -35,6 +36,8 @@ _LOOKED_UP_EVERY = 0.5
 @dataclass(slots=True)
 class _Peer:
     next_at: float
+    address: Address | None
+    """Where it is given by one, and not by a name."""
     failures: int = 0
     awaited: set[Address] = field(default_factory=set)
     """Addresses of the present attempt that have not answered or failed yet."""
@@ -64,27 +67,39 @@ class Rejoin:
         self._config = config
         self._random = random
         forget_at = now + config.gone_kept
-        self._peers = {peer: _Peer(next_at=now, forget_at=forget_at) for peer in remembered}
-        self._peers |= {peer: _Peer(next_at=now) for peer in peers}
+        self._peers = {peer: _Peer(now, _literal(peer), forget_at=forget_at) for peer in remembered}
+        self._peers |= {peer: _Peer(now, _literal(peer)) for peer in peers}
         for at, state in enumerate(self._peers.values()):
             state.next_at += at // _FIRST_AT_ONCE * _FIRST_GAP
         self._next_at = now
         """When the first is due, of those that may be tried."""
+        self._unmet_at = now
+        """The same of those that were not met last time."""
         self._lost_at = now
         self._turn = 0
 
-    def due_peers(self, now: float) -> list[str]:
-        """Peers to look up now; each is due again only after its attempt is over."""
+    def due_peers(self, now: float, is_there: Callable[[Address], bool]) -> list[str]:
+        """Peers to look up now; each is due again only after its attempt is over.
+
+        `is_there`: whether a member, or we ourselves, runs at an address.
+        """
         if now < self._next_at:
             return []
         due = [peer for peer, state in self._peers.items() if state.next_at <= now and not state.failures]
         again = [peer for peer, state in self._peers.items() if state.next_at <= now and state.failures]
         again.sort(key=lambda peer: self._peers[peer].next_at)
         due += again[: self._room()]
+        unknown = []
         for peer in due:
-            self._peers[peer].next_at = inf
+            state = self._peers[peer]
+            if state.address is not None and is_there(state.address):
+                state.met = False
+                self._end(peer, state, ok=True, why="", now=now)
+            else:
+                state.next_at = inf
+                unknown.append(peer)
         self._find_next()
-        return due
+        return unknown
 
     def _room(self) -> int:
         """How many of those at which nobody answered may be tried again now."""
@@ -92,8 +107,12 @@ class Rejoin:
 
     def _find_next(self) -> None:
         room = self._room() > 0
-        waiting = (state.next_at for state in self._peers.values() if room or not state.failures)
-        self._next_at = min(waiting, default=inf)
+        self._next_at = self._unmet_at = inf
+        for state in self._peers.values():
+            if room or not state.failures:
+                self._next_at = min(self._next_at, state.next_at)
+                if not state.tried or state.failures:
+                    self._unmet_at = min(self._unmet_at, state.next_at)
 
     def resolved(self, peer: str, strangers: list[Address], found: bool, now: float) -> list[Address]:
         """`peer` resolves to these that are neither ours nor a live member's: gives those to try now.
@@ -127,10 +146,13 @@ class Rejoin:
         return state.why
 
     def _over(self, peer: str, state: _Peer, *, ok: bool, why: str, now: float) -> None:
+        self._end(peer, state, ok=ok, why=why, now=now)
+        self._find_next()
+
+    def _end(self, peer: str, state: _Peer, *, ok: bool, why: str, now: float) -> None:
         if state.forget_at < inf and (ok or state.forget_at <= now):
             # It is a member now, which is looked for as one when it is lost; or it never came.
             del self._peers[peer]
-            self._find_next()
             return
         state.tried = True
         if ok:
@@ -142,7 +164,6 @@ class Rejoin:
             state.why = why
             wait = min(self._config.peer_retry_max, 0.5 * 2 ** min(state.failures - 1, 10))
         state.next_at = now + wait * self._random.uniform(0.5, 1.0)
-        self._find_next()
 
     @property
     def all_tried(self) -> bool:
@@ -169,4 +190,12 @@ class Rejoin:
         return member
 
     def next_deadline(self, any_lost: bool) -> float:
-        return min(self._next_at, self._lost_at if any_lost else inf)
+        return min(self._unmet_at, self._lost_at if any_lost else inf)
+
+
+def _literal(peer: str) -> Address | None:
+    host, _, port = peer.rpartition(":")
+    try:
+        return Address.of(host.strip("[]"), int(port))
+    except ValueError:
+        return None

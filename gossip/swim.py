@@ -1,6 +1,7 @@
 """The membership state machine: SWIM (Das, Gupta, Motivala 2002) as memberlist speaks it."""
 
 from collections.abc import Callable, Iterator
+from math import inf
 from random import Random
 
 from gossip.claims import Claims
@@ -199,16 +200,14 @@ class Swim:
 
     def next_deadline(self) -> float:
         """The latest time at which `tick` wants to be called."""
-        deadlines = [
+        return min(
             self._awake_until(),
             max(self._judges_at, min(self.prober.next_deadline(), self._claims.suspects.next_deadline())),
             self._exchanges.next_deadline(),
             self.reach.next_deadline(),
             self._teller.next_deadline(),
-        ]
-        if not self.leaving:
-            deadlines.append(self.rejoin.next_deadline(bool(self.members.lost)))
-        return min(deadlines)
+            inf if self.leaving else self.rejoin.next_deadline(bool(self.members.lost)),
+        )
 
     def tick(self, now: float) -> list[Output]:
         """Whatever has become due by `now`."""
@@ -251,7 +250,8 @@ class Swim:
     def _tick_rejoin(self, now: float) -> list[Output]:
         if self.leaving:
             return []
-        output: list[Output] = [Resolve(peer) for peer in self.rejoin.due_peers(now)]
+        peers = self.rejoin.due_peers(now, lambda address: self.members.at(address) is not None)
+        output: list[Output] = [Resolve(peer) for peer in peers]
         member = self.rejoin.due_lost(self.members.lost, now)
         if member is not None and self.members.at(member.address) is None:
             # Where another runs now, it may be we ourselves, there is nobody to look for.

@@ -2,7 +2,9 @@
 
 import sys
 
+from manager.garbage import settle_garbage
 from simulations.cli import main
 
 if __name__ == "__main__":
+    settle_garbage()
     sys.exit(main())

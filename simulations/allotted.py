@@ -65,23 +65,28 @@ class AllottedAtRest:
 
     SETTLED_AFTER = 10.0
     """Seconds in which the managers have worked out the shares of what changed last, and nodes have them."""
+    LOOKED_EVERY = 1.0
+    """Seconds: whoever has come or gone meanwhile is not what it was."""
 
     def __init__(self, managers: list[SimManager], nodes: list[SimNode], fail: Callable[[str], None]) -> None:
         self._managers = managers
         self._nodes = nodes
         self._fail = fail
         self._seen: tuple[object, ...] = ()
-        self._since = 0.0
+        self._since = self._looked = 0.0
         self.judged = 0
         """How often it could be."""
 
     def look(self, now: float, *, calm: bool) -> None:
         """`calm`: the managers run, are connected, and see each other."""
-        seen = (
-            *((m.core.registry.running, m.core.registry.used) for m in self._managers),
-            *map(_condition, self._nodes),
-        )
-        if not calm or seen != self._seen or any(node.alive and node.loop.busy for node in self._nodes):
+        if not calm:
+            self._since = now
+        if not calm or now - self._looked < self.LOOKED_EVERY:
+            return
+        self._looked = now
+        registries = [manager.core.registry for manager in self._managers]
+        seen = [(one.running, one.used) for one in registries], [_condition(node) for node in self._nodes]
+        if seen != self._seen or any(node.alive and node.loop.busy for node in self._nodes):
             self._since = now
         self._seen = seen
         if now - self._since < self.SETTLED_AFTER:
@@ -103,4 +108,4 @@ class AllottedAtRest:
 
 def _condition(node: SimNode) -> tuple[object, ...]:
     hellos = node.session.state.incarnation if node.joined else 0
-    return node.alive, node.nonce, hellos, node.applied.source
+    return node.alive, node.session, hellos, node.applied.source

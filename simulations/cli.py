@@ -15,7 +15,7 @@ from types import ModuleType
 
 from manager.tables import table
 from manager.terms import Policy
-from simulations import fuzz, scenarios, summary
+from simulations import fuzz, scenarios, speed, summary
 from simulations.literature.grids import GRIDS, cells
 from simulations.literature.rules import RULES
 from simulations.mutants import MUTANTS, OF_STRICT
@@ -47,6 +47,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return _mutants(parser, given)
         case "grid":
             return _grid(parser, given)
+        case "speed":
+            return _speed(given)
         case _:
             return _report(parser, given.files)
 
@@ -114,6 +116,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     grid.add_argument("--limit", type=_count, metavar="N", help="the first N cells alone: a fair sample")
     _add_sweep(grid)
+    fast = commands.add_parser("speed", help="how fast a group is played on this machine")
+    fast.add_argument("--managers", type=_count, default=9, help="(default 9)")
+    fast.add_argument("--nodes", type=_count, default=100, help="(default 100)")
+    fast.add_argument("--seconds", type=_count, default=120, help="of the group's time (default 120)")
+    fast.add_argument("--seed", type=_seed, default=1, help="(default 1)")
     report = commands.add_parser("report", help="merge the files that --record wrote")
     report.add_argument("files", type=Path, nargs="+", metavar="FILE")
     return parser
@@ -272,6 +279,13 @@ def _grid(parser: argparse.ArgumentParser, given: argparse.Namespace) -> int:
         print("nothing was left to do; see `report`")
         return 0
     print(summary.summary(lines))
+    return 0
+
+
+def _speed(given: argparse.Namespace) -> int:
+    played = speed.measure(given.managers, given.nodes, given.seconds, given.seed)
+    print(table([one.row() for one in played], speed.COLUMNS, colour=False))
+    print("TIMES REAL TIME and EVENTS A SECOND are of CPU time, which others on this machine disturb less")
     return 0
 
 

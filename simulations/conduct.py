@@ -90,6 +90,17 @@ class Conduct:
         """`manager` has handled an input."""
         seen = self._seen[manager.host, manager.starts]
         self._helpers_are_asked(manager, seen)
+        lines = manager.lines
+        if len(lines) > seen.lines:
+            for _, line in lines[seen.lines :]:
+                if " is unreachable: silent" in line or " is down: silent" in line:
+                    self._nobody_who_speaks_is_silent(manager, line)
+            seen.lines = len(lines)
+        seen.accused = manager.core.group.swim.prober.accused
+
+    def members_changed(self, manager: SimManager) -> None:
+        """`manager` holds a member for something else than before its last input."""
+        seen = self._seen[manager.host, manager.starts]
         for member in manager.core.group.swim.members:
             before = seen.states.get(member.name)
             if before is not member.state:
@@ -97,11 +108,6 @@ class Conduct:
                 if member.state in (State.DEAD, State.SUSPECT) and before is not None:
                     self._nobody_well_is_accused(manager, member.name, member.incarnation, member.state)
                     self._who_was_away_blames_nobody(manager, member)
-        for _, line in manager.lines[seen.lines :]:
-            if " is unreachable: silent" in line or " is down: silent" in line:
-                self._nobody_who_speaks_is_silent(manager, line)
-        seen.lines = len(manager.lines)
-        seen.accused = manager.core.group.swim.prober.accused
 
     def ended(self, manager: SimManager, how: Ending) -> None:
         """A process is no more."""
@@ -198,8 +204,10 @@ class Conduct:
         """As many others as there are, three at most, are asked before anybody is suspected."""
         group = manager.core.group
         probe = group.swim.prober._probe
-        asked, seen.helpers = seen.helpers, {}
-        before, seen.asking = seen.asking, None
+        asked, before = seen.helpers, seen.asking
+        if asked:
+            seen.helpers = {}
+        seen.asking = None
         if probe is None:
             return
         if probe.asks_others_at < float("inf"):
@@ -240,10 +248,10 @@ class Conduct:
     def _who_was_let_in_is_not_refused(self) -> None:
         """A node that was let in is never refused for want of a seat, and goes on with its share (A4)."""
         for node in self._nodes:
-            state = node.disk.state
-            strict = state is not None and state.life is not None
-            if node.alive and state and state.ticket and node.applied.source == "free" and not strict:
-                self._fail(f"{node.name} was let in before, and is refused")
+            if node.applied.source == "free" and node.alive:
+                state = node.disk.state
+                if state is not None and state.ticket and state.life is None:
+                    self._fail(f"{node.name} was let in before, and is refused")
 
     def _who_left_is_not_dead(
         self, at: float, manager: SimManager, starts: int, told: list[tuple[SimManager, int]]

@@ -5,6 +5,7 @@ it was, of which commit, and what came out. What a file already has of the prese
 again; what it has of no commit comes first, so that sweeps that are stopped early still get through all.
 """
 
+import gc
 import json
 import platform
 import subprocess
@@ -129,7 +130,7 @@ def sweep(
     progress.begin(len(cells), len(cells) - len(left))
     if jobs == 1 or len(left) < 2:
         for cell in left:
-            yield progress.step(log.append(kind, cell, work(cell)))
+            yield progress.step(log.append(kind, *_of_cell(work, cell)))
         return
     with Pool(jobs) as pool:
         lines: dict[str, Line] = {}
@@ -141,7 +142,9 @@ def sweep(
 
 
 def _of_cell(work: Callable[[str], Line], cell: str) -> tuple[str, Line]:
-    return cell, work(cell)
+    outcome = work(cell)
+    gc.collect()  # what a world was goes at once: by itself Python looks for it seldom here
+    return cell, outcome
 
 
 class Progress:

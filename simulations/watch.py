@@ -68,6 +68,8 @@ class _Written:
 class _Seen:
     """What one manager process has been seen to hold."""
 
+    table: list[tuple[str, int, State]] = field(default_factory=list)
+    """The members after the last turn."""
     members: dict[str, tuple[int, State]] = field(default_factory=dict)
     copies: dict[tuple[str, int], int] = field(default_factory=dict)
     nodes: dict[str, NodeView] = field(default_factory=dict)
@@ -120,15 +122,23 @@ class Watch:
 
     def turned(self, manager: SimManager) -> None:
         """Called after each input of each manager."""
-        self._note(manager.core.group.ledger.own)
-        self._members_go_forward(manager)
+        group, seen = manager.core.group, self._of(manager)
+        self._note(group.ledger.own)
+        # Most turns change no member: what looks at each does so after the others.
+        table = [(member.name, member.incarnation, member.state) for member in group.swim.members]
+        if table != seen.table:
+            seen.table = table
+            self._members_go_forward(manager)
+            self._conduct.members_changed(manager)
         self._conduct.turned(manager)
         self.rights.turned(manager)
         if self._capped:
             self._no_seat_above_the_cap(manager)
 
     def _note(self, own: Page) -> None:
-        written = self._written.setdefault((own.owner, own.generation), _Written())
+        written = self._written.get((own.owner, own.generation))
+        if written is None:
+            written = self._written[own.owner, own.generation] = _Written()
         if own.version != written.version or own.floor != written.floor:
             written.note(own)
 
@@ -210,7 +220,10 @@ class Watch:
         raise Broken(checker, f"at {self._world.now:.3f} s: {text}")
 
     def _of(self, manager: SimManager) -> _Seen:
-        return self._seen.setdefault((manager.host, manager.starts), _Seen())
+        seen = self._seen.get((manager.host, manager.starts))
+        if seen is None:
+            seen = self._seen[manager.host, manager.starts] = _Seen()
+        return seen
 
     # The checkers
 
@@ -395,7 +408,8 @@ class Watch:
     def _uncopied_nodes_keep_their_key(self) -> None:
         """Only a second process makes a node draw a new identity, and take a second seat (I2, I3)."""
         for node in self._nodes:
-            if not node.copied and len({state.key for state in node.disk.earlier[-2:]}) > 1:
+            earlier = node.disk.earlier
+            if len(earlier) > 1 and earlier[-1].key != earlier[-2].key and not node.copied:
                 self._fail(f"{node.name} became another node, and no other process ever had its disk")
 
     # Rule A1

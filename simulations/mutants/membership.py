@@ -1,5 +1,6 @@
 """Bugs of gossip that others shipped (the report beside each), put back one at a time."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from math import inf
 from typing import Any
@@ -11,7 +12,7 @@ from gossip.conflicts import Conflicts
 from gossip.effects import NameConflict
 from gossip.exchanges import Exchanges
 from gossip.members import Member, Members
-from gossip.messages import Alive, Dead, PushPull, State, Suspect
+from gossip.messages import Address, Alive, Dead, PushPull, State, Suspect
 from gossip.probe import Prober
 from gossip.rejoin import Rejoin
 from gossip.serf import LamportClock, Serf
@@ -104,8 +105,8 @@ def joins_once(patch: Patch) -> None:
     def deadline(self: Rejoin, any_lost: bool) -> float:
         return inf if self.all_tried else usual(self, False)
 
-    def due(self: Rejoin, now: float) -> list[str]:
-        return [] if self.all_tried else right(self, now)
+    def due(self: Rejoin, now: float, is_there: Callable[[Address], bool]) -> list[str]:
+        return [] if self.all_tried else right(self, now, is_there)
 
     usual = Rejoin.next_deadline
     patch(Rejoin, "next_deadline", deadline)

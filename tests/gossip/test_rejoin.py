@@ -1,5 +1,6 @@
 """Whom a member tries to meet, and that this costs no more among many than among few."""
 
+from math import inf
 from random import Random
 
 from gossip.config import LAN
@@ -10,19 +11,22 @@ PEERS = tuple(f"10.0.0.{number}:7946" for number in range(1, 33))
 
 
 def tried(rejoin: Rejoin, until: float, *, there: bool, takes: float = 0.0) -> list[tuple[float, str]]:
-    """When it tries which peer, if each attempt is over after `takes` seconds: somebody is `there` or not."""
+    """When it tries which peer, if each attempt is over after `takes` seconds: somebody is `there` or not.
+
+    It is asked at its deadlines and, as by every member, each second.
+    """
     now = 0.0
     found: list[tuple[float, str]] = []
     under_way: list[tuple[float, str]] = []
     while True:
-        now = max(now, min([rejoin.next_deadline(False), *(at for at, _ in under_way)]))
+        now = max(now, min([rejoin.next_deadline(False), now + 1.0, *(at for at, _ in under_way)]))
         if now > until:
             return found
         for at, peer in [*under_way]:
             if at <= now:
                 under_way.remove((at, peer))
                 rejoin.answered(peer, address(peer), there, "nobody answers", now)
-        for peer in rejoin.due_peers(now):
+        for peer in rejoin.due_peers(now, lambda _: False):
             found.append((now, peer))
             rejoin.resolved(peer, [address(peer)], True, now)
             under_way.append((now + takes, peer))
@@ -63,10 +67,33 @@ def test_of_a_name_that_stands_for_many_some_are_tried_at_once_and_in_the_end_al
     rejoin = Rejoin(("managers:7946",), LAN, Random(1), 0.0)
     places, met = [address(peer) for peer in PEERS], set[Address]()
     for now in range(0, 60, 3):
-        assert rejoin.due_peers(now) == ["managers:7946"]
+        assert rejoin.due_peers(now, lambda _: False) == ["managers:7946"]
         some = rejoin.resolved("managers:7946", places, True, now)
         assert len(set(some)) == 8
         met |= {*some}
         for place in some:
             rejoin.answered("managers:7946", place, False, "nobody answers", now)
     assert met == {*places}
+
+
+def test_a_peer_that_is_met_is_no_reason_to_wake_up() -> None:
+    rejoin = Rejoin(PEERS[:1], LAN, Random(1), 0.0)
+    assert rejoin.next_deadline(False) == 0.0
+    assert rejoin.due_peers(0.0, lambda _: False) == [PEERS[0]]
+    rejoin.resolved(PEERS[0], [address(PEERS[0])], True, 0.0)
+    rejoin.answered(PEERS[0], address(PEERS[0]), True, "", 0.1)
+    assert rejoin.next_deadline(False) == inf
+    assert rejoin.due_peers(60.0, lambda _: False) == [PEERS[0]]
+
+
+def test_a_peer_given_by_an_address_at_which_a_member_runs_is_not_looked_up_and_one_given_by_a_name_is() -> (
+    None
+):
+    peers = ("10.0.0.1:7946", "[fd00::1]:7946", "manager.example:7946")
+    there = {Address("10.0.0.1", 7946), Address("fd00::1", 7946)}
+    rejoin = Rejoin(peers, LAN, Random(1), 0.0)
+    assert rejoin.due_peers(0.0, there.__contains__) == ["manager.example:7946"]
+    rejoin.resolved("manager.example:7946", [], True, 0.0)
+    assert rejoin.all_tried
+    assert not rejoin.knows_others
+    assert rejoin.due_peers(60.0, lambda _: False) == list(peers)
