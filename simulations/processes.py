@@ -33,8 +33,9 @@ from manager.plan import PlanError
 from manager.records import Setting
 from manager.terms import SUBSCRIPTION, ManagerConfig
 from node.codec import ProtocolError, decode, encode
-from node.protocol import CLOSE_GOING
+from node.protocol import CLOSE_GOING, AnyMessage, Hello
 from simulations.disk import ManagerDisk
+from simulations.line import Line
 from simulations.loop import CLOCK_JUMP, CLOCK_WATCHED_EVERY, Loop
 from simulations.network import Connection, Network
 from simulations.world import World
@@ -230,6 +231,7 @@ class SimManager:
         self._numbers = count(1)
         self._chance = self._world.random(f"{self.host}/{self.name}/{self.starts}/loop")
         self.loop = Loop(self._world, self._chance, self._rate, self.skew, self._lag)
+        self._line = Line(self.loop)
         self._clock_offset = self.loop.wall_offset
         group = Group(
             name=self.name,
@@ -311,18 +313,34 @@ class SimManager:
         self.loop.submit(handle)
 
     def _accept(self, connection: Connection, client: str, opened: Callable[[], None]) -> None:
-        number = next(self._numbers)
+        number, line = next(self._numbers), self._line
+        greeted = False
 
         def receive(data: bytes) -> None:
+            nonlocal greeted
             try:
                 message = decode(data)
             except ProtocolError as error:
                 raise AssertionError(f"a node sent what no manager can read: {error}") from error
+            if greeted:
+                line.put(number, lambda: said(message))
+            else:
+                greeted = isinstance(message, Hello)
+                said(message)
+
+        def said(message: AnyMessage | None) -> None:
             if message is not None and number in self._connections:
                 self.core.node_message(number, message, client, self.loop.now, more=True)  # type: ignore[arg-type]
                 self._end_turn_soon()
 
         def closed(code: int | None) -> None:
+            if code is not None and greeted:
+                line.put(number, lambda: ended(code))
+            else:
+                line.take(number)
+                ended(code)
+
+        def ended(code: int | None) -> None:
             if self._connections.pop(number, None) is not None:
                 self.core.node_closed(number, code, self.loop.now, more=True)
                 self._end_turn_soon()

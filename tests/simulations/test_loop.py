@@ -1,9 +1,13 @@
 """The event loop of a simulated process: what comes together is one turn of its manager, as in production."""
 
+from functools import partial
+
 import pytest
 
+from manager.seed import TOGETHER_SECONDS
 from simulations.cluster import Cluster
 from simulations.faults import Fire
+from simulations.line import Line
 from simulations.loop import Loop
 from simulations.plan import LAGS, Plan
 from simulations.processes import SimManager
@@ -20,9 +24,9 @@ class Told:
         self.done: list[str] = []
 
     def hear(self, what: str) -> None:
-        self.loop.submit(lambda: self._heard(what))
+        self.loop.submit(lambda: self.heard(what))
 
-    def _heard(self, what: str) -> None:
+    def heard(self, what: str) -> None:
         if self.done[-1:] in ([], ["end"]):
             self.loop.soon(lambda: self.done.append("end"))
         self.done.append(what)
@@ -81,6 +85,26 @@ def test_a_process_that_ends_within_a_turn_makes_nothing_of_it() -> None:
     told.loop.submit(told.loop.end)
     told.hear("b")
     told.world.run_for(1.0)
+    assert told.done == ["a"]
+
+
+def test_what_nodes_say_within_a_moment_is_one_turn_in_the_order_of_each() -> None:
+    told = Told()
+    line = Line(told.loop)
+    for conn, what in ((1, "a"), (2, "b"), (1, "a2")):
+        line.put(conn, partial(told.heard, what))
+    told.world.run_for(TOGETHER_SECONDS / 2)
+    assert not told.done
+    told.world.run_for(TOGETHER_SECONDS)
+    assert told.done == ["a", "a2", "b", "end"]
+
+
+def test_what_a_connection_had_brought_is_taken_before_its_end() -> None:
+    told = Told()
+    line = Line(told.loop)
+    line.put(1, partial(told.heard, "a"))
+    line.put(2, partial(told.heard, "b"))
+    line.take(1)
     assert told.done == ["a"]
 
 
