@@ -190,9 +190,14 @@ def _run(parser: argparse.ArgumentParser, given: argparse.Namespace) -> int:
         )
     if given.plot is not None:
         try:
-            from simulations.plots import draw
+            from simulations.plots import FORMATS, draw
         except ImportError:
             parser.error("--plot needs matplotlib: .venv/bin/pip install -e '.[plots]' in the checkout")
+        if given.plot.suffix.lstrip(".") not in FORMATS:
+            parser.error(f"--plot writes {', '.join(FORMATS)} by the file's suffix, not {given.plot.name!r}")
+    for path in (given.plot, given.trace):
+        if path is not None and (why := _unwritable(path)):
+            parser.error(f"cannot write {path}: {why}")
     started = time.perf_counter()
     report: Report = module.run(managers, nodes, given.seed, given.minutes or size.minutes)
     seconds = time.perf_counter() - started
@@ -206,6 +211,14 @@ def _run(parser: argparse.ArgumentParser, given: argparse.Namespace) -> int:
     except (OSError, ValueError) as error:
         parser.error(f"cannot write {error}")
     return 1 if report.broken else 0
+
+
+def _unwritable(path: Path) -> str:
+    """Why nothing can be written there, as far as can be told before; empty where it can."""
+    if not path.parent.is_dir():
+        return f"there is no folder {path.parent}"
+    target = path if path.exists() else path.parent
+    return "" if os.access(target, os.W_OK) and not path.is_dir() else "it is a folder, or not yours to write"
 
 
 def _fuzz(parser: argparse.ArgumentParser, given: argparse.Namespace) -> int:
@@ -233,7 +246,7 @@ def _fuzz(parser: argparse.ArgumentParser, given: argparse.Namespace) -> int:
     broken = [line for line in lines if line["broken"]]
     which = " --policy strict" if given.policy == "strict" else " --disks" if given.disks else ""
     for line in broken:
-        print(f"again: python -m simulations replay {line['cell']}{which}")
+        print(f"again: {parser.prog} replay {line['cell']}{which}")
     if not broken:
         print("every checker held")
     return 1 if broken else 0
@@ -272,7 +285,11 @@ def _grid(parser: argparse.ArgumentParser, given: argparse.Namespace) -> int:
     for name in [given.name] if given.name else GRIDS:
         grid = GRIDS[name]
         rules = [one for one in grid.rules if given.rules is None or one in given.rules]
-        chosen = list(given.shard.of(cells(name, rules, given.seed, given.cells)[: given.limit]))
+        matching = cells(name, rules, given.seed, given.cells) if rules else []
+        if not matching and given.name:
+            example = cells(name, grid.rules, given.seed, [])[0]
+            parser.error(f"no cell of {name} matches: they are named like {example}")
+        chosen = list(given.shard.of(matching[: given.limit]))
         log, progress = Log(given.record), Progress(f"cells of {name}")
         lines += sweep(name, chosen, grid.run, jobs=given.jobs, log=log, progress=progress)
     if not lines:

@@ -8,9 +8,15 @@ matplotlib.use("Agg")
 
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
+from matplotlib.backend_bases import FigureCanvasBase
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
 from matplotlib.ticker import MaxNLocator
 
 from simulations.report import Report
+from simulations.story import SAMPLE_EVERY
+
+FORMATS = sorted(FigureCanvasBase.get_supported_filetypes())
 
 
 def draw(report: Report, path: Path) -> None:
@@ -42,29 +48,34 @@ def _names(report: Report) -> list[str]:
     return sorted({sample.manager for sample in report.samples})
 
 
+def _widths(report: Report) -> list[tuple[str, float]]:
+    """Each manager's line is narrower than the one below it, so that those which are equal are all seen."""
+    names = _names(report)
+    return [(name, 1.2 + 5.0 * (1 - (at + 1) / len(names))) for at, name in enumerate(names)]
+
+
 def _views(report: Report, axis: Axes) -> None:
     """A row for each manager, coloured by how many managers it sees alive; empty where it does not run."""
     names = _names(report)
     most = max((sample.managers_alive for sample in report.samples), default=1)
+    scale = ScalarMappable(Normalize(1, max(2, most)), "viridis")
     for at, name in enumerate(names):
         own = [sample for sample in report.samples if sample.manager == name]
-        times = [sample.at for sample in own]
-        seen = [sample.managers_alive for sample in own]
-        shown = axis.scatter(
-            times, [at] * len(own), c=seen, cmap="viridis", vmin=1, vmax=max(2, most), marker="s", s=14
-        )
+        spans = [(sample.at, SAMPLE_EVERY) for sample in own]
+        colours = [scale.cmap(scale.norm(sample.managers_alive)) for sample in own]
+        axis.broken_barh(spans, (at - 0.3, 0.6), facecolors=colours)
     axis.set_yticks(range(len(names)), names)
     axis.set_ylim(len(names) - 0.5, -0.5)
     axis.set_title("managers that each sees alive", fontsize=9, loc="left")
-    axis.figure.colorbar(shown, ax=axis, ticks=range(1, max(2, most) + 1), fraction=0.03, pad=0.01)
+    axis.figure.colorbar(scale, ax=axis, ticks=range(1, max(2, most) + 1), fraction=0.03, pad=0.01)
 
 
 def _seats(report: Report, axis: Axes) -> None:
     """Seats that each manager counts, and the cap in force there."""
-    for name in _names(report):
+    for name, width in _widths(report):
         own = [sample for sample in report.samples if sample.manager == name]
-        times = [sample.at for sample in own]
-        [line] = axis.step(times, [sample.used for sample in own], where="post", label=name, alpha=0.8)
+        times, used = [sample.at for sample in own], [sample.used for sample in own]
+        [line] = axis.step(times, used, where="post", label=name, linewidth=width)
         capped = [(sample.at, sample.cap) for sample in own if sample.cap is not None]
         if capped:
             axis.step(
@@ -78,10 +89,10 @@ def _seats(report: Report, axis: Axes) -> None:
 
 def _nodes(report: Report, axis: Axes) -> None:
     """Active nodes as each manager shows them; dotted, those that it holds for unreachable."""
-    for name in _names(report):
+    for name, width in _widths(report):
         own = [sample for sample in report.samples if sample.manager == name]
-        times = [sample.at for sample in own]
-        [line] = axis.step(times, [sample.active for sample in own], where="post", label=name, alpha=0.8)
+        times, active = [sample.at for sample in own], [sample.active for sample in own]
+        [line] = axis.step(times, active, where="post", label=name, linewidth=width)
         lost = [sample.unreachable for sample in own]
         axis.step(times, lost, where="post", color=line.get_color(), linestyle=":", alpha=0.8)
     axis.set_ylim(bottom=0)

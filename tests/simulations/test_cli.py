@@ -57,6 +57,10 @@ def test_without_matplotlib_a_picture_is_refused_with_the_remedy(
         (["replay", "seven"], "a token is"),
         (["replay", "7:nothing"], "a token is"),
         (["report", "nowhere.jsonl"], "nowhere.jsonl"),
+        (["run", "flip-flop", "--trace", "/nowhere/x.jsonl"], "there is no folder /nowhere"),
+        (["run", "flip-flop", "--plot", "x.doc"], "png, "),
+        (["grid", "small", "--cells", "n3"], "they are named like memberlist/n"),
+        (["grid", "heal", "--rules", "memberlist"], "they are named like ours/n"),
     ],
 )
 def test_what_cannot_be_is_refused_with_a_reason(
