@@ -7,6 +7,7 @@ import matplotlib
 matplotlib.use("Agg")
 
 import matplotlib.pyplot as plt
+from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.backend_bases import FigureCanvasBase
 from matplotlib.cm import ScalarMappable
@@ -58,16 +59,18 @@ def _views(report: Report, axis: Axes) -> None:
     """A row for each manager, coloured by how many managers it sees alive; empty where it does not run."""
     names = _names(report)
     most = max((sample.managers_alive for sample in report.samples), default=1)
-    scale = ScalarMappable(Normalize(1, max(2, most)), "viridis")
+    most = max(2, most)
+    colours = colormaps["viridis"]
     for at, name in enumerate(names):
         own = [sample for sample in report.samples if sample.manager == name]
         spans = [(sample.at, SAMPLE_EVERY) for sample in own]
-        colours = [scale.cmap(scale.norm(sample.managers_alive)) for sample in own]
-        axis.broken_barh(spans, (at - 0.3, 0.6), facecolors=colours)
+        seen = [colours((sample.managers_alive - 1) / (most - 1)) for sample in own]
+        axis.broken_barh(spans, (at - 0.3, 0.6), facecolors=seen)
     axis.set_yticks(range(len(names)), names)
     axis.set_ylim(len(names) - 0.5, -0.5)
     axis.set_title("managers that each sees alive", fontsize=9, loc="left")
-    axis.figure.colorbar(scale, ax=axis, ticks=range(1, max(2, most) + 1), fraction=0.03, pad=0.01)
+    scale = ScalarMappable(Normalize(1, most), colours)
+    axis.figure.colorbar(scale, ax=axis, ticks=range(1, most + 1), fraction=0.03, pad=0.01)
 
 
 def _seats(report: Report, axis: Axes) -> None:

@@ -6,6 +6,7 @@ from statistics import median
 
 from manager.tables import table
 from simulations.literature.grids import GRIDS
+from simulations.mutants.hunt import merged
 from simulations.report import Line
 
 
@@ -62,7 +63,7 @@ def seeds(lines: Iterable[Line]) -> str:
 
 def mutants(lines: Iterable[Line]) -> str:
     """Each mutant: which checker named it, and after how many seeds."""
-    lines = list(lines)
+    lines = merged(lines)
     rows = [
         {
             "mutant": line["cell"],

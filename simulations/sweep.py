@@ -75,12 +75,14 @@ class Log:
         self._path = path
         self._commit = commit()
 
-    def done(self, kind: str) -> set[str]:
-        """The cells of `kind` that are there for this very code; code with changes is never the same."""
+    def done(self, kind: str) -> dict[str, Line]:
+        """The lines of `kind` for this very code, by cell; code with changes is never the same."""
         if self._path is None or not self._path.exists() or self._commit.endswith("+"):
-            return set()
+            return {}
         lines = read_lines([self._path])
-        return {line["cell"] for line in lines if (line["kind"], line["commit"]) == (kind, self._commit)}
+        return {
+            line["cell"]: line for line in lines if (line["kind"], line["commit"]) == (kind, self._commit)
+        }
 
     def of_any_commit(self, kind: str) -> set[str]:
         """The cells of `kind` that are there."""

@@ -97,6 +97,32 @@ def test_a_sweep_goes_on_where_it_was_and_report_merges_its_shards(
     assert any(line.split()[:3] == ["abc", "7", "1"] for line in printed.splitlines())
 
 
+def test_a_hunt_for_mutants_goes_on_at_the_seeds_where_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("simulations.sweep.commit", lambda: "abc")
+    played: list[str] = []
+
+    def part(cell: str) -> dict[str, object]:
+        played.append(cell)
+        if cell == "no_claims/51-100":
+            return {"seeds": 7, "seed": 57, "checker": "some", "said": "", "green": True}
+        return {"seeds": 50, "seed": 0, "checker": "", "said": "", "green": True}
+
+    monkeypatch.setattr("simulations.cli.hunt_part", part)
+    file = tmp_path / "mutants.jsonl"
+    command = ["mutants", "--only", "no_claims", "--only", "joins_once", "--record", str(file), "--seeds"]
+    assert main([*command, "50"]) == 1
+    assert main([*command, "150"]) == 1
+    first = ["no_claims/1-50", "joins_once/1-50"]
+    assert played == [*first, "no_claims/51-100", "joins_once/51-100", "joins_once/101-150"]
+    capsys.readouterr()
+    assert main(["report", str(file)]) == 0
+    printed = capsys.readouterr().out
+    assert "nobody within 150 seeds" in printed
+    assert any(line.split()[:3] == ["no_claims", "some", "57"] for line in printed.splitlines())
+
+
 def test_until_failure_ends_at_the_first_that_breaks(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
