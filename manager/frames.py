@@ -8,6 +8,8 @@ try:
 except ImportError:  # where it was built without
     from websockets.utils import apply_mask
 
+TOGETHER_SECONDS = 0.1
+"""What a node says after a report waits so long for others: to wake up for each costs more than it does."""
 _BINARY = 0x82
 """FIN, no extension, opcode 2."""
 _MASKED = 0x80

@@ -17,7 +17,7 @@ from websockets.protocol import State
 from websockets.server import ServerProtocol
 
 from manager.acceptor import Acceptor
-from manager.frames import frame_size, framed, message_in
+from manager.frames import TOGETHER_SECONDS, frame_size, framed, message_in
 from node.codec import ProtocolError, decode, encode
 from node.protocol import (
     CLOSE_GOING,
@@ -40,8 +40,6 @@ UNSENT_MESSAGES_MAX = 256
 CLOSE_SECONDS_MAX = 2.0
 REQUEST_BYTES_MAX = 8192
 """Of the HTTP request by which a connection becomes a WebSocket."""
-TOGETHER_SECONDS = 0.1
-"""What a node says after a report waits so long for others: to wake up for each costs more than it does."""
 BURST_MAX = 40
 """Messages of one node that are taken at once; the rest waits its turn, in the node's own socket …"""
 RATE_MAX = 5.0

@@ -1,8 +1,8 @@
-"""What nodes say waits a moment for what others say, in the sockets of a manager, as in `manager.seed`."""
+"""What nodes say waits a moment for what others say, in the sockets of a manager, as in the real program."""
 
 from collections.abc import Callable
 
-from manager.seed import TOGETHER_SECONDS
+from manager.frames import TOGETHER_SECONDS
 from simulations.loop import Loop
 
 

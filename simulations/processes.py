@@ -33,7 +33,7 @@ from manager.plan import PlanError
 from manager.records import Setting
 from manager.terms import SUBSCRIPTION, ManagerConfig
 from node.codec import ProtocolError, decode, encode
-from node.protocol import CLOSE_GOING, AnyMessage, Hello
+from node.protocol import CLOSE_GOING, AnyMessage, Report
 from simulations.disk import ManagerDisk
 from simulations.line import Line
 from simulations.loop import CLOCK_JUMP, CLOCK_WATCHED_EVERY, Loop
@@ -314,27 +314,27 @@ class SimManager:
 
     def _accept(self, connection: Connection, client: str, opened: Callable[[], None]) -> None:
         number, line = next(self._numbers), self._line
-        greeted = False
+        reports = False  # whether its last word was a report: then the next one waits
 
         def receive(data: bytes) -> None:
-            nonlocal greeted
             try:
                 message = decode(data)
             except ProtocolError as error:
                 raise AssertionError(f"a node sent what no manager can read: {error}") from error
-            if greeted:
+            if reports:
                 line.put(number, lambda: said(message))
             else:
-                greeted = isinstance(message, Hello)
                 said(message)
 
         def said(message: AnyMessage | None) -> None:
+            nonlocal reports
             if message is not None and number in self._connections:
+                reports = isinstance(message, Report)
                 self.core.node_message(number, message, client, self.loop.now, more=True)  # type: ignore[arg-type]
                 self._end_turn_soon()
 
         def closed(code: int | None) -> None:
-            if code is not None and greeted:
+            if code is not None and reports:
                 line.put(number, lambda: ended(code))
             else:
                 line.take(number)

@@ -12,7 +12,6 @@ from simulations.cluster import DEFAULT, Cluster
 from simulations.nodes import SimNode
 from simulations.processes import SimManager
 from simulations.report import Report, Row, Sample
-from simulations.sweep import Ticker
 from simulations.watch import Watch
 from simulations.world import Deadline
 
@@ -42,7 +41,6 @@ class Story:
         self.random = self.world.random("story")
         self._ended: dict[str, float] = {}
         self._held: dict[tuple[str, str], State] = {}
-        self._ticker = Ticker()
         self.world.after(0.0, self._sample)
 
     @contextmanager
@@ -54,7 +52,6 @@ class Story:
             yield
         except (AssertionError, Deadline) as error:
             self.report.broken.append(str(error))
-        self._ticker.clear()
         self.report.trace, self.report.events = self.world.trace, self.world.events
         self.report.spoken = sorted(
             (at, manager.name, text) for manager in self.managers for at, text in manager.lines
@@ -174,7 +171,6 @@ class Story:
     def _sample(self) -> None:
         self.world.after(SAMPLE_EVERY, self._sample)
         now = self.world.now
-        self._ticker.show(f"{now:.0f} s of the group's time, {self.world.events} events")
         for manager in self.managers:
             if not manager.alive:
                 self._ended.setdefault(manager.name, now)

@@ -7,7 +7,6 @@ again; what it has of no commit comes first, so that sweeps that are stopped ear
 
 import gc
 import json
-import math
 import platform
 import subprocess
 import sys
@@ -24,7 +23,6 @@ from typing import TextIO
 from simulations.report import Line
 
 _BAR = 24
-_TICK_SECONDS = 0.2
 _ROOMS = ("gossip", "manager", "node", "simulations")
 
 
@@ -149,24 +147,6 @@ def _of_cell(work: Callable[[str], Line], cell: str) -> tuple[str, Line]:
     outcome = work(cell)
     gc.collect()  # what a world was goes at once: by itself Python looks for it seldom here
     return cell, outcome
-
-
-class Ticker:
-    """How far a run is, on a terminal; nothing elsewhere."""
-
-    def __init__(self) -> None:
-        self._shown_at = -math.inf
-        self._shows = sys.stderr.isatty()
-
-    def show(self, text: str) -> None:
-        now = time.perf_counter()
-        if self._shows and now - self._shown_at > _TICK_SECONDS:
-            self._shown_at = now
-            print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)
-
-    def clear(self) -> None:
-        if self._shown_at > -math.inf:
-            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
 
 
 class Progress:

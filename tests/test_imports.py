@@ -73,6 +73,7 @@ SHELLS = (
     "node.state",
     "simulations.__main__",
     "simulations.cli",
+    "simulations.speed",
     "simulations.sweep",
 )
 """Modules, and packages with all in them, that do what the cores decide."""

@@ -40,7 +40,7 @@ NAMED_AT = {
     "intents_told_for_ever": 6,
     "joins_once": 7,
     "late_duplicate_after_collection": 17,
-    "late_reset_taken": 3,
+    "late_reset_taken": 33,
     "margin_begins_anew": 4,
     "new_metadata_ignored": 42,
     "no_claims": 17,
