@@ -82,6 +82,8 @@ class Claims:
             return self._alive_about_us(claim, now, first_hand=first_hand)
         if not understands_us(claim.versions):
             return [Rejected("versions")]
+        if self._is_where_we_are(claim):
+            return []
         if (group := self._group_of(claim.meta)) is not None:
             return self._stranger(claim, group, now)
         member = self._members.get(claim.node)
@@ -94,6 +96,10 @@ class Claims:
         if not self._is_plausible(claim.incarnation, member, now, first_hand=first_hand):
             return self._ask_whether(claim, now)
         return self._newcomer(claim, now) if member is None else self._newer(claim, member, now)
+
+    def _is_where_we_are(self, claim: Alive) -> bool:
+        """Whether it tells of our former self, or of who had our address before: we would ask ourselves."""
+        return claim.address == self._me.address
 
     def _stranger(self, claim: Alive, group: str, now: float) -> list[Output]:
         output = self._conflicts.other_group(claim, group, now)

@@ -181,7 +181,8 @@ class Swim:
 
     def resolved(self, peer: str, addresses: list[Address], now: float) -> list[Output]:
         """`Resolve(peer)` gave these; empty where the name is not known (yet)."""
-        strangers = [address for address in dict.fromkeys(addresses) if self.members.at(address) is None]
+        ours = self._me.address
+        strangers = [a for a in dict.fromkeys(addresses) if a != ours and self.members.at(a) is None]
         strangers = self.rejoin.resolved(peer, strangers, bool(addresses), now)
         output: list[Output] = [self._exchanges.begin(address, peer, join=True) for address in strangers]
         if (complaint := self.rejoin.complaint(peer)) is not None:

@@ -21,6 +21,8 @@ TRIFLE = 1e-6
 """A smaller part of an entitlement, or of a limit, is not worth an addition."""
 RETRY_SECONDS = 0.05
 """After an addition that met another one: times the place of our name among those of the managers."""
+WORTH = 1e-3
+"""Of the limit: less is added only where it is all that we lack."""
 SHORT_SECONDS = 3.0
 """How long a budget may be below its entitlement before it is divided as it is."""
 
@@ -148,7 +150,11 @@ class Budget:
         short = entitled - self.published
         if self.pending or now < self.retry_at or short <= entitled * TRIFLE or rest <= total * TRIFLE:
             return False
-        self.published += min(short, rest * short / max(short, lacking))
+        part = rest * short / max(short, lacking)
+        if part < short and part < total * WORTH:
+            # Others lack what they do not take, since their clock is another: we would go on for ever.
+            return False
+        self.published += min(short, part)
         self.added_at = now
         return True
 

@@ -928,3 +928,20 @@ def test_news_told_to_the_dead_and_to_strangers_still_reaches_the_living() -> No
     output = run(core, 0.0, 10.0)
     to_m2 = sum(news in messages for where, messages in sent(output) if where == address(2))
     assert to_m2 == core._teller.limit()
+
+
+def test_nobody_is_taken_in_who_is_said_to_run_where_we_do() -> None:
+    """Our own former name, or whoever had our address: it would be ourselves whom we ask (foca#34)."""
+    core = swim("m2")
+    assert core.receive(Alive("m0", 50, ME), address(2), 1.0) == []
+    assert core.members.get("m0") is None
+    core.receive(Alive("m2", 60, ME), address(2), 1.0)
+    moved = core.members.get("m2")
+    assert moved is not None
+    assert (moved.address, moved.incarnation) == (address(2), 1)
+
+
+def test_who_leaves_does_not_look_for_itself() -> None:
+    core = swim(peers=("10.0.0.1:7946",))
+    core.depart()
+    assert core.resolved("10.0.0.1:7946", [ME], 1.0) == []
