@@ -21,7 +21,7 @@ CONFIG = ManagerConfig(
 )
 NAMED_AT = {
     "turns_end_by_the_clock": 48,
-    "who_conducts_counts_alone": 110,
+    "who_conducts_counts_alone": 12,
 }
 """The seed that named each when that was last looked up."""
 
