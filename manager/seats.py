@@ -14,6 +14,7 @@ Values are MessagePack arrays in the order of the fields.
 """
 
 from dataclasses import astuple, dataclass, fields
+from functools import cache
 from typing import Any, ClassVar, Protocol, TypeAlias, TypeVar
 
 from manager import packing
@@ -148,7 +149,7 @@ def unpack(kind: type[One], value: bytes | None) -> One | None:
         parts = [] if value is None else packing.unpack(value)
     except ValueError:
         return None
-    wanted = [_SHAPES[_kind_of(field.type)] for field in fields(kind)]
+    wanted, names = _shape(kind)
     if not isinstance(parts, list) or len(parts) < len(wanted):
         return None
     # A later version may have added others at the end.
@@ -158,9 +159,15 @@ def unpack(kind: type[One], value: bytes | None) -> One | None:
             return None
         if isinstance(part, list) and not all(isinstance(name, str) for name in part):
             return None
-    names = [field.name for field in fields(kind)]
     values = [tuple(part) if isinstance(part, list) else part for part in parts]
     return kind(**dict(zip(names, values, strict=True)))
+
+
+@cache
+def _shape(kind: type[_Record]) -> tuple[tuple[tuple[type, ...], ...], tuple[str, ...]]:
+    """What may stand in each place of a packed record of that kind, and the names of its fields."""
+    found = fields(kind)
+    return tuple(_SHAPES[_kind_of(field.type)] for field in found), tuple(field.name for field in found)
 
 
 def _kind_of(annotation: Any) -> str:

@@ -1,6 +1,7 @@
 """Checkers of what a disk is for: nothing is told before it is kept, and what was kept is there again."""
 
 from collections.abc import Callable
+from functools import lru_cache
 
 from gossip.ledger import NOTHING, Mark
 from gossip.ledger_messages import DigestIs, Heard, Pieces, Push, Sync
@@ -10,6 +11,9 @@ from manager.records import NODE, NodeRecord, NodeState
 from manager.saved import INCARNATION
 from node.protocol import ManagerMessage, Welcome
 from simulations.processes import SimManager
+
+read_ledger = lru_cache(maxsize=64)(decode_ledger)
+"""For checkers: several look at a payload, which goes to several members."""
 
 
 class Kept:
@@ -71,7 +75,7 @@ class Kept:
         page = manager.disk.saved.pages.get(manager.name)
         kept = NOTHING if page is None else page.mark
         told = []
-        match decode_ledger(payload):
+        match read_ledger(payload):
             case Push(_, pieces):
                 told = [Mark(p.generation, p.upto) for p in pieces if p.owner == manager.name]
             case Pieces(_, digest, pieces):

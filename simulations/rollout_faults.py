@@ -33,8 +33,12 @@ class RolloutFaults(Ground):
         return node
 
     def _no_more_out_than_may_be(self) -> None:
-        """Called at each moment at which a gateway goes out of service."""
-        out = sorted(node.name for node in self.nodes if node.alive and node.gateway.out)
+        """Called at each moment at which a gateway goes out of service.
+
+        The turn of a node that is forgotten comes back (T2), which here may be while it is still out.
+        """
+        known = {view.id for m in self.managers if m.alive for view in m.core.registry.views()}
+        out = sorted(n.name for n in self.nodes if n.alive and n.gateway.out and n.id in known)
         if len(out) > self.plan.at_a_time:
             text = f"{', '.join(out)} are out of service at once, by rollouts of {self.plan.at_a_time}"
             raise Broken("no_more_out_than_may_be", f"at {self.world.now:.3f} s: {text}")

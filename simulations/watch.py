@@ -14,13 +14,13 @@ from gossip.effects import OpenStream, Send
 from gossip.ledger import Entry, Page, Piece
 from gossip.ledger_messages import Pieces, Push
 from gossip.messages import IndirectPing, Ping, State, StreamMessage, User
-from gossip.wire.ledger import PREFIX, decode_ledger
+from gossip.wire.ledger import PREFIX
 from manager.effects import ToNode
 from manager.records import NODE, SEES, NodeRecord, NodeState, SessionKey, Setting, pack_names, unpack_names
 from manager.registry import NodeView
 from simulations.allotted import AllottedAtRest
 from simulations.conduct import Conduct
-from simulations.kept import Kept
+from simulations.kept import Kept, read_ledger
 from simulations.margins import MarginWatch
 from simulations.nodes import SimNode
 from simulations.processes import Ending, SimManager
@@ -173,7 +173,7 @@ class Watch:
     def _note_sent(self, manager: SimManager, message: User) -> None:
         """A page may be renewed or written, sent, and written again within one turn: what was sent counts."""
         self._note(manager.core.group.ledger.own)
-        said = decode_ledger(message.payload)
+        said = read_ledger(message.payload)
         for piece in said.pieces if isinstance(said, Push | Pieces) else ():
             if self._is_own(manager, piece):
                 self._written.setdefault((piece.owner, piece.generation), _Written()).add(piece)

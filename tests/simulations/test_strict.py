@@ -29,6 +29,8 @@ def test_no_split_crash_or_clock_gives_more_tickets_than_the_cap_and_no_right_is
         # A store that went back, or a lazy copy, brings back a node that all had forgotten.
         49,
         3148,
+        # A node was forgotten while it was out for a rollout, and its turn came back (T2).
+        30160,
     ],
 )
 def test_whole_stories_that_found_something_stay(seed: int) -> None:
