@@ -15,7 +15,7 @@ help:
 	@echo 'make demo DURATION=20  the same for 20 s; fails unless all nodes are active and the managers agree'
 	@echo 'make demo PORTS=17000  on 127.0.0.1 alone, ports from 17000 on, when the usual ones are taken'
 	@echo 'make test              every check; PARTIAL=1 without root: although tests had to be skipped'
-	@echo 'make mutants           known bugs put into the core: which checker names each, after how many seeds'
+	@echo 'make mutants           known bugs put into the core: which checker names each; run again, it goes on'
 	@echo 'make nightly           long sweeps of the simulator, within the hour (MINUTES=10: less); run again, it goes on'
 	@echo 'make bench             figures of this machine, in some 4 minutes, beside serf where it is installed'
 	@echo 'make fuzz SECONDS=60   feed the gossip decoders what covers most of them; what is learned stays as tests'
@@ -32,7 +32,8 @@ test: $(DEV)
 	@exec .ci/test
 
 mutants: $(DEV)
-	@exec .venv/bin/python -m simulations mutants --seeds 1000 --jobs "$$(nproc)"
+	@mkdir -p .nightly
+	@exec .venv/bin/python -m simulations mutants --seeds 1000 --jobs "$$(nproc)" --record .nightly/mutants.jsonl
 
 nightly: $(DEV)
 	@exec .ci/nightly

@@ -85,7 +85,9 @@ class AllottedAtRest:
             return
         self._looked = now
         registries = [manager.core.registry for manager in self._managers]
-        seen = [(one.running, one.used) for one in registries], [_condition(node) for node in self._nodes]
+        terms = [manager.core.limits for manager in self._managers]
+        counts = [(one.running, one.used) for one in registries]
+        seen = counts, terms, [_condition(node) for node in self._nodes]
         if seen != self._seen or any(node.alive and node.loop.busy for node in self._nodes):
             self._since = now
         self._seen = seen
@@ -101,7 +103,10 @@ class AllottedAtRest:
         running = [node for node in self._nodes if node.alive]
         if all(node.joined or node.applied.source == "free" for node in running):
             self.judged += 1
-            seated = [node for node in running if node.applied.source != "free"]
+            free = self._managers[0].core.config.free_limits
+            seated = [
+                n for n in running if n.applied.source != "free" and (not free or n.applied.limits != free)
+            ]
             if (total := in_force(seated, name)) > limit * ROUNDING:
                 self._fail(f"{len(seated)} nodes may let {total:.3f} of the {limit} of {name} through")
 

@@ -5,7 +5,9 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from manager.records import SETTING, NodeState
+from manager.subscription import DOCUMENT
 from manager.terms import LIMITS, SUBSCRIPTION
+from simulations.granted import turned_away
 from simulations.network import Network
 from simulations.nodes import SimNode
 from simulations.processes import NODE_PORT, SimManager
@@ -48,8 +50,9 @@ def _views(manager: SimManager) -> tuple[set[tuple[object, ...]], ...]:
         (v.id, v.state.value, v.manager, v.seat, *v.record.session, v.record.stamp, v.record.over_limit)
         for v in core.registry.views()
     }
-    setting = core.settings.get("subscription")
-    return members, nodes, {(core.max_nodes, core.registry.used, setting and setting.serial)}
+    setting, document = core.settings.get("subscription"), core.subscription.document
+    terms = core.cap, core.registry.used, setting and setting.serial, document and document.text
+    return members, nodes, {terms}
 
 
 def pages_differ(managers: Iterable[SimManager]) -> list[str]:
@@ -101,16 +104,19 @@ def set_on_one_page_alone(managers: Iterable[SimManager]) -> list[str]:
             setting = manager.core.settings.get(name)
             if setting is not None and setting.serial > 0 and own.get(SETTING + name) != setting.pack():
                 broken.append(f"{manager.name} has no copy of {name}, serial {setting.serial}")
+        document = manager.core.subscription.document
+        if document is not None and own.get(f"{DOCUMENT}{document.serial}") != document.text.encode():
+            broken.append(f"{manager.name} has no copy of document {document.serial}")
     return broken
 
 
 def oversold(managers: Iterable[SimManager]) -> list[str]:
     """Managers that count more seats than the cap, and those of a surge."""
     return [
-        f"{manager.name} counts {manager.core.registry.used} seats of {manager.core.max_nodes}"
+        f"{manager.name} counts {manager.core.registry.used} seats of {manager.core.cap}"
         for manager in _kin(managers)
-        if manager.core.max_nodes is not None and manager.core.founders is None
-        if manager.core.registry.used > manager.core.max_nodes + manager.core.config.surge_seats
+        if manager.core.cap is not None and manager.core.founders is None
+        if manager.core.registry.used > manager.core.cap + manager.core.config.surge_seats
     ]
 
 
@@ -162,7 +168,7 @@ def misplaced(managers: Iterable[SimManager], nodes: Iterable[SimNode]) -> list[
         return []
     core = living[0].core
     views = {view.id: view for view in core.registry.views()}
-    cap, used = core.max_nodes, core.registry.used
+    cap, used = core.cap, core.registry.used
     full = cap is not None and used + core.registry.over >= cap
     reachable = {f"{manager.host}:{NODE_PORT}" for manager in living}
     broken = []
@@ -172,7 +178,7 @@ def misplaced(managers: Iterable[SimManager], nodes: Iterable[SimNode]) -> list[
             continue
         view = views.get(node.id)
         if not node.joined:
-            if not reachable & set(node.knows):
+            if not reachable & set(node.knows) or turned_away(core, node):
                 continue
             if not full:
                 broken.append(f"{node.name} is outside, with {used} seats of {cap} taken")

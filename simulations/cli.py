@@ -18,7 +18,7 @@ from manager.terms import Policy
 from simulations import fuzz, scenarios, speed, summary
 from simulations.literature.grids import GRIDS, cells
 from simulations.literature.rules import RULES
-from simulations.mutants import MUTANTS, OF_STRICT
+from simulations.mutants import MUTANTS, OF_DISKS, OF_STRICT
 from simulations.mutants.hunt import PART, SEEDS_MAX, hunt_part, merged, parts
 from simulations.report import Line, Report, Size
 from simulations.sweep import Log, Progress, Shard, read_lines, sweep
@@ -263,6 +263,7 @@ def _replay(
         parser.error(f"a token is SEED or SEED:MUTANT, as `fuzz` and `mutants` print it, not {token!r}")
     if mutant in OF_STRICT:
         policy = "strict"
+    disks = disks or mutant in OF_DISKS
     outcome = fuzz.run(int(seed), mutant, disks=disks, policy=policy, fire=fire)
     print(outcome.text())
     return 1 if outcome.broken else 0

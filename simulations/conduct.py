@@ -4,6 +4,7 @@ What is judged is what SWIM promises and its siblings got wrong. The simulator k
 that has run and been awake for a while, in a network that has been whole for as long.
 """
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NoReturn
@@ -20,6 +21,8 @@ WELL_AFTER = 20.0
 """How long a member must be well to have answered every earlier accusation."""
 AWAY = 1.0
 """A member that did not run for this long knows nothing of the others, nor for as long afterwards."""
+SUSPECTED_MAX = 45.0
+"""The longest suspicion lasts 24 s, a little more where many are known who are gone."""
 LEAVE_TOLD = 3.0
 """Seconds after its end by which a member that left is known to have left."""
 
@@ -32,8 +35,16 @@ class _Seen:
     accused: str | None = None
     asking: int | None = None
     """Number of the probe for which others had not been asked."""
-    helpers: dict[int, set[str]] = field(default_factory=dict)
-    """Who was asked within this turn, by the number of the probe."""
+    helpers: Counter[int] = field(default_factory=Counter)
+    """How many were asked within this turn, by the number of the probe."""
+    probe: int = 0
+    """Number of the probe that was under way after the last input."""
+    probed: str = ""
+    """Whom that is about."""
+    acked: int = 0
+    """The last that was answered."""
+    suspected: dict[str, tuple[float, int]] = field(default_factory=dict)
+    """Since when who is suspected, and at which incarnation, as far as the process was awake."""
     missed: dict[str, int] = field(default_factory=dict)
     """Probes of others since a member was probed."""
     lines: int = 0
@@ -80,11 +91,17 @@ class Conduct:
         """`manager` sends a ping, or asks somebody to."""
         seen = self._seen[manager.host, manager.starts]
         if isinstance(message, IndirectPing):
-            seen.helpers.setdefault(message.number, set()).add(effect.address.host)
+            seen.helpers[message.number] += 1
             return
         probe = manager.core.group.swim.prober._probe
         if probe is not None and probe.number == message.number and isinstance(effect, Send):
             self._probed(manager, seen, probe.target)
+
+    def acked(self, manager: SimManager, number: int) -> None:
+        """The answer to a ping of `manager` has come."""
+        probe = manager.core.group.swim.prober._probe
+        if probe is not None and probe.number == number:
+            self._seen[manager.host, manager.starts].acked = number
 
     def turned(self, manager: SimManager) -> None:
         """`manager` has handled an input."""
@@ -96,7 +113,9 @@ class Conduct:
                 if " is unreachable: silent" in line or " is down: silent" in line:
                     self._nobody_who_speaks_is_silent(manager, line)
             seen.lines = len(lines)
-        seen.accused = manager.core.group.swim.prober.accused
+        prober = manager.core.group.swim.prober
+        probe, seen.accused = prober._probe, prober.accused
+        seen.probe, seen.probed = (0, "") if probe is None else (probe.number, probe.target)
 
     def members_changed(self, manager: SimManager) -> None:
         """`manager` holds a member for something else than before its last input."""
@@ -108,6 +127,7 @@ class Conduct:
                 if member.state in (State.DEAD, State.SUSPECT) and before is not None:
                     self._nobody_well_is_accused(manager, member.name, member.incarnation, member.state)
                     self._who_was_away_blames_nobody(manager, member)
+                    self._who_answered_is_not_accused(manager, seen, member)
 
     def ended(self, manager: SimManager, how: Ending) -> None:
         """A process is no more."""
@@ -139,6 +159,7 @@ class Conduct:
         for manager in self._managers:
             if manager.alive:
                 self._no_stranger_is_a_member(manager)
+                self._a_suspicion_comes_to_an_end(manager)
         self._who_was_let_in_is_not_refused()
         for leave in [leave for leave in self._left if leave[0] + LEAVE_TOLD <= now]:
             self._left.remove(leave)
@@ -163,10 +184,23 @@ class Conduct:
 
     def _no_stranger_is_a_member(self, manager: SimManager) -> None:
         """No member of another group is in the table (M5)."""
-        ours = {other.name for other in self._kin(manager)} | {manager.name}
+        ours = {name for other in [manager, *self._kin(manager)] for name in other.names}
         for member in manager.core.group.swim.members:
             if member.name not in ours:
                 self._fail(f"{manager.name} has {member.name} among its members, a stranger")
+
+    def _a_suspicion_comes_to_an_end(self, manager: SimManager) -> None:
+        """Who is suspected has refuted or is given up in time, wherever somebody is awake to see to it."""
+        seen, now = self._seen[manager.host, manager.starts], self._world.now
+        suspects = manager.core.group.swim.members.suspects
+        since, seen.suspected = seen.suspected, {}
+        for name, member in suspects.items():
+            began, incarnation = since.get(name, (now, member.incarnation))
+            if incarnation != member.incarnation or manager.loop.busy or manager.waits_for_disk:
+                began = now
+            seen.suspected[name] = began, member.incarnation
+            if now - began > SUSPECTED_MAX:
+                self._fail(f"{manager.name} suspects {name} for {now - began:.0f} s")
 
     def _nobody_well_is_accused(self, manager: SimManager, name: str, incarnation: int, state: State) -> None:
         """Nobody who is well is given up, however late the accuser; nor suspected by one who is well too."""
@@ -179,6 +213,14 @@ class Conduct:
         current = incarnation >= other.core.group.swim.members.me.incarnation
         if current and not other.loop.busy and self._is_well(other.host):
             self._fail(f"{manager.name} holds {name} for {state.name.lower()}, which is well")
+
+    def _who_answered_is_not_accused(self, manager: SimManager, seen: _Seen, member: Member) -> None:
+        """Whose answer came while it was asked is not accused for that probe, whoever else did not answer."""
+        probe = manager.core.group.swim.prober._probe
+        over = seen.probe and (probe is None or probe.number != seen.probe)
+        alone = member.suspicion is not None and member.suspicion.accusers == {manager.name}
+        if over and alone and seen.acked == seen.probe and seen.probed == member.name:
+            self._fail(f"{manager.name} accuses {member.name}, which has answered it")
 
     def _who_was_away_blames_nobody(self, manager: SimManager, member: Member) -> None:
         """Who did not run accuses nobody who is well of having been silent meanwhile."""
@@ -206,7 +248,7 @@ class Conduct:
         probe = group.swim.prober._probe
         asked, before = seen.helpers, seen.asking
         if asked:
-            seen.helpers = {}
+            seen.helpers = Counter()
         seen.asking = None
         if probe is None:
             return
@@ -217,7 +259,7 @@ class Conduct:
         if before != probe.number or target is None or not target.present:
             return
         able = [m for m in group.swim.members.present() if m.state is State.ALIVE and m is not target]
-        count, wanted = len(asked.get(probe.number, ())), min(len(able), manager.gossip.indirect_checks)
+        count, wanted = asked[probe.number], min(len(able), manager.gossip.indirect_checks)
         # What passes on news of itself waits for its disk.
         if count < wanted and not manager.waits_for_disk:
             self._fail(f"{manager.name} asks {count} others about {probe.target}, and could ask {wanted}")

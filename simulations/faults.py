@@ -2,26 +2,41 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from itertools import combinations
 
 from simulations.link_faults import LinkFaults
 from simulations.manager_faults import ManagerFaults
 from simulations.network import Links
 from simulations.node_faults import NodeFaults
-from simulations.plan import DISK_KINDS, KINDS, OF_LINKS, RARE_KINDS, UNDISTURBING, Plan
+from simulations.operator_faults import OperatorFaults
+from simulations.plan import (
+    DISK_KINDS,
+    DOCUMENT_KINDS,
+    KINDS,
+    OF_LINKS,
+    RARE_KINDS,
+    RETENTION_KINDS,
+    UNDISTURBING,
+    Plan,
+)
 from simulations.processes import SimManager
 
 
-class Fire(LinkFaults, ManagerFaults, NodeFaults):
+class Fire(LinkFaults, ManagerFaults, NodeFaults, OperatorFaults):
     """A cluster, and what breaks in it."""
 
     def __init__(self, plan: Plan) -> None:
         super().__init__(plan)
+        self._met: set[frozenset[str]] = set()
         self._faults: dict[str, Callable[[], str]] = {
-            kind: getattr(self, f"_{kind}") for kind in (*KINDS, *DISK_KINDS, *RARE_KINDS)
+            kind: getattr(self, f"_{kind}")
+            for kind in (*KINDS, *DISK_KINDS, *RARE_KINDS, *DOCUMENT_KINDS, *RETENTION_KINDS)
         }
 
     def burn(self) -> None:
         """Let things break for as long as the plan says."""
+        if self.plan.few_peers:
+            self._note_meetings()
         links = self.plan.links
         self.network.links = Links(delay_max=min(links.delay_max, 0.05), copies=links.copies)
         self._break(sorted(UNDISTURBING), self.plan.calm)
@@ -63,8 +78,21 @@ class Fire(LinkFaults, ManagerFaults, NodeFaults):
             if not node.alive and self.random.random() < 0.5:
                 node.start()
 
+    def _note_meetings(self) -> None:
+        for manager in self.managers:
+            if manager.alive:
+                self._met |= {frozenset((manager.name, other.name)) for other in manager.core.group.kin()}
+        self.world.after(1.0, self._note_meetings)
+
+    def _is_needed(self) -> bool:
+        """Whether the others would not find each other without the first, of whom alone they were told."""
+        others = [manager.name for manager in self.managers[1:]]
+        return any(frozenset(pair) not in self._met for pair in combinations(others, 2))
+
     def _stays_away(self, manager: SimManager) -> bool:
         """Whether one that does not run is gone for good: a third, of those that nobody needs to meet."""
         first = manager is self.managers[0]
+        if first and self.plan.few_peers and len(self.managers) > 2:
+            return not self._is_needed() and self.random.random() < 0.67
         kin = [m for m in self.managers if m.group_name == manager.group_name and m.alive]
         return bool(kin) and not (first or self._moves or self._twins) and self.random.random() < 0.33

@@ -2,12 +2,13 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from random import Random
 
 from gossip.config import LAN
 from simulations.disk import ManagerDisk
 from simulations.network import Network
 from simulations.nodes import Disk, SimNode
-from simulations.plan import Plan
+from simulations.plan import TOKENS, Plan
 from simulations.processes import GOSSIP_PORT, NODE_PORT, SimManager
 from simulations.watch import Watch
 from simulations.world import World
@@ -30,7 +31,7 @@ class Ground:
         self.watch = Watch(self.world, self.managers, self.nodes, lambda: self.network.whole)
         self._gossip = replace(LAN, tombstones_max=plan.tombstones)
         hosts = [f"10.0.0.{at}" for at in range(1, plan.managers + 1)]
-        self._peers = tuple(f"{host}:{GOSSIP_PORT}" for host in hosts)
+        self._peers = tuple(f"{host}:{GOSSIP_PORT}" for host in hosts[: 1 if plan.few_peers else None])
         self._seeds = tuple(f"{host}:{NODE_PORT}" for host in hosts)
         for at, host in enumerate(hosts, start=1):
             self._add_manager(f"m{at}", host)
@@ -60,6 +61,7 @@ class Ground:
             observer=self.watch,
             disk=disk or (ManagerDisk(self.world, f"{host}/{name}") if self.plan.disks else None),
         )
+        manager.issuer = self._from_issuer
         self.managers.append(manager)
 
     def _add_node(self, disk: Disk | None = None, seeds: tuple[str, ...] = ()) -> SimNode:
@@ -73,10 +75,21 @@ class Ground:
             disk,
             rate=rate,
             ephemeral=self._is_ephemeral(at),
+            token=self._token(at),
             saved=self.watch.rights.saved,
         )
         self.nodes.append(node)
         return node
+
+    def _token(self, at: int) -> str:
+        """What the node that is `at`-th shows, by a chance of its own."""
+        if not self.plan.config.join_tokens:
+            return ""
+        return Random(f"{self.plan.seed}/token/{at}").choices(list(TOKENS), list(TOKENS.values()))[0]
+
+    def _from_issuer(self) -> str:
+        """What the issuer's URL gives; nothing where it does not answer."""
+        return ""
 
     def _is_ephemeral(self, at: int) -> bool:
         """Whether the node that is `at`-th is one of many that come and go."""

@@ -21,8 +21,8 @@ class Kept:
 
     def __init__(self, fail: Callable[[str], None]) -> None:
         self._fail = fail
-        self._claimed: dict[str, int] = {}
-        """The highest incarnation that each manager has told anybody, by host."""
+        self._claimed: dict[tuple[str, str], int] = {}
+        """The highest incarnation that each manager has told anybody, by host and name."""
 
     def started(self, manager: SimManager) -> None:
         """A new process knows every node that it had promised anything, and is above its former self (M3)."""
@@ -36,7 +36,7 @@ class Kept:
                 known = core.registry.highest(key[len(NODE) :])
                 if record.state is not NodeState.CLAIMED and known < record.session:
                     self._fail(f"{manager.name} has started, and does not know {record.name} any more")
-        if core.group.swim.members.me.incarnation <= self._claimed.get(manager.host, 0):
+        if core.group.swim.members.me.incarnation <= self._claimed.get((manager.host, manager.name), 0):
             self._fail(f"{manager.name} starts at an incarnation that it had before")
 
     def told(self, manager: SimManager, message: Message | StreamMessage) -> None:
@@ -66,7 +66,8 @@ class Kept:
 
     def _claims(self, manager: SimManager, incarnation: int) -> None:
         assert manager.disk is not None
-        self._claimed[manager.host] = max(self._claimed.get(manager.host, 0), incarnation)
+        who = manager.host, manager.name
+        self._claimed[who] = max(self._claimed.get(who, 0), incarnation)
         if int(manager.disk.saved.facts.get(INCARNATION, "0")) < incarnation:
             self._fail(f"{manager.name} tells its incarnation {incarnation}, which is not on its disk")
 

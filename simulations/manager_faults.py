@@ -111,6 +111,25 @@ class ManagerFaults(Ground):
         manager.move(f"10.0.2.{self._moves}")
         return f"{manager.name} from {former} to {manager.host}"
 
+    def _forget_unheard(self) -> str:
+        """A manager is gone until its page goes, and another one does not hear that it does (L6)."""
+        running = [m for m in self.managers[1:] if m.alive and m.group_name == self.managers[0].group_name]
+        if len(running) < 2 or self._twins or self._moves:
+            return ""
+        gone, deaf = self.random.sample(running, 2)
+        gone.kill()
+        due, late = self.plan.config.page_retention, self.random.uniform(8.0, 12.0)
+
+        def cut() -> None:
+            if self.world.now < self._ends:
+                self.watch.break_links()
+                others = [m.host for m in self.managers if m.host != deaf.host]
+                self.world.after(late, self.network.partition([deaf.host], others))
+
+        self.world.after(due + 2.0, cut)
+        self.world.after(due + 2.0 + late + self.random.uniform(0.0, 10.0), lambda: self._start_again(gone))
+        return f"{gone.name}, and {deaf.name} is cut off for {late:.1f} s after {due:.0f} s"
+
     def _set_cap(self) -> str:
         manager = self._manager()
         if not manager.alive or manager.name == "stranger":

@@ -7,10 +7,17 @@ each than one that has them all.
 from dataclasses import dataclass, replace
 from random import Random
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
 from manager.limits import Sharing
 from manager.terms import ManagerConfig
+from manager.tokens import JoinToken, digest
 from node.protocol import Limit
 from simulations.network import Links
+from simulations.world import WALL_AT_START
+
+ISSUER = Ed25519PrivateKey.from_private_bytes(bytes(32))
+"""Of the documents that managers trust, where they trust any."""
 
 KINDS = (
     "partition",
@@ -46,16 +53,47 @@ KINDS = (
 DISK_KINDS = ("full_disk", "slow_disk", "old_store")
 """More, where managers have disks."""
 
-RARE_KINDS = ("stutter_manager", "orphan_node", "small_mtu")
+RARE_KINDS = (
+    "stutter_manager",
+    "orphan_node",
+    "small_mtu",
+    "set_limit",
+    "join_by_hand",
+    "leave_for_good",
+    "declare_gone",
+    "another_year",
+    "rename_manager",
+    "forge",
+)
 """More, each drawn by a chance of its own as those of disks are: all else of a seed stays as it was."""
+RARE_SHARE = 0.12
+RARE_WEIGHT = 3
+"""Where one is drawn it happens as often as so many others: few seeds have it, and those get deep into it."""
 
 SHORT_LEASES_SHARE = 0.3
 """Of the seeds: there a share that nobody renews is over soon, and what all have together is judged."""
 
 LAGS = (0.0, 0.0, 0.002, 0.02)
 """For so many seconds the loop of a manager under load is at something else."""
+DOCUMENT_KINDS = ("document", "document", "ask_issuer")
+"""More, where managers trust an issuer."""
+DOCUMENTS_SHARE = 0.2
+TOKENS_SHARE = 0.25
+"""Of the seeds: there newcomers need a join token."""
+TOKENS = {"fleet": 0.5, "ever": 0.3, "brief": 0.1, "": 0.05, "of another group": 0.05}
+"""What each node shows is drawn."""
+RETENTION_SHARE = 0.5
+SOON = 20.0
+"""Of the seeds in which nodes are given up within so many seconds: pages of the gone go as soon."""
+RETENTION_KINDS = ("forget_unheard", "forget_unheard")
+"""More, in these."""
+FEW_PEERS_SHARE = 0.3
+"""Of those with disks: there all managers are configured with the first one alone."""
+OF_ADDRESSES = frozenset({"old_store", "twin_manager", "move_manager", "rename_manager", "leave_for_good"})
+"""Not in these: who came to be there with nobody in mind would never be met."""
 
 OF_LINKS = frozenset({"partition", "lonely_link", "one_way", "no_udp", "no_tcp", "clog", "flip_flop"}) | {
+    "hit_in_turn",
     "far_link",
     "bad_weather",
     "small_mtu",
@@ -100,6 +138,8 @@ class Plan:
     """Whether managers keep their state, or start anew each time."""
     lag: float = 0.0
     """Managers take together what comes within so many seconds, at the most."""
+    few_peers: bool = False
+    """Whether managers are configured with the first one alone, and remember the others."""
     at_a_time: int = 0
     """How many nodes rollouts may have out at once; 0: there are none."""
 
@@ -127,12 +167,19 @@ class Plan:
             # By a chance of its own, as the kinds below.
             short = Sharing(lease=2.5 * heartbeat, reuse_last=chance.choice((0.0, 3.0)), safe=0.1)
             config = replace(config, sharing=dict.fromkeys(config.limits, short))
+        config, more = _terms(seed, config)
         slow = random.choice((0.002, 0.002, 0.05, 0.2))
         if disks:
             # By a chance of its own: all else is as without disks.
             disk_random = Random(f"{seed}/plan of disks")
             kinds += tuple(kind for kind in DISK_KINDS if disk_random.random() < share)
-        kinds += tuple(kind for kind in RARE_KINDS if Random(f"{seed}/{kind}").random() < share / 2)
+        for kind in RARE_KINDS:
+            if Random(f"{seed}/{kind}").random() < RARE_SHARE:
+                kinds += (kind,) * RARE_WEIGHT
+        kinds += more
+        few_peers = disks and Random(f"{seed}/few peers").random() < FEW_PEERS_SHARE
+        if few_peers:
+            kinds = tuple(kind for kind in kinds if kind not in OF_ADDRESSES)
         return cls(
             seed=seed,
             managers=random.choice((1, 2, 2, 3, 3, 3, 3, 4, 4, 5)),
@@ -155,6 +202,7 @@ class Plan:
             calm=random.choice((0.0, 15.0, 30.0)),
             disks=disks,
             lag=Random(f"{seed}/lag").choice(LAGS),  # by a chance of its own, as above
+            few_peers=few_peers,
         )
 
     def text(self) -> str:
@@ -162,5 +210,32 @@ class Plan:
         return (
             f"{self.managers} managers{' with disks' if self.disks else ''}, {self.nodes} nodes, "
             f"cap {self.config.max_nodes}, "
-            f"{self.fire:.0f} s of {', '.join(self.kinds)}"
+            f"{self.fire:.0f} s of {', '.join(dict.fromkeys(self.kinds))}"
         )
+
+
+def _terms(seed: int, config: ManagerConfig) -> tuple[ManagerConfig, tuple[str, ...]]:
+    """Join tokens, signed documents and short retention, each by a chance of its own; and kinds for them."""
+    kinds: tuple[str, ...] = ()
+    if (chance := Random(f"{seed}/retention")).random() < RETENTION_SHARE:
+        given_up = config.unreachable_after + config.grace + config.rejoin_window
+        if config.grace + config.rejoin_window <= SOON:
+            config = replace(config, page_retention=given_up + chance.choice((1.0, 10.0)))
+            kinds += RETENTION_KINDS
+    if (chance := Random(f"{seed}/tokens")).random() < TOKENS_SHARE:
+        tokens = (
+            JoinToken("fleet", digest("fleet"), uses=chance.choice((1, 2, 3, 5, 8))),
+            JoinToken("ever", digest("ever")),
+            JoinToken("brief", digest("brief"), expires=WALL_AT_START + chance.choice((10.0, 60.0))),
+        )
+        config = replace(config, join_tokens=tokens)
+    if (chance := Random(f"{seed}/documents")).random() < DOCUMENTS_SHARE:
+        config = replace(
+            config,
+            issuers=(ISSUER.public_key(),),
+            issuer_url=chance.choice(("", "https://issuer.example")),
+            margin=chance.choice((5.0, 20.0)),
+            free_limits={"public": Limit(2.0)},
+        )
+        kinds += DOCUMENT_KINDS
+    return config, kinds

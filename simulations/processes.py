@@ -8,14 +8,16 @@ from typing import Literal, Protocol, TypeAlias
 
 from gossip.config import LAN, GossipConfig
 from gossip.effects import Departed, JoinTried, KeysDone, OpenStream, Reached, Resolve, SaveKeyring, Send
-from gossip.errors import WireError
+from gossip.errors import ForceLeaveRefused, WireError
 from gossip.group import Group
 from gossip.memory import NO_MEMORY
-from gossip.messages import Address, StreamMessage
+from gossip.messages import Ack, Address, StreamMessage
 from gossip.wire import StreamReader, decode_packet, encode_packet, encode_stream
+from gossip.wire.bodies import CRC
 from manager.commits import Commits, waits_for_nothing
 from manager.configs import Manner
 from manager.core import TAG_HTTP_PORT, TAG_NODE_PORT, Manager, RightsError
+from manager.documents import DocumentError
 from manager.effects import (
     AskIssuer,
     CloseNode,
@@ -45,6 +47,11 @@ NODE_PORT = 7000
 HTTP_PORT = 9897
 FETCH_SECONDS_MAX = 5.0
 STOP_SECONDS_MAX = 9.0
+READ_CLOSELY = 16
+"""Of so many datagrams one is read closely: it must be what its messages make."""
+ISSUER_SECONDS = 0.2
+_REFUSALS = (RightsError, PlanError, OrderError, DocumentError, ForceLeaveRefused, ValueError, KeyError)
+"""What a manager answers an operator with where it does not do what it is told."""
 
 Ending: TypeAlias = Literal["killed", "overdue", "departed", "conflict"]
 """`overdue`: it was told to stop, and did not within its time."""
@@ -65,8 +72,14 @@ class Observer(Protocol):
     def answered(self, manager: "SimManager", answer: StreamMessage) -> None:
         """`manager` answers a stream with it."""
 
+    def acked(self, manager: "SimManager", number: int) -> None:
+        """`manager` has got the answer to its ping of that number, and not read it yet."""
+
     def operated(self, manager: "SimManager", setting: Setting) -> None:
         """An operator told `manager` so."""
+
+    def granted(self, text: str) -> None:
+        """A trusted issuer has signed that subscription for the group."""
 
     def ended(self, manager: "SimManager", how: Ending) -> None:
         """The process of `manager` is no more."""
@@ -115,6 +128,8 @@ class SimManager:
         Without a `disk` it keeps nothing.
         """
         self.name = name
+        self.names = [name]
+        """All that its host's manager ever had, the present one last."""
         self.host = host
         self.peers = peers
         self.group_name = group_name
@@ -128,6 +143,9 @@ class SimManager:
         """Whether it never starts again: an operator has vouched for that."""
         self.starts = 0
         self.started = 0.0
+        self._datagrams = 0
+        self.issuer: Callable[[], str] = lambda: ""
+        """What the subscription's issuer gives when it is asked; nothing where it does not answer."""
         self.lines: list[tuple[float, str]] = []
         self._network = network
         self._world: World = network.world
@@ -149,6 +167,15 @@ class SimManager:
         """The host is replaced by another: a new process of the same name, at another address."""
         self.kill()
         self.host = host
+        self.core = self._start()
+
+    def rename(self, name: str) -> None:
+        """The host's manager is set up anew: a process of another name at this address."""
+        self.kill()
+        self.name = name
+        self.names.append(name)
+        if self.disk is not None:
+            self.disk = ManagerDisk(self._world, f"{self.host}/{name}")
         self.core = self._start()
 
     def kill(self) -> None:
@@ -179,7 +206,10 @@ class SimManager:
         """An operator's word."""
 
         def set_() -> None:
-            effects = self.core.set_max_nodes(max_nodes, self.loop.now)
+            try:
+                effects = self.core.set_max_nodes(max_nodes, self.loop.now)
+            except DocumentError:
+                return
             setting = self.core.settings.get(SUBSCRIPTION)
             if self._observer is not None and setting is not None:
                 self._observer.operated(self, setting)
@@ -188,7 +218,9 @@ class SimManager:
         self.loop.submit(set_)
 
     def install(self, text: str) -> None:
-        """An operator brings a signed subscription."""
+        """An operator brings a signed subscription, which is right."""
+        if self._observer is not None:
+            self._observer.granted(text)
         self._operate(lambda now: self.core.install(text, "an operator", now))
 
     def push_config(self, kind: str, content: bytes, manner: Manner) -> None:
@@ -208,7 +240,7 @@ class SimManager:
         def act() -> None:
             try:
                 effects = action(self.core, self.loop.now)
-            except (RightsError, PlanError, OrderError, KeyError):
+            except _REFUSALS:
                 return
             self._perform(effects)
 
@@ -297,6 +329,15 @@ class SimManager:
                 packet = decode_packet(data)
             except WireError as error:
                 raise AssertionError(f"a member sent what no member can read: {error}") from error
+            if self._observer is not None:
+                for message in packet.messages:
+                    if type(message) is Ack:
+                        self._observer.acked(self, message.number)
+            if packet.rejected:
+                raise AssertionError(f"a member sent what no member can read: {', '.join(packet.rejected)}")
+            self._datagrams += 1
+            if not self._datagrams % READ_CLOSELY and encode_packet(packet.messages, data[0] == CRC) != data:
+                raise AssertionError("a member sent more than what its packet says")
             self.core.packet_received(packet.messages, Address(*sender), self.loop.now, more=True)
             self._end_turn_soon()
 
@@ -415,7 +456,7 @@ class SimManager:
                         connection.close(1, code)
                 case Log(_, text):
                     self.lines.append((self._world.now, text))
-                case SaveKeyring() | KeysDone() | Reached() | JoinTried():
+                case SaveKeyring() | KeysDone() | Reached():
                     raise AssertionError("no simulated operator asks for that")
                 case Departed() | Stop():
                     self.conflicting = isinstance(effect, Stop)
@@ -423,7 +464,9 @@ class SimManager:
                     return
                 case FetchContent(sha256):
                     self._fetch_content(sha256)
-                case Count() | Persist() | AskIssuer() | TrialDone():
+                case AskIssuer():
+                    self.loop.later(ISSUER_SECONDS, self._issuer_answered)
+                case Count() | Persist() | TrialDone() | JoinTried():
                     pass
                 case _Answer(reply, answer):
                     if self._observer is not None and answer is not None:
@@ -444,6 +487,10 @@ class SimManager:
         timeout = effect.timeout / self._rate
         self._network.exchange(self.host, target, encode_stream(effect.message), timeout, answered)
 
+    def _issuer_answered(self) -> None:
+        if text := self.issuer():
+            self._perform(self.core.issuer_answered(text, self.loop.now))
+
     def _give_content(self, sha256: bytes, reply: Callable[[bytes | None], None]) -> None:
         self.loop.submit(lambda: reply(self.core.configs.content(sha256.decode())))
 
@@ -459,6 +506,8 @@ class SimManager:
 
     def _answered(self, token: int, data: bytes | None) -> None:
         answer = None if data is None else read_stream(data)
+        if isinstance(answer, Ack) and self._observer is not None:
+            self._observer.acked(self, answer.number)
         self._perform(self.core.stream_answered(token, answer, self.loop.now))
 
     def _resolve(self, peer: str) -> None:

@@ -13,6 +13,7 @@ from gossip.ledger import Page
 from manager.home import UNLIMITED, Home
 from manager.identity import Identity
 from manager.seats import SEAT, Asked, Seat, unpack
+from simulations.granted import turned_away
 from simulations.nodes import SimNode
 from simulations.processes import NODE_PORT, SimManager
 
@@ -273,7 +274,7 @@ def misplaced_under_rights(managers: Iterable[SimManager], nodes: Iterable[SimNo
         if not node.joined and not reachable & set(node.knows):
             continue  # of the managers it knows none is left: a founder that was expelled
         view = views.get(node.id)
-        if not node.has_ticket and left:
+        if not node.has_ticket and left and (node.joined or not turned_away(core, node)):
             broken.append(f"{node.name} has no ticket, and {left} rights are left")
         if node.has_ticket and not node.joined:
             broken.append(f"{node.name} has a ticket, and is outside")

@@ -16,7 +16,7 @@ from simulations.nodes import Disk, SimNode
 from simulations.watch import Broken
 
 KIND = "nginx"
-ROLLOUT_KINDS = ("push", "push", "steer", "restart_gateway", "cordon")
+ROLLOUT_KINDS = ("push", "push", "steer", "restart_gateway", "cordon", "hit_in_turn", "hit_in_turn")
 WAVES = (("100%",), ("1", "100%"), ("1", "50%", "100%"))
 
 
@@ -81,6 +81,26 @@ class RolloutFaults(Ground):
         id_ = node.id
         asked = self._tell(lambda core, now: core.order_node(id_, action, "operator", now)[1])
         return f"{action.value} {node.name} at {asked}" if asked else ""
+
+    def _hit_in_turn(self) -> str:
+        """Whoever is out of service sleeps, or is not heard, for longer than its turn would last."""
+        out = [node for node in self.nodes if node.alive and node.gateway.out]
+        if not out:
+            return ""
+        node = self.random.choice(out)
+        if self.random.random() < 0.5:
+            node.loop.suspend()
+            undo: Callable[[], None] = node.loop.resume
+        else:
+            undo = self.network.partition([node.host], [m.host for m in self.managers])
+        seconds = self.plan.config.unreachable_after + self.random.uniform(1.0, 30.0)
+
+        def over() -> None:
+            self.watch.disturb()
+            undo()
+
+        self.world.after(seconds, over)
+        return f"{node.name} for {seconds:.1f} s"
 
     def _abort_rollouts(self) -> None:
         """So that the group comes to rest."""

@@ -72,6 +72,7 @@ def strict_plan(seed: int) -> Plan:
         drift=min(plan.drift, 0.01),
         stranger=False,
         at_a_time=at_a_time,
+        few_peers=False,
     )
 
 

@@ -20,6 +20,7 @@ from manager.records import NODE, SEES, NodeRecord, NodeState, SessionKey, Setti
 from manager.registry import NodeView
 from simulations.allotted import AllottedAtRest
 from simulations.conduct import Conduct
+from simulations.granted import DocumentsWatch, PagesWatch, TokensWatch
 from simulations.kept import Kept, read_ledger
 from simulations.margins import MarginWatch
 from simulations.nodes import SimNode
@@ -102,11 +103,16 @@ class Watch:
         self._seen: dict[tuple[str, int], _Seen] = {}
         self._kept = Kept(self._fail)
         self._margins = MarginWatch(nodes, self._fail)
+        self._documents = DocumentsWatch(self._fail)
+        self._pages = PagesWatch(self._fail)
+        self._tokens = TokensWatch(managers, nodes, self._fail)
         self.allotted = AllottedAtRest(managers, nodes, self._fail)
         self._calm_since = 0.0
         self._capped = False
         self.looked = 0
         self._operated: list[Setting] = []
+        self.pruned: set[str] = set()
+        """Members that an operator wanted to be listed no longer."""
         self._conduct = Conduct(world, managers, nodes, whole, self._fail)
         self.rights = RightsWatch(managers, nodes, self._fail)
         world.after(LOOK_EVERY, self._look)
@@ -146,7 +152,10 @@ class Watch:
         if isinstance(effect, ToNode):
             self._kept.said(manager, effect.message)
             self._margins.said(manager.name, manager.group_name, effect.message)
+            self._tokens.said(manager, effect.message)
             return
+        if effect.address.host == manager.host:
+            self._nobody_talks_to_itself(manager)
         messages = effect.messages if isinstance(effect, Send) else (effect.message,)
         for message in messages:
             self._kept.told(manager, message)
@@ -162,9 +171,17 @@ class Watch:
         if isinstance(answer, User) and answer.payload.startswith(PREFIX):
             self._note_sent(manager, answer)
 
+    def acked(self, manager: SimManager, number: int) -> None:
+        """Called for each answer to a ping."""
+        self._conduct.acked(manager, number)
+
     def operated(self, manager: SimManager, setting: Setting) -> None:
         """Called when an operator has set something."""
         self._operated.append(setting)
+
+    def granted(self, text: str) -> None:
+        """Called for each subscription that a trusted issuer has signed for the group."""
+        self._documents.issued.add(text)
 
     def ended(self, manager: SimManager, how: Ending) -> None:
         """Called at the end of each process."""
@@ -193,12 +210,18 @@ class Watch:
         self.looked += 1
         for manager in self._managers:
             if manager.alive:
+                # Its turn may not be over yet.
+                self._note(manager.core.group.ledger.own)
+        for manager in self._managers:
+            if manager.alive:
                 self._copies_claim_what_was_written(manager)
                 self._look_at_nodes(manager)
                 self._removed_means_ended(manager)
                 self._grace_waits_for_the_last_who_sees(manager)
                 self._settings_go_forward(manager)
                 self._serials_are_an_operators(manager)
+                self._documents.look(manager)
+                self._pages.look(manager)
         self._conduct.look()
         self.rights.looked()
         self._uncopied_nodes_keep_their_key()
@@ -228,7 +251,7 @@ class Watch:
     # The checkers
 
     def _members_go_forward(self, manager: SimManager) -> None:
-        """No member's incarnation falls, and one that left returns only with a new one (M3, M4)."""
+        """No member's incarnation falls, and one that is gone returns only with a new one (M3, M4)."""
         seen = self._of(manager).members
         for member in manager.core.group.swim.members:
             before = seen.get(member.name)
@@ -238,11 +261,18 @@ class Watch:
             seen[member.name] = now
             if before is None:
                 continue
+            if member.name in self.pruned:
+                continue  # who was told to know it no more may hear of it as of a newcomer
             if now[0] < before[0]:
                 self._fail(f"{manager.name} holds {member.name} at {now[0]}, after {before[0]}")
-            left = before[1] is State.LEFT
-            if left and member.present and now[0] <= before[0] and member.name != manager.name:
-                self._fail(f"{manager.name} sees {member.name} return at {now[0]}, at which it left")
+            gone = before[1] in (State.LEFT, State.DEAD)
+            if gone and member.present and now[0] <= before[0] and member.name != manager.name:
+                how = before[1].name.lower()
+                self._fail(f"{manager.name} sees {member.name} return at {now[0]}, at which it was {how}")
+
+    def _nobody_talks_to_itself(self, manager: SimManager) -> None:
+        """No member is taken for running where we run ourselves."""
+        self._fail(f"{manager.name} sends something to itself")
 
     def _to_kin_alone(self, manager: SimManager, host: str) -> None:
         """Nothing of the ledger goes to a member of another group (L9)."""
@@ -430,13 +460,16 @@ class Watch:
         if not calm:
             self._calm_since = self._world.now
         self.allotted.look(self._world.now, calm=calm)
-        if self._capped or not calm or self._world.now - self._calm_since < CALM_AFTER:
+        calm = calm and self._world.now - self._calm_since >= CALM_AFTER
+        if self._capped or not calm:
+            self._tokens.look(calm=False, connected=connected)
             return
         equal = len({m.core.group.ledger.fingerprint for m in kin}) == 1
+        self._tokens.look(calm=equal, connected=connected)
         self._capped = equal and all(self._room(m) >= 0 for m in kin)
 
     def _room(self, manager: SimManager) -> int:
-        cap = manager.core.max_nodes
+        cap = manager.core.cap
         if cap is None or manager.core.registry.used <= cap or manager.core.founders is not None:
             return 0
         cap += manager.core.config.surge_seats
@@ -464,5 +497,5 @@ class Watch:
         """While all managers are connected, awake and reconciled no seat is given above the cap (A1)."""
         core = manager.core
         if self._room(manager) < 0 and core.group.reconciled and not core.fresh and self._whole():
-            used, cap = manager.core.registry.used, manager.core.max_nodes
+            used, cap = manager.core.registry.used, manager.core.cap
             self._fail(f"{manager.name} counts {used} seats of {cap}, and nothing was amiss")

@@ -6,7 +6,7 @@ from functools import partial
 
 from manager.terms import Policy
 from simulations import fuzz
-from simulations.mutants import OF_STRICT
+from simulations.mutants import OF_DISKS, OF_STRICT
 from simulations.report import Line
 
 SEEDS_MAX = 1000
@@ -52,10 +52,11 @@ def hunt(first: int, seeds: int) -> Callable[[str], Line]:
 def _hunt(first: int, seeds: int, name: str) -> Line:
     """`checker` is empty where nobody named it; `green`: the same seed is, on the core as it is."""
     policy: Policy = "strict" if name in OF_STRICT else "available"
+    disks = name in OF_DISKS
     for at in range(seeds):
-        outcome = fuzz.run(first + at, name, policy=policy)
+        outcome = fuzz.run(first + at, name, policy=policy, disks=disks)
         if outcome.broken:
-            green = not fuzz.run(first + at, policy=policy).broken
+            green = not fuzz.run(first + at, policy=policy, disks=disks).broken
             return {
                 "seeds": at + 1,
                 "seed": first + at,

@@ -9,6 +9,7 @@ from manager.registry import Registry
 from manager.sessions import Sessions
 from manager.settings import Settings
 from manager.sight import Sight
+from manager.subscription import Subscription
 from node.endings import CLOSE_NORMAL
 from node.session import Session
 from simulations.mutants.patch import Patch
@@ -184,3 +185,18 @@ def known_node_refused(patch: Patch) -> None:
         return right(self, session, now)
 
     patch(Sessions, "_admit_known", admit)
+
+
+def uses_counted_alone(patch: Patch) -> None:
+    """Each manager lets in by a join token what its own count says, without a claim (A5)."""
+    right = Admission.way
+
+    def way(self: Admission, cap: int | None, *, counted: bool) -> Any:
+        return right(self, cap, counted=False)
+
+    patch(Admission, "way", way)
+
+
+def documents_not_copied(patch: Patch) -> None:
+    """A signed subscription stands only on the page of the manager that was given it (L7)."""
+    patch(Subscription, "_copy", lambda *_: None)
