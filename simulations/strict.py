@@ -15,7 +15,7 @@ from simulations.plan import Plan
 from simulations.processes import STOP_SECONDS_MAX, SimManager
 from simulations.rollout_faults import ROLLOUT_KINDS, RolloutFaults
 
-NOT_SURVIVED = frozenset({"old_disk", "copy_disk"})
+NOT_SURVIVED = frozenset({"old_disk", "copy_disk", "rename_manager", "leave_for_good"})
 BACK_KINDS = ("old_store", "twin_manager")
 """What lets a founder spend rights a second time: found at the first contact, and over then (R5)."""
 RIGHTS_KINDS = (
