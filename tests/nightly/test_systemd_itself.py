@@ -13,7 +13,7 @@ import pytest
 from node.gateways.systemd import Unit
 
 SYSTEMD = Path("/usr/lib/systemd/systemd")
-pytestmark = pytest.mark.needs("root", "systemd")
+pytestmark = pytest.mark.needs("root")
 
 OWN_GROUP = """
 if [ "$(stat -fc %T /sys/fs/cgroup)" = cgroup2fs ]; then
