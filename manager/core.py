@@ -34,34 +34,34 @@ from gossip.key_messages import Verb
 from gossip.ledger import Page
 from gossip.messages import Address, Message, State, StreamMessage
 from manager.audit import Audit
-from manager.configs import Configs, Manner
-from manager.days import Days
-from manager.desk import Desk
+from manager.disk.keeper import Keeper
+from manager.disk.saved import RESTORED, Saved
 from manager.effects import FetchContent, Level, ManagerEffect, Persist, Stop
 from manager.events import EventLog
-from manager.founders import Founders
 from manager.history import History
-from manager.home import Home
-from manager.keeper import Keeper
-from manager.limits import Sharing, check_limits, to_plain
+from manager.limits.shares import Shares
+from manager.limits.sharing import Sharing, check_limits, to_plain
 from manager.membership import MemberLog
-from manager.orders import Action, Order
 from manager.outbox import Outbox
 from manager.page import NodePage
-from manager.plan import CONFIG, Plan
 from manager.records import CLONE, GONE, SEES, CloneNote, NodeState
 from manager.registry import NodeView, Registry
-from manager.renewals import Renewals
 from manager.retention import Retention
-from manager.rollouts import Rollouts
-from manager.saved import RESTORED, Saved
-from manager.seats import EXPELLED
+from manager.rollout.configs import Configs, Manner
+from manager.rollout.orders import Action, Order
+from manager.rollout.plan import CONFIG, Plan
+from manager.rollout.rollouts import Rollouts
+from manager.seats.desk import Desk
+from manager.seats.founders import Founders
+from manager.seats.home import Home
+from manager.seats.records import EXPELLED
 from manager.sessions import Sessions
 from manager.settings import Settings
-from manager.shares import Shares
 from manager.sight import Sight
 from manager.stats import StatsWindow
-from manager.subscription import Subscription
+from manager.subscription.days import Days
+from manager.subscription.renewals import Renewals
+from manager.subscription.standing import Subscription
 from manager.terms import LIMITS, ManagerConfig, Terms
 from manager.traffic import TrafficWindow
 from node.protocol import Limit, Limits, NodeMessage

@@ -5,7 +5,7 @@ from enum import IntEnum
 from typing import TypeAlias
 
 from gossip.effects import Departed, Effect, JoinTried, KeysDone, Reached
-from manager.saved import Changes
+from manager.disk.saved import Changes
 from node.protocol import ManagerMessage
 
 

@@ -28,12 +28,13 @@ from gossip.messages import Address, Message, StreamMessage
 from gossip.wire import PLAIN, Keyring, Layers
 from manager.addresses import is_own, looked_up, why_not_reached
 from manager.checks import RECENT_SECONDS, Facts
-from manager.commits import waits_for_nothing
-from manager.config import ManagerFile
-from manager.configs import Manner
-from manager.configured import core_config, http_tokens, own_names, peers_token_of
+from manager.config.configured import core_config, http_tokens, own_names, peers_token_of
+from manager.config.schema import ManagerFile
 from manager.core import TAG_HTTP_PORT, TAG_NODE_PORT, Manager
-from manager.documents import DOCUMENT_BYTES_MAX, DocumentError
+from manager.disk.commits import waits_for_nothing
+from manager.disk.journal import Journal
+from manager.disk.saved import Saved
+from manager.disk.store import Store, StoreError
 from manager.doors import HttpDoor, is_near
 from manager.effects import (
     AskIssuer,
@@ -48,17 +49,16 @@ from manager.effects import (
     TrialDone,
 )
 from manager.garbage import settle_garbage
-from manager.journal import Journal
 from manager.keys import write_keyring
-from manager.limits import Sharing
+from manager.limits.sharing import Sharing
 from manager.listeners import ListenError, explain, listen
-from manager.orders import Action, Order
-from manager.plan import PlanError
 from manager.rejections import Rejections
-from manager.saved import Saved
+from manager.rollout.configs import Manner
+from manager.rollout.orders import Action, Order
+from manager.rollout.plan import PlanError
 from manager.seed import SeedServer
-from manager.store import Store, StoreError
-from manager.subscription_file import SubscriptionFile
+from manager.subscription.documents import DOCUMENT_BYTES_MAX, DocumentError
+from manager.subscription.file import SubscriptionFile
 from manager.tls import Certificate
 from manager.views import other_managers
 from manager.waiting import Answer, Waiting

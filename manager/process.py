@@ -12,13 +12,13 @@ from gossip.messages import Address
 from gossip.wire import Layers
 from manager import checks
 from manager.addresses import is_own, looked_up, own_addresses
-from manager.config import CONFIG_FILE, ManagerFile
-from manager.configured import address_to_advertise, gossip_layers
+from manager.cli.output import write
+from manager.config.configured import address_to_advertise, gossip_layers
+from manager.config.schema import CONFIG_FILE, ManagerFile
+from manager.disk.store import SYSTEM_DIRECTORY, Store, StoreError, state_directory
 from manager.doors import is_near
 from manager.host import run_manager
 from manager.keys import A_NEW_KEY
-from manager.output import write
-from manager.store import SYSTEM_DIRECTORY, Store, StoreError, state_directory
 from manager.tls import Certificate
 from manager.version import installed_version
 from node import logs, loop, settings

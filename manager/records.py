@@ -6,14 +6,14 @@
 | `clone/<id>` | `CloneNote`: the session of that incarnation is a second process of the id (rule I3) |
 | `sees` | names of the managers that this one sees alive (rule I7) |
 | `setting/<name>` | `Setting`: this manager's YAML value, or its copy of the winner (rule L7) |
-| `held/<limit>` | `Holding` in `manager/budgets.py`: what its nodes may have in force of a limit together |
+| `held/<limit>` | `Holding` in `limits/budgets.py`: what its nodes may have in force of a limit together |
 | `runs/<id>` | `Runs`: the configuration of a node's gateway, as the node says it to this manager |
 | `turn/<id>` | `Turn`: the node may be out of service, in one session, by a plan (rule T1) |
-| `order/<id>` | `Order` in `manager/orders.py`: what an operator wants of the node, until it has taken that |
-| `want/<id>` | `Want` in `manager/turns.py`: a turn that is wanted of a founder |
+| `order/<id>` | `Order` in `rollout/orders.py`: what an operator wants of the node, until it has taken that |
+| `want/<id>` | `Want` in `rollout/turns.py`: a turn that is wanted of a founder |
 | `restart/<id>` | `Turn`: the node may be out of service, in one session, by an order to restart it |
 | `anew/<id>` | `Turn`: the node may be out of service, in one session, to take limits: question `serial` |
-| `tally/<kind>` | `Tally` in `manager/tally.py`: what its nodes answered since the present rollout began |
+| `tally/<kind>` | `Tally` in `rollout/tally.py`: what its nodes answered since the present rollout began |
 | `holds` | beginnings of the hashes of the configurations that this manager has |
 | `forgotten/<owner>` | that owner's page goes, up to a mark (`gossip/ledger.py`) |
 | `gone` | present where the manager has left for good |
@@ -98,7 +98,7 @@ class NodeRecord:
     token: str = ""
     """The name of the join token by which it came in."""
     instead: str = ""
-    """The id of the lost node in whose place it was let in beyond the cap (`manager/surge.py`)."""
+    """The id of the lost node in whose place it was let in beyond the cap (`manager/seats/surge.py`)."""
     fingerprint: str = ""
     """What its installation is known by; kept only where there is a surge, which alone asks for it."""
 

@@ -4,7 +4,7 @@ import logging
 from collections import Counter
 from collections.abc import Callable
 
-from manager.config import ManagerFile
+from manager.config.schema import ManagerFile
 from manager.tls import HUNG_UP, why_failed
 
 log = logging.getLogger("manager")

@@ -9,9 +9,9 @@ from gossip.effects import Output
 from gossip.group import Group
 from gossip.ledger import FORGOTTEN, read_forgotten
 from gossip.messages import State
-from manager.founders import Founders
 from manager.records import GONE
 from manager.registry import Registry
+from manager.seats.founders import Founders
 
 FACT = "gone/"
 """Facts `gone/<owner>`: for how many seconds we have seen it gone, as far as we ran; 0 once it is back."""

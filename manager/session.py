@@ -49,7 +49,7 @@ class Session:
 
     @property
     def asked(self) -> tuple[int, int]:
-        """Its last question (`manager.seats.Asked`)."""
+        """Its last question (`manager.seats.records.Asked`)."""
         return (0, 0) if self.hello is None else (self.hello.incarnation, self.asks)
 
     @property

@@ -7,20 +7,20 @@ from dataclasses import replace
 from math import inf
 
 from gossip.group import Group
-from manager.admission import Admission, Claim, Verdict
-from manager.desk import Answer, Desk, Question
 from manager.effects import Level
 from manager.identity import Identity, Ticket, TicketError
+from manager.limits.shares import Shares
 from manager.outbox import Outbox
 from manager.page import NodePage
 from manager.records import CLONE, CONNECTION_ENDED, CloneNote, NodeRecord, NodeState, SessionKey, kind_of
-from manager.refusals import FULL
 from manager.registry import Registry
-from manager.rollouts import Rollouts
+from manager.rollout.rollouts import Rollouts
+from manager.seats.admission import Admission, Claim, Verdict
+from manager.seats.desk import Answer, Desk, Question
+from manager.seats.refusals import FULL
+from manager.seats.surge import Surge
 from manager.session import Session, identify
-from manager.shares import Shares
 from manager.stats import StatsWindow
-from manager.surge import Surge
 from manager.terms import Terms
 from manager.tokens import JoinToken, find_token, used_up, why_not
 from manager.traffic import TrafficWindow

@@ -8,11 +8,11 @@ from typing import Any, Literal, TypeAlias
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from gossip.ledger import Ledger
-from manager.limits import Sharing, from_plain, to_plain
+from manager.disk.saved import FILE
+from manager.limits.sharing import Sharing, from_plain, to_plain
 from manager.records import Setting
-from manager.saved import FILE
 from manager.settings import Settings
-from manager.subscription import Subscription
+from manager.subscription.standing import Subscription
 from manager.tokens import JoinToken
 from node.protocol import Limits
 

@@ -10,14 +10,14 @@ from typing import Any
 from gossip.members import Member
 from gossip.messages import Address
 from manager.core import TAG_HTTP_PORT, TAG_NODE_PORT, Manager
-from manager.desk import Lapse
 from manager.events import Event
-from manager.orders import Order
 from manager.records import Mark, NodeState, Setting
-from manager.refusals import FULL, keeps
 from manager.registry import NodeView
-from manager.rights import Account
-from manager.settling import pending
+from manager.rollout.orders import Order
+from manager.seats.desk import Lapse
+from manager.seats.refusals import FULL, keeps
+from manager.seats.rights import Account
+from manager.subscription.settling import pending
 from manager.terms import LIMITS, SUBSCRIPTION
 from node.protocol import ConfigState, Limits
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from gossip.effects import JoinTried, KeysDone, Reached
+from manager.disk.store import StoreError
 from manager.effects import TrialDone
-from manager.store import StoreError
 
 
 @dataclass(frozen=True, slots=True)

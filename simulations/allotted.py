@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 
-from manager.limits import rate
+from manager.limits.sharing import rate
 from node.leases import larger
 from simulations.nodes import SimNode
 from simulations.processes import SimManager

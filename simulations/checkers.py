@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from manager.records import SETTING, NodeState
-from manager.subscription import DOCUMENT
+from manager.subscription.standing import DOCUMENT
 from manager.terms import LIMITS, SUBSCRIPTION
 from simulations.granted import turned_away
 from simulations.network import Network

@@ -13,7 +13,7 @@ from pathlib import Path
 from pkgutil import iter_modules
 from types import ModuleType
 
-from manager.tables import table
+from manager.cli.tables import table
 from manager.terms import Policy
 from simulations import fuzz, scenarios, speed, summary
 from simulations.literature.grids import GRIDS, cells

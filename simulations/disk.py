@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from random import Random
 
 from gossip.ledger import page_of
-from manager.saved import Changes, Saved
+from manager.disk.saved import Changes, Saved
 from simulations.world import World
 
 FULL_SECONDS_MAX = 10.0

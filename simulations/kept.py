@@ -7,8 +7,8 @@ from gossip.ledger import NOTHING, Mark
 from gossip.ledger_messages import DigestIs, Heard, Pieces, Push, Sync
 from gossip.messages import Alive, Message, PushPull, StreamMessage, User
 from gossip.wire.ledger import PREFIX, decode_ledger
+from manager.disk.saved import INCARNATION
 from manager.records import NODE, NodeRecord, NodeState
-from manager.saved import INCARNATION
 from node.protocol import ManagerMessage, Welcome
 from simulations.processes import SimManager
 

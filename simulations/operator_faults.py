@@ -7,8 +7,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from gossip.messages import Address, Alive, Dead, IndirectPing, Message, Ping, Suspect, Versions
 from gossip.wire import encode_packet
-from manager.documents import Document, sign
-from manager.limits import ALGORITHMS, Sharing
+from manager.limits.sharing import ALGORITHMS, Sharing
+from manager.subscription.documents import Document, sign
 from node.protocol import Limit
 from simulations.ground import Ground
 from simulations.plan import ISSUER

@@ -9,7 +9,7 @@ from random import Random
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from manager.limits import Sharing
+from manager.limits.sharing import Sharing
 from manager.terms import ManagerConfig
 from manager.tokens import JoinToken, digest
 from node.protocol import Limit

@@ -14,10 +14,8 @@ from gossip.memory import NO_MEMORY
 from gossip.messages import Ack, Address, StreamMessage
 from gossip.wire import StreamReader, decode_packet, encode_packet, encode_stream
 from gossip.wire.bodies import CRC
-from manager.commits import Commits, waits_for_nothing
-from manager.configs import Manner
 from manager.core import TAG_HTTP_PORT, TAG_NODE_PORT, Manager, RightsError
-from manager.documents import DocumentError
+from manager.disk.commits import Commits, waits_for_nothing
 from manager.effects import (
     AskIssuer,
     CloseNode,
@@ -30,9 +28,11 @@ from manager.effects import (
     ToNode,
     TrialDone,
 )
-from manager.orders import OrderError
-from manager.plan import PlanError
 from manager.records import Setting
+from manager.rollout.configs import Manner
+from manager.rollout.orders import OrderError
+from manager.rollout.plan import PlanError
+from manager.subscription.documents import DocumentError
 from manager.terms import SUBSCRIPTION, ManagerConfig
 from node.codec import ProtocolError, decode, encode
 from node.protocol import CLOSE_GOING, AnyMessage, Report

@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from typing import NoReturn
 
 from gossip.ledger import Page
-from manager.home import UNLIMITED, Home
 from manager.identity import Identity
-from manager.seats import SEAT, Asked, Seat, unpack
+from manager.seats.home import UNLIMITED, Home
+from manager.seats.records import SEAT, Asked, Seat, unpack
 from simulations.granted import turned_away
 from simulations.nodes import SimNode
 from simulations.processes import NODE_PORT, SimManager

@@ -6,10 +6,10 @@ Turns are counted by founders, so on all sides of every split together no more n
 
 from collections.abc import Callable
 
-from manager.configs import Manner
 from manager.core import Manager
 from manager.effects import ManagerEffect
-from manager.orders import Action
+from manager.rollout.configs import Manner
+from manager.rollout.orders import Action
 from simulations.gateway import INVALID, SICK
 from simulations.ground import Ground
 from simulations.nodes import Disk, SimNode

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from random import Random
 
-from manager.saved import Saved
+from manager.disk.saved import Saved
 from simulations.faults import Fire
 from simulations.nodes import SimNode
 from simulations.plan import Plan

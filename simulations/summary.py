@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from statistics import median
 
-from manager.tables import table
+from manager.cli.tables import table
 from simulations.literature.grids import GRIDS
 from simulations.mutants.hunt import merged
 from simulations.report import Line

@@ -24,7 +24,7 @@ import yaml
 from aiohttp import web
 from pydantic import BaseModel
 
-from manager.config import ManagerFile
+from manager.config.schema import ManagerFile
 from manager.web.app import all_routes
 from node.api import create_app as create_node_app
 from node.config import NodeSettings
@@ -239,17 +239,22 @@ def test_every_make_target_is_in_the_makefile_and_in_the_table() -> None:
 
 
 @pytest.mark.parametrize(
-    ("room", "head", "packages"),
+    ("room", "head", "told_as_one"),
     [
         ("manager", "modules, in reading order", {"web"}),
         ("node", "modules of node/, in reading order", {"gateways", "settings"}),
     ],
 )
-def test_the_map_of_a_room_names_every_module_once(room: str, head: str, packages: set[str]) -> None:
-    listed = [re.sub(r"\(.*?\)", "", modules) for _, modules in rows("topic", head)]
-    named = [name for modules in listed for name in re.findall(r"`(\w+)`", modules)]
-    there = {path.stem for path in (ROOT / room).glob("*.py")} | packages
-    assert sorted(named) == sorted(name for name in there if not name.startswith(("cli_", "__")))
+def test_the_map_of_a_room_names_every_module_once(room: str, head: str, told_as_one: set[str]) -> None:
+    named = set[str]()
+    for topic, modules in rows("topic", head):
+        package = "".join(re.findall(r"`(\w+/)`", topic))
+        for name in re.findall(r"`(\w+)`", re.sub(r"\(.*?\)", "", modules)):
+            assert package + name not in named
+            named.add(package + name)
+    files = {path.relative_to(ROOT / room).with_suffix("") for path in (ROOT / room).rglob("*.py")}
+    there = {str(file) for file in files if file.name != "__init__" and file.parts[0] not in told_as_one}
+    assert named == there | told_as_one
 
 
 def test_the_drop_in_is_the_one_in_deploy() -> None:

@@ -7,8 +7,8 @@ from pathlib import Path
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
+from manager.disk.store import StoreError
 from manager.doors import Refusal, is_at, may_change
-from manager.store import StoreError
 from manager.web import (
     bundles,
     cluster,

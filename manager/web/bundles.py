@@ -2,8 +2,8 @@
 
 from aiohttp import web
 
-from manager.bundles import VALID_DAYS, VALID_DAYS_MAX, CannotBundle, make_bundle, signing_key
-from manager.plan import KINDS
+from manager.cli.bundles import VALID_DAYS, VALID_DAYS_MAX, CannotBundle, make_bundle, signing_key
+from manager.rollout.plan import KINDS
 from manager.views import rfc3339
 from manager.web.problems import problem
 from manager.web.query import known, one_of, whole

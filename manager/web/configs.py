@@ -8,10 +8,18 @@ from typing import Any, cast
 import aiohttp
 from aiohttp import web
 
-from manager.configs import Manner
-from manager.plan import KINDS, P95_MARGIN_MAX, PAUSE_MAX, UNAVAILABLE_MAX, Plan, PlanError, read_waves
 from manager.records import Setting
-from manager.rollout_views import config_view, configs_view
+from manager.rollout.configs import Manner
+from manager.rollout.plan import (
+    KINDS,
+    P95_MARGIN_MAX,
+    PAUSE_MAX,
+    UNAVAILABLE_MAX,
+    Plan,
+    PlanError,
+    read_waves,
+)
+from manager.rollout.views import config_view, configs_view
 from manager.web.operations import Operations
 from manager.web.peers import headers_for
 from manager.web.problems import problem

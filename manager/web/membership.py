@@ -7,7 +7,7 @@ from aiohttp import web
 
 from gossip.errors import ForceLeaveRefused
 from manager import checks, reaching, views
-from manager.config import GOSSIP_PORT
+from manager.config.schema import GOSSIP_PORT
 from manager.meant import did_you_mean
 from manager.web.ask import ask_others
 from manager.web.operations import Operations

@@ -3,7 +3,7 @@
 from functools import cache
 from typing import TypeAlias
 
-from manager.documents import MAX_NODES_MAX
+from manager.subscription.documents import MAX_NODES_MAX
 from manager.traffic import BYS
 from manager.version import installed_version
 from manager.web.openapi_configs import paths as config_paths

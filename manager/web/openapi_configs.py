@@ -1,7 +1,7 @@
 """The part of the document that is about gateway configurations and rollouts."""
 
-from manager.bundles import VALID_DAYS_MAX
-from manager.plan import KINDS, P95_MARGIN_MAX, PAUSE_MAX, UNAVAILABLE_MAX, WAVES_PATTERN, Phase
+from manager.cli.bundles import VALID_DAYS_MAX
+from manager.rollout.plan import KINDS, P95_MARGIN_MAX, PAUSE_MAX, UNAVAILABLE_MAX, WAVES_PATTERN, Phase
 from manager.web.schema import (
     FLAG,
     NUMBER,

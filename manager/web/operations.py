@@ -9,12 +9,12 @@ from aiohttp import ClientSession
 from gossip.effects import JoinTried, KeysDone, Reached
 from gossip.key_messages import Verb
 from manager.checks import Facts
-from manager.configs import Manner
 from manager.core import Manager
 from manager.doors import HttpDoor
 from manager.effects import TrialDone
-from manager.limits import Sharing
-from manager.orders import Action, Order
+from manager.limits.sharing import Sharing
+from manager.rollout.configs import Manner
+from manager.rollout.orders import Action, Order
 from node.protocol import Limit
 
 
@@ -84,7 +84,7 @@ class Operations(Protocol):
         """Who answers when every member is asked."""
 
     async def order_node(self, id_: str, action: Action, by: str) -> Order:
-        """The operator's word to a node; kept on return. Raises `manager.orders.OrderError`, `KeyError`."""
+        """The operator's word to a node; kept on return. Raises `OrderError`, `KeyError`."""
 
     async def examine(self) -> Facts:
         """What this manager finds when it looks at itself."""

@@ -1,9 +1,9 @@
 """The shapes of what the API takes and answers, for its OpenAPI document."""
 
 from manager.latency import QUANTILES
-from manager.limits import ALGORITHMS
-from manager.orders import Action
-from manager.subscription import Stage
+from manager.limits.sharing import ALGORITHMS
+from manager.rollout.orders import Action
+from manager.subscription.standing import Stage
 from manager.traffic import BYS
 from manager.web.schema import (
     NUMBER,

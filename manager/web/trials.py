@@ -6,7 +6,7 @@ import aiohttp
 from aiohttp import web
 
 from manager import views
-from manager.plan import PlanError
+from manager.rollout.plan import PlanError
 from manager.web.operations import Operations
 from manager.web.peers import headers_for
 from manager.web.problems import problem

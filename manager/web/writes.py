@@ -6,13 +6,13 @@ import re
 from aiohttp import web
 
 from manager import views
-from manager.config_limits import LimitSettings, read_limit
+from manager.config.limits import LimitSettings, read_limit
 from manager.core import RightsError
-from manager.documents import MAX_NODES_MAX, DocumentError
-from manager.limits import Sharing
-from manager.orders import Action, OrderError
-from manager.settling import behind
-from manager.store import StoreError
+from manager.disk.store import StoreError
+from manager.limits.sharing import Sharing
+from manager.rollout.orders import Action, OrderError
+from manager.subscription.documents import MAX_NODES_MAX, DocumentError
+from manager.subscription.settling import behind
 from manager.web.named import find_node
 from manager.web.operations import Operations
 from manager.web.problems import no_limit, problem

@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from statistics import median
 
-from manager.tables import table
+from manager.cli.tables import table
 from simulations.report import Line
 
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from manager.commits import Commits
+from manager.disk.commits import Commits
 from manager.effects import Persist
 from simulations.mutants.patch import Patch
 

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from typing import Any
 
-from manager.shares import Shares
+from manager.limits.shares import Shares
 from simulations.mutants.patch import Patch
 
 

@@ -10,7 +10,7 @@ from gossip.messages import Address, PushPull, State
 from gossip.probe import Prober
 from gossip.rejoin import Rejoin
 from gossip.swim import Swim
-from manager.keeper import Keeper
+from manager.disk.keeper import Keeper
 from simulations.mutants.patch import Patch
 
 

@@ -3,13 +3,13 @@
 from dataclasses import replace
 from typing import Any
 
-from manager.admission import Admission
 from manager.page import NodePage
 from manager.registry import Registry
+from manager.seats.admission import Admission
 from manager.sessions import Sessions
 from manager.settings import Settings
 from manager.sight import Sight
-from manager.subscription import Subscription
+from manager.subscription.standing import Subscription
 from node.endings import CLOSE_NORMAL
 from node.session import Session
 from simulations.mutants.patch import Patch

@@ -4,12 +4,12 @@ from dataclasses import replace
 from math import inf
 from typing import Any
 
-from manager import home as homes
 from manager.core import Manager
-from manager.home import Home
 from manager.records import NodeState
-from manager.rights import STRETCH, Founder
-from manager.seats import MET
+from manager.seats import home as homes
+from manager.seats.home import Home
+from manager.seats.records import MET
+from manager.seats.rights import STRETCH, Founder
 from node.life import Life
 from node.session import Session
 from simulations.mutants.patch import Patch

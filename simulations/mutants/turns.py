@@ -2,11 +2,11 @@
 
 from typing import Any
 
-from manager import restarts, rollouts
 from manager.records import NodeState
 from manager.registry import NodeView
-from manager.rollouts import Rollouts
-from manager.turns import Turns
+from manager.rollout import restarts, rollouts
+from manager.rollout.rollouts import Rollouts
+from manager.rollout.turns import Turns
 from simulations.mutants.patch import Patch
 
 

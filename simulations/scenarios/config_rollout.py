@@ -7,8 +7,8 @@ also where that shows only when all have it.
 
 from collections.abc import Callable
 
-from manager.configs import Manner
-from manager.plan import Phase
+from manager.rollout.configs import Manner
+from manager.rollout.plan import Phase
 from simulations.gateway import ERRING, INVALID, LAGGING, SICK
 from simulations.processes import SimManager
 from simulations.report import Report, Size

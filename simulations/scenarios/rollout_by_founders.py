@@ -7,12 +7,12 @@ for, before it hears of it; a node's host sleeps within its turn. Whoever goes o
 from collections.abc import Callable
 from dataclasses import replace
 
-from manager.configs import Manner
 from manager.core import Manager
 from manager.effects import ManagerEffect
-from manager.orders import Action
-from manager.plan import Phase
-from manager.turns import WANT
+from manager.rollout.configs import Manner
+from manager.rollout.orders import Action
+from manager.rollout.plan import Phase
+from manager.rollout.turns import WANT
 from simulations.cluster import DEFAULT
 from simulations.nodes import SimNode
 from simulations.processes import SimManager

@@ -8,8 +8,8 @@ from dataclasses import replace
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from manager.documents import Document, sign
-from manager.subscription import Stage
+from manager.subscription.documents import Document, sign
+from manager.subscription.standing import Stage
 from node.protocol import Limit
 from simulations.cluster import DEFAULT
 from simulations.processes import SimManager

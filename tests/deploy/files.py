@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import yaml
 from aiohttp import web
 
-from manager.config import ManagerFile
+from manager.config.schema import ManagerFile
 from manager.web.app import all_routes
 from node.api import create_app
 from node.config import NodeSettings

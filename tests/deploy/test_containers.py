@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from manager.cli import _parser
-from manager.store import SYSTEM_DIRECTORY
+from manager.cli.main import _parser
+from manager.disk.store import SYSTEM_DIRECTORY
 from node.state import state_directory
 from tests.deploy.files import (
     DEPLOY,

@@ -10,7 +10,7 @@ from typing import Any
 import jsonschema_rs
 import pytest
 
-from manager.store import SYSTEM_DIRECTORY
+from manager.disk.store import SYSTEM_DIRECTORY
 from tests.deploy.files import DEPLOY, MANAGER_PORTS, USER, documents, manager_file, node_settings, paths
 
 FOLDER = DEPLOY / "kubernetes"

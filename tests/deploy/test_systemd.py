@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from manager.disk.store import SYSTEM_DIRECTORY
 from manager.host import STOP_SECONDS_MAX
-from manager.store import SYSTEM_DIRECTORY
 from node.state import state_directory
 from tests.deploy.files import DEPLOY, PROGRAMS, node_settings
 

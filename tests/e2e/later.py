@@ -17,8 +17,8 @@ from gossip.effects import Send
 from gossip.host import GossipSockets
 from gossip.kinship import Kinship
 from gossip.messages import Message, User
-from manager.budgets import Holding
-from manager.cli import main_manager
+from manager.cli.main import main_manager
+from manager.limits.budgets import Holding
 from manager.records import CloneNote, NodeRecord, Runs, Setting, Turn
 
 NEWS = ["a field of a later version", {"with": ["much", "in", "it"]}]

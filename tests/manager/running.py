@@ -15,13 +15,13 @@ from gossip.kinship import LEDGER_PROTOCOL, TAG_GROUP, TAG_SPEAKS
 from gossip.messages import OUR_VERSIONS, Ack, Address, Alive, Dead, Message, Ping
 from gossip.wire import Keyring, encode_tags
 from manager.checks import Facts
-from manager.configs import Manner
 from manager.core import TAG_HTTP_PORT, TAG_NODE_PORT, Manager
 from manager.doors import HttpDoor
 from manager.effects import ManagerEffect, ToNode, TrialDone
 from manager.identity import Identity
-from manager.limits import Sharing
-from manager.orders import Action, Order
+from manager.limits.sharing import Sharing
+from manager.rollout.configs import Manner
+from manager.rollout.orders import Action, Order
 from manager.terms import ManagerConfig
 from node.protocol import Hello, Limit, Limits, LimitsPush, ManagerMessage, NodeMessage, Report, Welcome
 

@@ -8,8 +8,8 @@ from aiohttp.test_utils import TestClient, TestServer
 from gossip.group import Group
 from manager.audit import CHANGES_MAX, Audit
 from manager.core import Manager
+from manager.disk.store import Store
 from manager.effects import Persist
-from manager.store import Store
 from manager.terms import ManagerConfig
 from manager.web.app import create_app
 from tests.manager.running import Running

@@ -1,6 +1,6 @@
 """One limit's budget, by calling it."""
 
-from manager.budgets import Budget
+from manager.limits.budgets import Budget
 
 
 def additions(lacking_elsewhere: float) -> tuple[int, Budget]:

@@ -14,12 +14,13 @@ import yaml
 from aiohttp import ClientSession, web
 from aiohttp.test_utils import TestServer
 
-from manager import cli, cli_config
-from manager.client import base_url, head
-from manager.configs import Manner
-from manager.plan import Phase
-from manager.store import Store
-from manager.tables import pairs, table
+from manager.cli import config
+from manager.cli import main as cli
+from manager.cli.client import base_url, head
+from manager.cli.tables import pairs, table
+from manager.disk.store import Store
+from manager.rollout.configs import Manner
+from manager.rollout.plan import Phase
 from manager.terms import ManagerConfig
 from manager.tokens import digest
 from manager.web.app import create_app
@@ -141,7 +142,7 @@ def test_a_taken_port_is_one_line_that_names_key_and_remedy_and_exit_2(
             [
                 sys.executable,
                 "-c",
-                "from manager.cli import main; main()",
+                "from manager.cli.main import main; main()",
                 "run",
                 "--bind=127.0.0.1",
                 f"--node-port={port}",
@@ -251,7 +252,7 @@ async def test_a_configuration_is_pushed_only_upon_the_plan_that_was_looked_at(
         return found
 
     with monkeypatch.context() as patched:
-        patched.setattr(cli_config, "head", look_and_be_overtaken)
+        patched.setattr(config, "head", look_and_be_overtaken)
         # By then it has serial 2, which is what this push names: the mark tells that it is another's.
         code, _, error = await kcm(*push, "--serial", "2")
     assert (code, "the configuration has changed meanwhile" in error) == (1, True)
@@ -610,7 +611,7 @@ def test_nested_values_are_named_by_their_path() -> None:
 
 
 def test_kcm_loads_nothing_that_only_a_manager_needs() -> None:
-    code = "import sys, manager.cli; print(*sys.modules)"
+    code = "import sys, manager.cli.main; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     heavy = {"aiohttp", "asyncio", "pydantic", "yaml", "msgpack", "prometheus_client", "importlib.metadata"}
     assert not heavy & set(done.stdout.split())
@@ -689,12 +690,12 @@ def test_a_wrong_option_of_a_manager_is_told_in_a_few_lines(capsys: pytest.Captu
 def test_the_way_of_a_rollout_names_the_versions(plan: tuple[str, int, int], line: str) -> None:
     phase, version, base = plan
     answer = {"kind": "nginx", "version": version, "base": base, "phase": phase, "done": 1, "total": 3}
-    assert cli_config._tell({**answer, "waits_for": ""}, line) == line
+    assert config._tell({**answer, "waits_for": ""}, line) == line
 
 
 def test_a_rollout_that_is_over_names_the_version_that_did_not_come() -> None:
     plan = {"version": 2, "base": 1, "why": "n1 is not well"}
-    said = {phase: cli_config._not_at_all({**plan, "phase": phase}) for phase in ("failed", "rolled back")}
+    said = {phase: config._not_at_all({**plan, "phase": phase}) for phase in ("failed", "rolled back")}
     assert said["failed"] == "version 2 did not come to all nodes: failed, n1 is not well"
     assert said["rolled back"].startswith("version 1 ")
 
@@ -702,4 +703,4 @@ def test_a_rollout_that_is_over_names_the_version_that_did_not_come() -> None:
 def test_why_a_rollout_stands_is_told_once() -> None:
     stands = {"waits_for": "paused by an operator", "why": "paused by an operator"}
     runs = {"waits_for": "a turn", "why": ""}
-    assert cli_config._rows([stands, runs]) == [{**stands, "waits_for": ""}, runs]
+    assert config._rows([stands, runs]) == [{**stands, "waits_for": ""}, runs]

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from manager.cli_certificates import make
-from manager.client import ClientError
+from manager.cli.certificates import make
+from manager.cli.client import ClientError
 from manager.tls import Certificate
 from node.tls import to_managers
 from tests.manager.test_tls import served

@@ -10,8 +10,8 @@ import pytest
 from aiohttp import ClientSession
 from aiohttp.test_utils import TestServer
 
-from manager import cli
-from manager.cli_doctor import GONE_AFTER, _members
+from manager.cli import main as cli
+from manager.cli.doctor import GONE_AFTER, _members
 from manager.web.app import create_app
 from tests.manager.running import Running
 
@@ -81,7 +81,7 @@ async def test_who_is_dead_for_long_may_be_gone_for_good(
     running.loses("m2")
     # That manager's clock is ahead of ours, and so are its times.
     since = running.core.group.wall(running.now())
-    monkeypatch.setattr("manager.cli_doctor.time.time", lambda: since + GONE_AFTER + 1)
+    monkeypatch.setattr("manager.cli.doctor.time.time", lambda: since + GONE_AFTER + 1)
     code, rows, error = await examined(running, capsys)
     assert (code, "gone?" in error) == (1, True)
     [what] = [what for verdict, what in found(rows, "members") if verdict == "gone?"]

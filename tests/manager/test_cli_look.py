@@ -12,9 +12,10 @@ import yaml
 from aiohttp import ClientSession
 from aiohttp.test_utils import TestServer
 
-from manager import cli, cli_completion
-from manager.cli_look import NEXT, _rates, _top_cells
-from manager.client import follow
+from manager.cli import completion
+from manager.cli import main as cli
+from manager.cli.client import follow
+from manager.cli.look import NEXT, _rates, _top_cells
 from manager.records import NodeState
 from manager.terms import ManagerConfig
 from manager.web.app import create_app
@@ -133,7 +134,7 @@ async def test_a_configuration_that_no_gateway_can_check_is_not_called_valid(
     file = tmp_path / "config"
     file.write_text("anything")
     answer = {"valid": True, "node": "n2", "error": "", "manager": "m1"}
-    monkeypatch.setattr("manager.cli_config.send", lambda *_: answer)
+    monkeypatch.setattr("manager.cli.config.send", lambda *_: answer)
     for kind, said in (("command", "not checked: "), ("nginx", "valid: n2 at manager m1")):
         code, out, _ = await kcm("config", "validate", "--kind", kind, str(file))
         assert (code, out.startswith(said)) == (0, True)
@@ -150,7 +151,7 @@ async def test_drift_names_nodes_that_refuse_the_version(kcm: Kcm, monkeypatch: 
         "note": "unknown directive x",
     }
     plan = {"kind": "nginx", "version": 1, "nodes": [node]}
-    monkeypatch.setattr("manager.cli_config.request", lambda *_: plan)
+    monkeypatch.setattr("manager.cli.config.request", lambda *_: plan)
     code, out, _ = await kcm("config", "drift", "--kind", "nginx")
     assert (code, "unknown directive x" in out, "no node" in out) == (0, True, False)
     node["failed"] = False
@@ -230,7 +231,7 @@ async def test_what_a_shell_completes_are_the_verbs_and_their_options(kcm: Kcm) 
 
 
 def test_names_of_nodes_are_completed_and_what_stands_in_them_is_never_run(tmp_path: Path) -> None:
-    script = cli_completion.script(cli._parser(), "bash")
+    script = completion.script(cli._parser(), "bash")
     nodes = "kcm() { printf 'ID NAME\\nk1 edge-1\\nk2 edge-$(>run)\\n'; }"
     asked = f'{script}\n{nodes}\nCOMP_WORDS=(kcm node drain e); COMP_CWORD=3; _kcm; echo "${{COMPREPLY[@]}}"'
     done = subprocess.run(["bash", "-c", asked], cwd=tmp_path, capture_output=True, text=True, check=True)

@@ -5,9 +5,9 @@ from hypothesis import strategies as st
 
 from gossip.effects import OpenStream, Send
 from gossip.messages import OUR_VERSIONS, Ack, Address, Alive, Dead, Message, Ping, PushPull, Suspect, User
-from manager.commits import Commits, waits_for_nothing
+from manager.disk.commits import Commits, waits_for_nothing
+from manager.disk.saved import Changes
 from manager.effects import Persist
-from manager.saved import Changes
 
 THERE = Address("10.0.0.2", 7946)
 

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from manager.config import ManagerFile
-from manager.configured import address_to_advertise, core_config
+from manager.config.configured import address_to_advertise, core_config
+from manager.config.schema import ManagerFile
 from node.protocol import Limit
 from node.settings import HostPort, SettingsError, dump, load
 

@@ -5,10 +5,10 @@ from hashlib import sha256
 import pytest
 
 from gossip.ledger import Ledger
-from manager.configs import FETCH_AGAIN_AFTER, Configs, Manner
 from manager.effects import Count
 from manager.outbox import Outbox
-from manager.plan import HISTORY_MAX, WAVES, Phase, PlanError
+from manager.rollout.configs import FETCH_AGAIN_AFTER, Configs, Manner
+from manager.rollout.plan import HISTORY_MAX, WAVES, Phase, PlanError
 from manager.settings import Settings
 
 KIND, MANNER = "nginx", Manner()

@@ -11,8 +11,8 @@ from manager.core import Manager
 from manager.effects import CloseNode, Level, Log, ManagerEffect, ToNode
 from manager.identity import Identity
 from manager.records import NodeState
-from manager.refusals import FULL
 from manager.registry import NodeView
+from manager.seats.refusals import FULL
 from manager.terms import ManagerConfig
 from node.protocol import (
     CLOSE_MOVING,

@@ -2,8 +2,8 @@
 
 from random import Random
 
-from manager.days import DAYS_MAX, Days
-from manager.saved import Saved
+from manager.disk.saved import Saved
+from manager.subscription.days import DAYS_MAX, Days
 from manager.terms import ManagerConfig
 from tests.manager.test_keeping import Life
 

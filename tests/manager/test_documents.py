@@ -11,8 +11,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given
 from hypothesis import strategies as st
 
-from manager.cli_subscription import new_private_key
-from manager.documents import (
+from manager.cli.subscription import new_private_key
+from manager.subscription.documents import (
     DOCUMENT_BYTES_MAX,
     Document,
     DocumentError,

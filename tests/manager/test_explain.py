@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from manager.explain import explain
+from manager.limits.explain import explain
 
 
 def shares(**changes: Any) -> dict[str, Any]:

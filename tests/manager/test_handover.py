@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from manager import packing
-from manager.budgets import Budget, Holding
-from manager.handover import GIFT_MIN, Gift, Handover, gifts, outstanding, parts
+from manager.limits.budgets import Budget, Holding
+from manager.limits.handover import GIFT_MIN, Gift, Handover, gifts, outstanding, parts
 
 HANDOVER = Handover(3.0, {"m2": Gift(7, 2.0)}, {"m3": 1.0}, {"m3": 0.5})
 

@@ -5,10 +5,10 @@ from typing import Any, cast
 
 import pytest
 
+from manager.disk.journal import Journal
+from manager.disk.saved import Changes
+from manager.disk.store import Store, StoreError
 from manager.effects import Persist
-from manager.journal import Journal
-from manager.saved import Changes
-from manager.store import Store, StoreError
 
 
 class FullFor:
@@ -26,7 +26,7 @@ class FullFor:
 async def test_a_full_disk_is_said_once_at_once_and_so_is_that_it_has_room_again(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("manager.journal.FULL_RETRY_AFTER", 0.001)
+    monkeypatch.setattr("manager.disk.journal.FULL_RETRY_AFTER", 0.001)
     caplog.set_level("INFO")
     told, full = asyncio.Event(), list[str]()
     journal = Journal[str](

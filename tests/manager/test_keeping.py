@@ -9,10 +9,10 @@ from gossip.ledger import Ledger, Mark
 from gossip.memory import NO_MEMORY
 from gossip.messages import OUR_VERSIONS, Address, Alive, Suspect
 from manager.core import WENT_BACK, Manager
+from manager.disk.saved import Changes, Saved
 from manager.effects import Log, ManagerEffect, Persist, ToNode
 from manager.identity import Identity
 from manager.records import NodeState
-from manager.saved import Changes, Saved
 from manager.terms import ManagerConfig
 from node.protocol import Hello, Leave, Limit, Refused, Report, Served, Welcome
 

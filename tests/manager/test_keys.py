@@ -9,8 +9,8 @@ import pytest
 
 from gossip.wire import PLAIN, Keyring, Layers
 from manager import process
-from manager.config import ManagerFile
-from manager.configured import gossip_layers
+from manager.config.configured import gossip_layers
+from manager.config.schema import ManagerFile
 from manager.keys import read_keyring, write_keyring
 from node.settings import SettingsError, dump, load
 

@@ -4,7 +4,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from manager.limits import TRICKLE_EVERY, Sharing, as_share, from_plain, lease_of, level, rate, to_plain
+from manager.limits.sharing import (
+    TRICKLE_EVERY,
+    Sharing,
+    as_share,
+    from_plain,
+    lease_of,
+    level,
+    rate,
+    to_plain,
+)
 from node.bounds import in_words
 from node.protocol import Lease, Limit
 

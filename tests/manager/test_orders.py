@@ -5,11 +5,11 @@ from dataclasses import replace
 import pytest
 
 from gossip.ledger import Ledger
-from manager.configs import Manner
 from manager.core import Manager
 from manager.effects import ManagerEffect
-from manager.orders import ORDER, Action, Order, OrderError, Orders, has_restarted, has_started_anew
 from manager.records import ANEW, RESTART, Turn
+from manager.rollout.configs import Manner
+from manager.rollout.orders import ORDER, Action, Order, OrderError, Orders, has_restarted, has_started_anew
 from node.protocol import ConfigState, Hello, Leave, MayRestart, Report, Wanted
 from node.protocol import Order as Told
 from tests.manager.running import IDENTITY, Running

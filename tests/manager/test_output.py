@@ -9,7 +9,7 @@ import pytest
 
 def written(text: str, stdout: int, *, encoding: str | None = None, locale: str = "C.UTF-8") -> str:
     """What a process that writes `text` to `stdout` complains about; it must end well."""
-    code = f"from manager.output import write; write({text!a}, {encoding!r})"
+    code = f"from manager.cli.output import write; write({text!a}, {encoding!r})"
     environ = {**os.environ, "LC_ALL": locale, "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
     environ.pop("PYTHONIOENCODING", None)
     done = subprocess.run(

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from manager.plan import Phase, Plan, PlanError, Version, check_size, read_waves, wave_ends
+from manager.rollout.plan import Phase, Plan, PlanError, Version, check_size, read_waves, wave_ends
 from node.bounds import CONFIG_BYTES_MAX
 
 FIRST = Version(1, "a" * 64, 1000, 1.5, "operator")

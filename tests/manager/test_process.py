@@ -13,11 +13,11 @@ import pytest
 from gossip.wire import PLAIN, Keyring, Layers
 from manager import process
 from manager.addresses import own_addresses
-from manager.cli_init import write_configuration
-from manager.client import ClientError
-from manager.config import ManagerFile
+from manager.cli.client import ClientError
+from manager.cli.init import write_configuration
+from manager.config.schema import ManagerFile
+from manager.disk.store import Store
 from manager.process import FROM_HERE_ONLY, KEY_IN_SIGHT, NOTHING_KEPT, open_doors
-from manager.store import Store
 
 KEY = "MDEyMzQ1Njc4OTo7PD0+Pw=="
 [OPEN] = open_doors(ManagerFile())
@@ -69,7 +69,7 @@ def test_that_nothing_is_locked_yet_is_said_at_each_start(started: Started) -> N
 def test_a_manager_without_a_place_for_its_state_runs_and_says_what_to_do(
     started: Started, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr("manager.store.SYSTEM_DIRECTORY", tmp_path / "not there")
+    monkeypatch.setattr("manager.disk.store.SYSTEM_DIRECTORY", tmp_path / "not there")
     monkeypatch.delenv("KCM_STATE_DIR")
     assert process.run(["--bind=127.0.0.1"], "kcm run") == 7
     assert started.notices == [NOTHING_KEPT, OPEN]
@@ -78,7 +78,7 @@ def test_a_manager_without_a_place_for_its_state_runs_and_says_what_to_do(
 def test_the_systems_folder_is_used_where_it_exists(
     started: Started, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr("manager.store.SYSTEM_DIRECTORY", tmp_path)
+    monkeypatch.setattr("manager.disk.store.SYSTEM_DIRECTORY", tmp_path)
     monkeypatch.delenv("KCM_STATE_DIR")
     assert process.run(["--bind=127.0.0.1", "--name=m1"], "kcm run") == 7
     assert (started.notices, (tmp_path / "m1" / "state.db").exists()) == ([OPEN], True)

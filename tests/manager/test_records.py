@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from manager import packing, seats
-from manager.budgets import Holding
+from manager import packing
+from manager.limits.budgets import Holding
 from manager.packing import pack
 from manager.records import (
     CloneNote,
@@ -19,7 +19,8 @@ from manager.records import (
     pack_names,
     unpack_names,
 )
-from manager.seats import Expelled
+from manager.seats import records as seats
+from manager.seats.records import Expelled
 from node.protocol import ConfigState
 
 records = st.builds(

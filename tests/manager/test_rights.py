@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from manager.rights import STRETCH, Account, Founder, Known, share, whom_to_ask
+from manager.seats.rights import STRETCH, Account, Founder, Known, share, whom_to_ask
 
 NAMES = ("a", "b", "c")
 WAIT = 100.0

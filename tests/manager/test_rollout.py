@@ -5,9 +5,9 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from manager.plan import Phase, Plan, Version
 from manager.records import Turn
-from manager.rollout import Conductor, Standing, Step, drifted, is_back
+from manager.rollout.conductor import Conductor, Standing, Step, drifted, is_back
+from manager.rollout.plan import Phase, Plan, Version
 from node.protocol import ConfigState
 
 OLD, NEW = "a" * 64, "b" * 64

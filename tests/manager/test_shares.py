@@ -2,7 +2,7 @@
 
 import pytest
 
-from manager.limits import Sharing
+from manager.limits.sharing import Sharing
 from manager.terms import ManagerConfig
 from node.protocol import CLOSE_MOVING, Leave, Limit, LimitsPush, Report, Welcome
 from tests.manager.test_core import Bench, hello

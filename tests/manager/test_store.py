@@ -14,10 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gossip.ledger import NOTHING, Ledger, Mark, Piece
-from manager.saved import Changes, Saved
-from manager.snapshot import restore
+from manager.disk.saved import Changes, Saved
+from manager.disk.snapshot import restore
+from manager.disk.store import FILE_NAME, Store, StoreError
 from manager.stats import Reported
-from manager.store import FILE_NAME, Store, StoreError
 
 STEP = [Reported("krakend_1", 7, {"agent_cpu_seconds": 1.5})]
 
@@ -155,8 +155,8 @@ KILLED = """
 import os, sys
 from pathlib import Path
 from gossip.ledger import Ledger, Mark
-from manager.saved import Changes
-from manager.store import Store
+from manager.disk.saved import Changes
+from manager.disk.store import Store
 store, ledger = Store(Path(sys.argv[1]), "m1", "blue"), Ledger("m1", 10)
 for at in range(100):
     ledger.put(f"node/{at}", bytes(200))

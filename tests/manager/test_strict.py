@@ -7,14 +7,14 @@ from typing import Any
 import pytest
 
 from gossip.ledger import Entry, Ledger, Piece
-from manager.configs import Manner
 from manager.core import RightsError
-from manager.documents import parse_time
-from manager.founders import Founders
 from manager.identity import Identity, Ticket
-from manager.refusals import FULL, refusal
-from manager.rights import STRETCH, Account
-from manager.seats import FIRST_LIFE, SEAT, Ask, Seat, pack, unpack
+from manager.rollout.configs import Manner
+from manager.seats.founders import Founders
+from manager.seats.records import FIRST_LIFE, SEAT, Ask, Seat, pack, unpack
+from manager.seats.refusals import FULL, refusal
+from manager.seats.rights import STRETCH, Account
+from manager.subscription.documents import parse_time
 from manager.terms import ManagerConfig
 from manager.views import founders_view, subscription_view
 from node.protocol import (

@@ -6,9 +6,18 @@ from dataclasses import replace
 import pytest
 
 from gossip.ledger import Ledger, Piece
-from manager.documents import Document, DocumentError, sign
 from manager.effects import AskIssuer
-from manager.subscription import ASKED_AGAIN, ASKED_EVERY, CHECKED, KEPT, TURN, Stage, Subscription, standing
+from manager.subscription.documents import Document, DocumentError, sign
+from manager.subscription.standing import (
+    ASKED_AGAIN,
+    ASKED_EVERY,
+    CHECKED,
+    KEPT,
+    TURN,
+    Stage,
+    Subscription,
+    standing,
+)
 from manager.terms import ManagerConfig
 from node.protocol import Limit
 from tests.manager.running import WALL, Running

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from manager.configured import core_config
+from manager.config.configured import core_config
 from manager.records import NodeState
 from manager.terms import ManagerConfig
 from node.protocol import Hello, Refused, Welcome

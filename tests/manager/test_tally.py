@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from manager.plan import Phase, Plan, Version
-from manager.rollout import REQUESTS_MIN, TIMED_MIN, Conductor
-from manager.tally import TALLY, TALLY_EVERY, Answered, Tallies, Tally
+from manager.rollout.conductor import REQUESTS_MIN, TIMED_MIN, Conductor
+from manager.rollout.plan import Phase, Plan, Version
+from manager.rollout.tally import TALLY, TALLY_EVERY, Answered, Tallies, Tally
 from node.latency import bucket_of
 from tests.manager.running import Running
 from tests.manager.test_rollout import HAS_IT, NEW, OLD, ORDER, PLAN, node

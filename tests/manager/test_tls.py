@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from aiohttp import ClientSession, web
 
-from manager.client import NoManager, request
+from manager.cli.client import NoManager, request
 from manager.tls import Certificate
 from node.link import Link
 from node.tls import refusal, to_managers

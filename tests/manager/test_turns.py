@@ -4,10 +4,10 @@ from dataclasses import replace
 
 import pytest
 
-from manager.founders import Founders
 from manager.records import RESTART, TURN, Turn
-from manager.rights import Account
-from manager.turns import PATIENCE, WANT, Turns, Want
+from manager.rollout.turns import PATIENCE, WANT, Turns, Want
+from manager.seats.founders import Founders
+from manager.seats.rights import Account
 from tests.manager.running import Running
 
 KIND, NAMES = "nginx", ("m1", "m2", "m3")

@@ -4,8 +4,8 @@ import json
 from math import inf, nan
 
 from manager import views
-from manager.documents import parse_time
-from manager.refusals import FULL
+from manager.seats.refusals import FULL
+from manager.subscription.documents import parse_time
 from manager.terms import SUBSCRIPTION, ManagerConfig
 from node.protocol import Limit
 from tests.manager.running import WALL, Running

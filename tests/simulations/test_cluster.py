@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from gossip.messages import State
-from manager.refusals import FULL
+from manager.seats.refusals import FULL
 from simulations.checkers import oversold, unhealed
 from simulations.cluster import DEFAULT, Cluster
 from simulations.network import Links, Network

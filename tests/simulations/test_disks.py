@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from manager.commits import Commits
+from manager.disk.commits import Commits
 from manager.effects import Persist
 from manager.page import NodePage
 from simulations import fuzz
@@ -53,7 +53,7 @@ def started_anew_from_a_store(patch: Patch) -> None:
 
 
 def incarnation_not_kept(patch: Patch) -> None:
-    patch.setattr("manager.saved.INCARNATION", "not kept")
+    patch.setattr("manager.disk.saved.INCARNATION", "not kept")
 
 
 @pytest.mark.parametrize(

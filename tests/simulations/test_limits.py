@@ -5,9 +5,9 @@ from dataclasses import replace
 
 import pytest
 
-from manager.limits import Sharing
-from manager.shares import Shares
-from manager.tenants import Tenant
+from manager.limits.shares import Shares
+from manager.limits.sharing import Sharing
+from manager.limits.tenants import Tenant
 from manager.terms import ManagerConfig
 from node.protocol import Leases, Limit, Limits
 from simulations.allotted import Allotted, in_force

@@ -5,10 +5,10 @@ from dataclasses import replace
 
 import pytest
 
-from manager import shares
-from manager.apart import Apart
-from manager.shares import Shares
-from manager.sides import Side
+from manager.limits import shares
+from manager.limits.apart import Apart
+from manager.limits.shares import Shares
+from manager.limits.sides import Side
 from simulations.nodes import SimNode
 from tests.simulations.test_limits import CONFIG, TOTAL, Story
 

@@ -5,12 +5,12 @@ from dataclasses import replace
 
 import pytest
 
-from manager.configs import Manner
 from manager.core import Manager
 from manager.effects import ManagerEffect
-from manager.limits import Sharing
-from manager.orders import Action
-from manager.plan import Phase
+from manager.limits.sharing import Sharing
+from manager.rollout.configs import Manner
+from manager.rollout.orders import Action
+from manager.rollout.plan import Phase
 from manager.terms import ManagerConfig
 from node.protocol import Limit
 from simulations.allotted import Allotted

@@ -4,7 +4,7 @@ from hashlib import sha256
 
 import pytest
 
-from manager.configs import Manner
+from manager.rollout.configs import Manner
 from manager.terms import ManagerConfig
 from simulations.cluster import Cluster
 from simulations.mutants import turns

@@ -8,8 +8,8 @@ import pytest
 from aiohttp import ClientSession, web
 from aiohttp.test_utils import TestClient, TestServer
 
-from manager.documents import sign
 from manager.doors import HttpDoor
+from manager.subscription.documents import sign
 from manager.terms import ManagerConfig
 from manager.tokens import ApiToken, Scope, digest
 from manager.web.app import create_app

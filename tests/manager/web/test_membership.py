@@ -8,7 +8,7 @@ import pytest
 from aiohttp import ClientSession, web
 from aiohttp.test_utils import TestClient
 
-from manager import cli
+from manager.cli import main as cli
 from tests.manager.running import Running
 
 Client = TestClient[web.Request, web.Application]

@@ -1,0 +1,69 @@
+"""The limits in `cluster-manager.yml`, and one limit as it is set over HTTP."""
+
+from collections.abc import Mapping
+from typing import Annotated
+
+from pydantic import Field, ValidationError
+
+from manager.limits.sharing import Algorithm, Sharing, check_limits
+from node.protocol import Limit, Limits
+from node.settings import Duration, Settings
+
+RATE_MIN = 1e-9
+
+
+class RateSettings(Settings):
+    """A rate: requests in a window."""
+
+    max_rate: Annotated[float, Field(ge=RATE_MIN, lt=1e12, description="requests that pass in each `every`")]
+    every: Annotated[Duration, Field(ge=0.001, lt=1e9, description="the window")] = 1.0
+    per_client: Annotated[bool, Field(description="of each client's own")] = False
+
+
+class LimitSettings(RateSettings):
+    """One cluster-wide limit."""
+
+    algorithm: Annotated[Algorithm, Field(description="how it is divided over the nodes")] = "equal"
+    lease: Annotated[Duration, Field(ge=0.5, lt=1e9, description="a share is renewed before it ends")] = (
+        Sharing().lease
+    )
+    reuse_last: Annotated[
+        Duration, Field(ge=0, lt=1e9, description="… and how much longer it may be used if nobody renews it")
+    ] = Sharing().reuse_last
+    safe: Annotated[
+        float | None,
+        Field(ge=RATE_MIN, lt=1e12, description="then this is a node's max_rate; unset: a seat's part"),
+    ] = None
+
+
+def fitting(limits: dict[str, LimitSettings]) -> dict[str, LimitSettings]:
+    check_limits(limits_of(limits), sharing_of(limits))
+    return limits
+
+
+def free_fitting(limits: dict[str, RateSettings]) -> dict[str, RateSettings]:
+    check_limits(limits_of(limits), {})
+    return limits
+
+
+def read_limit(values: Mapping[str, object]) -> tuple[Limit, Sharing]:
+    """What the keys of one limit say. Raises `ValueError`, which names the key."""
+    try:
+        settings = LimitSettings.model_validate(dict(values))
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(map(str, first["loc"]))
+        what = first["msg"].removeprefix("Value error, ")
+        raise ValueError(f"{key}: {what[:1].lower()}{what[1:]}") from None
+    return limits_of({"": settings})[""], sharing_of({"": settings})[""]
+
+
+def limits_of(settings: Mapping[str, RateSettings]) -> Limits:
+    return {name: Limit(limit.max_rate, limit.every, limit.per_client) for name, limit in settings.items()}
+
+
+def sharing_of(settings: Mapping[str, LimitSettings]) -> dict[str, Sharing]:
+    return {
+        name: Sharing(limit.algorithm, limit.lease, limit.reuse_last, limit.safe)
+        for name, limit in settings.items()
+    }

@@ -1,0 +1,65 @@
+"""Why no founder gives a right, whom that is up to, and what to do: for nodes and for people (S8)."""
+
+from collections.abc import Collection
+
+from manager.seats.founders import Founders
+from manager.seats.rights import Account
+
+FULL = "Your current subscription does not allow more nodes running. Please upgrade to add more nodes."
+
+OUT_OF_REACH = "out_of_reach"
+
+
+def refusal(me: str, founders: Founders, reachable: Collection[str]) -> tuple[str, str]:
+    """(code, sentence) for a node that got no ticket at manager `me`."""
+    kept: dict[str, list[str]] = {}
+    for name in founders.names:
+        if name not in founders.known.expelled and (why := keeps(name, founders, reachable)):
+            kept.setdefault(why, []).append(name)
+    if not kept:
+        return "full", FULL
+    ways = "; ".join(_said_once(names, why) for why, names in kept.items())
+    return OUT_OF_REACH, f"No right to run one more node is within reach of manager {me}: {ways}."
+
+
+def keeps(name: str, founders: Founders, reachable: Collection[str]) -> str:
+    """What keeps founder `name` from giving rights that it may have; empty where it has simply given all."""
+    account = founders.known.accounts.get(name)
+    if name not in reachable:
+        left = "" if account is None or not account.room else f", and has {account.room} rights"
+        return (
+            f"cannot be reached{left}: bring it back, or, if it is gone for good, "
+            f"`kcm group founders expel {name}`"
+        )
+    if account is None:
+        return "has not told its rights yet: give it the same policy and group.founders"
+    return _keeps(account, founders.met_another(name))
+
+
+def _said_once(names: list[str], why: str) -> str:
+    first, *others = names
+    return f"{first} {why}" + (f" (the same goes for {', '.join(others)})" if others else "")
+
+
+def _keeps(account: Account, met_another: Collection[str]) -> str:
+    names = ", ".join(sorted(account.waits_for))
+    if not account.founded and met_another:
+        return (
+            f"has lost its state, under which {', '.join(met_another)} met it: put that back; else stop this "
+            "manager, expel it, and start one under a name that is no founder's"
+        )
+    if not account.founded:
+        return f"waits for a yes of {names}: start them, or expel who never comes"
+    if account.barred:
+        return (
+            "admits nobody for as long as a ticket lives (subscription.ticket_life): its store had gone back "
+            "in time"
+        )
+    if account.waits_for:
+        return (
+            f"waits until {names} follow the cap of {account.total} and owe nothing; "
+            f"until then up to {account.peak} may run"
+        )
+    if account.heir_of and not account.room:
+        return f"keeps the rights of {', '.join(account.heir_of)} until the tickets given there are over"
+    return ""
