@@ -246,12 +246,13 @@ class Manager:
         return None if self.cap is None else self.cap + self._sessions.surge.extra(self.group.wall(now))
 
     def unmarked(self, now: float) -> list[NodeView]:
-        """The running nodes beyond the cap that still hold a seat: their managers are to mark them (A3)."""
+        """The running nodes whose mark is not yet what the cap asks of their managers (A3)."""
         seats = self._seats(now)
-        if seats is None or self.registry.used <= seats:
+        if not self.registry.over and (seats is None or self.registry.used <= seats):
             return []
-        surplus = self.registry.surplus(seats)
-        return [view for view in self.registry.views() if view.id in surplus and view.seat and view.running]
+        surplus = set() if seats is None else self.registry.surplus(seats)
+        running = [view for view in self.registry.views() if view.running]
+        return [view for view in running if view.record.over_limit != (view.id in surplus)]
 
     def seeds(self) -> tuple[str, ...]:
         """The node ports of all managers alive, `host:port`."""

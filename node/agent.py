@@ -330,8 +330,8 @@ class Agent:
                 self._session.served = self._gateway.served
                 said = ""
             except GatewayError as error:
-                # Once, not every few seconds, and not before there is a gateway.
-                if str(error) != said and self._gateway.state != "starting":
+                # Once, not every few seconds, and only of a gateway that runs.
+                if str(error) != said and self._gateway.state == "running":
                     said = str(error)
                     _LOG.warning("No statistics of the gateway: %s", said)
             await asyncio.sleep(_STATS_SECONDS)

@@ -74,7 +74,10 @@ def _examined(manager: str) -> Iterator[Row]:
     seats = request(manager, "GET", "/api/v1/subscription")
     cap = "any number of" if seats["max_nodes"] is None else seats["max_nodes"]
     text = f"{seats['used']} of {cap} seats are used, {seats['refused']} nodes wait"
+    if seats["over_limit"]:
+        text += f", {seats['over_limit']} run over the limit: `kcm subscription show`"
     yield row("seats", ODD if seats["refused"] or seats["over_limit"] else GOOD, text)
+    yield from _rollouts(request(manager, "GET", "/api/v1/config")["configs"])
     for node in filter(gateway_in_trouble, request(manager, "GET", "/api/v1/nodes")["nodes"]):
         what = f"{node['name']} says {node['gateway']}: `kcm explain {node['id']}`, and the log on its host"
         yield row("gateway", BAD, what)
@@ -104,6 +107,14 @@ def _members(members: list[dict[str, Any]], now: float) -> Iterator[Row]:
                 where = f"{name} at {member['address']}"
                 todo = f"look at its host; if it is gone for good, `kcm force-leave {name}`"
                 yield row("members", BAD, f"{where} is {since}: {todo}")
+
+
+def _rollouts(configs: list[dict[str, Any]]) -> Iterator[Row]:
+    """Those that stand still, and would do so for ever."""
+    for rollout in configs:
+        if rollout["conductor_gone"]:
+            what = f"{rollout['kind']} version {rollout['version']}: {rollout['waits_for']}"
+            yield row("rollout", BAD, what)
 
 
 def _reached(answer: dict[str, Any]) -> Iterator[Row]:

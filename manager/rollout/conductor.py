@@ -65,11 +65,13 @@ class Step:
 
 
 class Conductor:
-    """Decides for one plan after the other; remembers only since when its waves are complete."""
+    """Decides for one plan after the other; remembers only what it has seen of the present one."""
 
     def __init__(self) -> None:
         self._mark = (0, "")
         self._complete: dict[int, float] = {}
+        """Since when its waves are."""
+        self._had_nodes = False
 
     def step(
         self,
@@ -85,7 +87,8 @@ class Conductor:
         `held`: ids with a turn that has not come back. `answered`: by the gateways since the rollout began.
         """
         if mark != self._mark:
-            self._mark, self._complete = mark, {}
+            self._mark, self._complete, self._had_nodes = mark, {}, False
+        self._had_nodes = self._had_nodes or bool(nodes)
         ranked = sorted(nodes, key=lambda node: node.id)
         step = self._next(plan, ranked, held, now, answered)
         done = sum(node.config.running == plan.wanted.sha256 for node in ranked)
@@ -107,9 +110,10 @@ class Conductor:
         todo = [node for node in ranked if _is_to_change(node, plan)]
         end = len(plan.waves)
         if not todo and not held:
-            if ranked and plan.phase is Phase.RUNNING and (wait := self._last_wave(plan, now)):
+            if plan.phase is Phase.RUNNING and (wait := self._last_wave(plan, ranked, now)):
                 return Step(wait=wait, wave=end - 1, skip=end)
-            return Step(verdict=_end_of(plan.phase))
+            came_to_all = plan.phase in (Phase.RUNNING, Phase.DONE)
+            return Step(verdict=_end_of(plan.phase), wave=end - 1 if came_to_all else 0)
         if todo:
             self._complete.pop(end, None)
         wave = 0
@@ -146,9 +150,13 @@ class Conductor:
             return wave, f"wave {wave + 1} begins when wave {wave} has run well for {plan.pause:g} s"
         return len(plan.waves) - 1, ""
 
-    def _last_wave(self, plan: Plan, now: float) -> str:
+    def _last_wave(self, plan: Plan, ranked: Sequence[Standing], now: float) -> str:
         """What must still pass before a rollout that has come to all is done."""
         end = len(plan.waves)
+        if not ranked:
+            self._complete.pop(end, None)
+            left = self._had_nodes and plan.skip_pause < end
+            return "no node is left that could show how it runs" if left else ""
         over = now >= self._complete.setdefault(end, now) + plan.pause
         return "" if over or plan.skip_pause >= end else f"done when all have run well for {plan.pause:g} s"
 
@@ -250,7 +258,7 @@ def _end_of(phase: Phase) -> Phase | None:
 
 def _waits_for(turns: set[str], out: Sequence[str], todo: Sequence[Standing], plan: Plan) -> str:
     if turns:
-        return f"out of service for it: {', '.join(sorted(turns))}"
+        return f"may be out of service for it: {', '.join(sorted(turns))}"
     if len(out) >= plan.max_unavailable:
         names = ", ".join(out[:3])
         return f"not in service for other reasons: {names}; max_unavailable is {plan.max_unavailable}"

@@ -40,8 +40,8 @@ def config_view(core: Manager, kind: str, setting: Setting, plan: Plan) -> dict[
 def _summary(core: Manager, kind: str, setting: Setting, plan: Plan) -> dict[str, Any]:
     step = core.rollouts.step(kind)
     conductor_is_here = setting.writer in (core.name, *(member.name for member in core.group.kin()))
-    wait = step.wait
-    if not conductor_is_here and not plan.phase.settled:
+    wait, gone = step.wait, not conductor_is_here and not plan.phase.settled
+    if gone:
         wait = f"its conductor {setting.writer} is gone: `kcm rollout resume` lets another manager go on"
     standings, answered = core.rollouts.standings.of(kind), core.rollouts.answered(kind, plan)
     return {
@@ -53,6 +53,7 @@ def _summary(core: Manager, kind: str, setting: Setting, plan: Plan) -> dict[str
         "why": plan.why,
         "waits_for": wait,
         "conductor": setting.writer,
+        "conductor_gone": gone,
         "serial": setting.serial,
         "waves": list(plan.waves),
         "wave": step.wave + 1,

@@ -18,7 +18,9 @@ def pending(core: Manager, now: float) -> str:
     """What is still to come, for people; empty where the cap is in force with all that follows from it."""
     names = ", ".join(behind(core, now))
     if core.founders is None:
-        return f"{_beyond(len(core.unmarked(now)))} to be marked over_limit by {names}" if names else ""
+        count = len(core.unmarked(now))
+        nodes = "1 node is" if count == 1 else f"{count} nodes are"
+        return f"{nodes} still to be marked, as over the cap or within it, by {names}" if names else ""
     if names:
         return f"the cap is still to be followed by {names}"
     known = core.founders.known

@@ -33,6 +33,7 @@ _PLAN = object_of(
     why=TEXT,
     waits_for=TEXT,
     conductor=TEXT,
+    conductor_gone=YES_NO,
     serial=WHOLE,
     waves=list_of(TEXT),
     wave=WHOLE,

@@ -21,10 +21,10 @@ def problem(status: int, detail: str, headers: dict[str, str] | None = None) -> 
     return web.Response(status=status, body=content, content_type="application/problem+json", headers=headers)
 
 
-def no_limit(name: str, known: Iterable[str]) -> web.Response:
-    """There is no limit of that name."""
+def no_limit(name: str, known: Iterable[str], otherwise: str = "") -> web.Response:
+    """There is no limit of that name; `otherwise` follows."""
     near = did_you_mean(name, known) or "; `kcm limits show` lists them (GET /api/v1/limits)"
-    return problem(404, f"no limit is called {name[:100]!r}{near}")
+    return problem(404, f"no limit is called {name[:100]!r}{near}{otherwise}")
 
 
 def of_http_error(error: web.HTTPException) -> web.Response:

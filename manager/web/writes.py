@@ -92,6 +92,8 @@ async def set_limit(request: web.Request) -> web.Response:
     given = await json_object(request, set(LimitSettings.model_fields))
     if not re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9_.:-]{0,99}", name):
         return problem(400, "a limit's name must be 1 to 100 letters, digits, `.`, `_`, `:` or `-`")
+    if name not in core.limits and "max_rate" not in given:
+        return no_limit(name, core.limits, " (a new one needs max_rate)")
     before = views.cluster_limit_view(core, name) if name in core.limits else {}
     for key, value in given.items():
         # What a file has as text, JSON has as what it is.

@@ -338,5 +338,11 @@ async def fetch(url: str) -> bytes:
                         raise GatewayError(f"{url} answers with more than {_BODY_BYTES_MAX} bytes")
                 return bytes(body)
             raise GatewayError(f"{url} answers {response.status}")
-    except (aiohttp.ClientError, TimeoutError, OSError) as error:
+    except TimeoutError:
+        raise GatewayError(f"{url} does not answer within {health.EVERY_SECONDS:g} s") from None
+    except aiohttp.ClientConnectorError as error:
+        # aiohttp's own words name TLS where there is none.
+        why = error.os_error.strerror or error.os_error
+        raise GatewayError(f"{url} does not answer: {why}") from None
+    except (aiohttp.ClientError, OSError) as error:
         raise GatewayError(f"{url} does not answer: {error}") from None

@@ -11,7 +11,7 @@ from aiohttp import ClientSession
 from aiohttp.test_utils import TestServer
 
 from manager.cli import main as cli
-from manager.cli.doctor import GONE_AFTER, _members
+from manager.cli.doctor import GONE_AFTER, _members, _rollouts
 from manager.web.app import create_app
 from tests.manager.running import Running
 
@@ -100,6 +100,14 @@ def test_who_has_just_died_is_bad_and_who_left_is_nothing() -> None:
     assert [row["verdict"] for row in rows] == ["good", "bad"]
     assert rows[0]["what"] == "2 of 4 are alive here"
     assert rows[1]["what"].endswith("look at its host; if it is gone for good, `kcm force-leave m2`")
+
+
+def test_a_rollout_whose_conductor_is_gone_is_bad() -> None:
+    remedy = "its conductor m1 is gone: `kcm rollout resume` lets another manager go on"
+    nginx = {"kind": "nginx", "version": 5, "conductor_gone": True, "waits_for": remedy}
+    haproxy = {"kind": "haproxy", "version": 2, "conductor_gone": False, "waits_for": ""}
+    [row] = _rollouts([nginx, haproxy])
+    assert (row["verdict"], row["what"]) == ("bad", f"nginx version 5: {remedy}")
 
 
 def test_a_manager_that_takes_all_others_for_dead_is_asked_about_its_own_host() -> None:

@@ -133,6 +133,21 @@ def test_it_is_done_when_all_that_are_changed_have_run_well_for_the_pause() -> N
     assert step([]).verdict is Phase.DONE, "there is nothing to look at"
 
 
+def test_it_is_not_done_when_all_nodes_have_left_before_they_have_shown_how_it_runs() -> None:
+    conductor, nodes = Conductor(), [node(1, HAS_IT), node(2, HAS_IT)]
+    assert conductor.step(PLAN, ORDER, nodes, (), 0.0).verdict is None
+    left = conductor.step(PLAN, ORDER, [], (), 60.0)
+    assert (left.verdict, left.wait) == (None, "no node is left that could show how it runs")
+    assert conductor.step(replace(PLAN, skip_pause=left.skip), ORDER, [], (), 61.0).verdict is Phase.DONE
+    assert conductor.step(PLAN, ORDER, nodes, (), 62.0).verdict is None
+    assert conductor.step(PLAN, ORDER, nodes, (), 72.0).verdict is Phase.DONE
+    assert step([]).verdict is Phase.DONE, "there never was one"
+
+
+def test_a_rollout_that_is_done_is_in_its_last_wave() -> None:
+    assert step([node(1, HAS_IT)], replace(PLAN, phase=Phase.DONE)).wave == 2
+
+
 def test_who_comes_within_the_last_pause_is_changed_and_looked_at_as_well() -> None:
     conductor = Conductor()
     assert conductor.step(PLAN, ORDER, [node(1, HAS_IT)], (), 100.0).verdict is None

@@ -144,9 +144,15 @@ def test_whoever_is_to_mark_nodes_beyond_a_cap_is_named_until_it_has() -> None:
     running.node(2)
     running.core.settings.set(SUBSCRIPTION, 0)
     shown = views.subscription_view(running.core, running.now())
-    assert shown["pending"] == "2 nodes beyond the cap are still to be marked over_limit by m1"
+    assert shown["pending"] == "2 nodes are still to be marked, as over the cap or within it, by m1"
     running.wait(1.0)
     assert views.subscription_view(running.core, running.now())["pending"] == ""
+    running.core.settings.set(SUBSCRIPTION, 1)
+    shown = views.subscription_view(running.core, running.now())
+    assert shown["pending"] == "1 node is still to be marked, as over the cap or within it, by m1"
+    running.wait(1.0)
+    shown = views.subscription_view(running.core, running.now())
+    assert (shown["pending"], shown["used"], shown["over_limit"]) == ("", 1, 1)
 
 
 def test_the_limits_are_shown_whole_and_as_shared() -> None:

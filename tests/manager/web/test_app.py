@@ -182,7 +182,6 @@ async def test_a_limit_is_set_changed_and_removed_and_nodes_are_told(running: Ru
         ("public", {"algorithm": "best"}, "algorithm: "),
         ("public", {"lease": 0.1}, "lease: "),
         ("public", {"rate": 5}, "unknown field"),
-        ("new", {"every": 5}, "max_rate: "),
         ("n" * 101, {"max_rate": 5}, "name must be 1 to 100"),
     ],
 )
@@ -194,8 +193,12 @@ async def test_a_limit_that_cannot_be_is_refused_and_changes_nothing(
     assert running.core.limits == {"public": Limit(100.0)}
 
 
-async def test_what_is_no_limit_has_no_shares_and_cannot_be_removed(running: Running, serve: Serve) -> None:
+async def test_what_is_no_limit_has_no_shares_and_cannot_be_changed_nor_removed(
+    running: Running, serve: Serve
+) -> None:
     client = await serve(running)
+    mistyped = await problem(await client.patch("/api/v1/limits/publc", json={"every": 5}), 404)
+    assert "did you mean public? (a new one needs max_rate)" in mistyped
     assert "no limit" in await problem(await client.get("/api/v1/limits/other/shares"), 404)
     assert "no limit" in await problem(await client.delete("/api/v1/limits/other", json={}), 404)
 
