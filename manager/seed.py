@@ -17,7 +17,7 @@ from websockets.protocol import State
 from websockets.server import ServerProtocol
 
 from manager.acceptor import Acceptor
-from manager.frames import TOGETHER_SECONDS, frame_size, framed, message_in
+from manager.frames import TOGETHER_SECONDS, begins_report, frame_size, framed, message_in
 from node.codec import ProtocolError, decode, encode
 from node.protocol import (
     CLOSE_GOING,
@@ -28,7 +28,6 @@ from node.protocol import (
     Hello,
     ManagerMessage,
     NodeMessage,
-    Report,
 )
 
 UNGREETED_MAX = 256
@@ -165,7 +164,7 @@ class _Connection(asyncio.Protocol):
 
     __slots__ = (
         "_allowance", "_asked_bytes", "_counted", "_ending", "_floods", "_hello_by", "_in_line", "_loop",
-        "_number", "_parts", "_reports", "_server", "_socket", "_transport", "_unfed", "_unread", "_unsent",
+        "_number", "_parts", "_server", "_socket", "_transport", "_unfed", "_unread", "_unsent",
         "_waits", "peer",
     )  # fmt: skip
 
@@ -182,8 +181,6 @@ class _Connection(asyncio.Protocol):
         """What has come and is not looked at yet."""
         self._asked_bytes = 0
         """How much has come before it was a WebSocket."""
-        self._reports = False
-        """Whether its last word was a report: most likely the next is another, and can wait."""
         self._in_line = False
         """Whether it is to be looked at together with what others have said."""
         self._parts: list[bytes] = []
@@ -262,7 +259,7 @@ class _Connection(asyncio.Protocol):
                 return
             self._asked_bytes += len(data)
         self._unfed = self._unfed + data if self._unfed else data
-        if not self._reports or len(self._unfed) > FRAME_BYTES_MAX:
+        if not (self._number and begins_report(data)) or len(self._unfed) > FRAME_BYTES_MAX:
             self.take()
         elif not self._in_line:
             self._in_line = True
@@ -377,7 +374,6 @@ class _Connection(asyncio.Protocol):
             return
         if message is None:
             return
-        self._reports = isinstance(message, Report)
         if isinstance(message, Hello):
             self._greeted()
         if not isinstance(message, NodeMessage):

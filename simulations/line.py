@@ -1,4 +1,4 @@
-"""What nodes say waits a moment for what others say, in the sockets of a manager, as in the real program."""
+"""What nodes report waits a moment for what others report, in a manager's sockets, as in the real program."""
 
 from collections.abc import Callable
 

@@ -355,33 +355,25 @@ class SimManager:
 
     def _accept(self, connection: Connection, client: str, opened: Callable[[], None]) -> None:
         number, line = next(self._numbers), self._line
-        reports = False  # whether its last word was a report: then the next one waits
 
         def receive(data: bytes) -> None:
             try:
                 message = decode(data)
             except ProtocolError as error:
                 raise AssertionError(f"a node sent what no manager can read: {error}") from error
-            if reports:
+            if isinstance(message, Report):
                 line.put(number, lambda: said(message))
             else:
+                line.take(number)
                 said(message)
 
         def said(message: AnyMessage | None) -> None:
-            nonlocal reports
             if message is not None and number in self._connections:
-                reports = isinstance(message, Report)
                 self.core.node_message(number, message, client, self.loop.now, more=True)  # type: ignore[arg-type]
                 self._end_turn_soon()
 
         def closed(code: int | None) -> None:
-            if code is not None and reports:
-                line.put(number, lambda: ended(code))
-            else:
-                line.take(number)
-                ended(code)
-
-        def ended(code: int | None) -> None:
+            line.take(number)
             if self._connections.pop(number, None) is not None:
                 self.core.node_closed(number, code, self.loop.now, more=True)
                 self._end_turn_soon()

@@ -72,6 +72,8 @@ class _Seen:
     table: list[tuple[str, int, State]] = field(default_factory=list)
     """The members after the last turn."""
     members: dict[str, tuple[int, State]] = field(default_factory=dict)
+    """Also those that are forgotten, if that was too soon."""
+    gone_since: dict[str, float] = field(default_factory=dict)
     copies: dict[tuple[str, int], int] = field(default_factory=dict)
     nodes: dict[str, NodeView] = field(default_factory=dict)
     """Each node that was let in, as it was shown last."""
@@ -252,13 +254,21 @@ class Watch:
 
     def _members_go_forward(self, manager: SimManager) -> None:
         """No member's incarnation falls, and one that is gone returns only with a new one (M3, M4)."""
-        seen = self._of(manager).members
-        for member in manager.core.group.swim.members:
+        seen, since = self._of(manager).members, self._of(manager).gone_since
+        swim = manager.core.group.swim
+        for name in [name for name in since if swim.members.get(name) is None]:
+            if self._world.now - since[name] >= manager.gossip.gone_kept:
+                del seen[name], since[name]
+        for member in swim.members:
             before = seen.get(member.name)
             now = (member.incarnation, member.state)
             if before == now:
                 continue
             seen[member.name] = now
+            if member.present:
+                since.pop(member.name, None)
+            else:
+                since[member.name] = self._world.now
             if before is None:
                 continue
             if member.name in self.pruned:

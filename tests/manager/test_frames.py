@@ -7,7 +7,9 @@ from websockets.frames import Frame, Opcode
 from websockets.protocol import State
 from websockets.uri import parse_uri
 
-from manager.frames import frame_size, framed, message_in
+from manager.frames import begins_report, frame_size, framed, message_in
+from node.codec import encode
+from node.protocol import Fetch, Here, Leave, NodeMessage, Report
 
 SIZES = st.sampled_from([0, 1, 125, 126, 127, 65_535, 65_536])
 FRAMES = st.builds(
@@ -44,3 +46,15 @@ def test_a_client_reads_what_is_framed_here(size: int) -> None:
     client = ClientProtocol(parse_uri("ws://m/"), state=State.OPEN)
     client.receive_data(frame)
     assert client.events_received() == [Frame(Opcode.BINARY, message)]
+
+
+@given(st.integers(0, 2**63 - 1), st.booleans(), st.integers(0, 15))
+def test_a_report_is_told_from_every_other_word_by_its_beginning(number: int, mask: bool, cut: int) -> None:
+    def framed_by_a_node(message: NodeMessage) -> bytes:
+        return Frame(Opcode.BINARY, encode(message)).serialize(mask=mask)
+
+    report = framed_by_a_node(Report(number=number, limits_version=1, counters={"requests": 1.0}))
+    assert begins_report(report) == mask
+    assert not begins_report(report[:cut])
+    for other in (Here(number=number), Leave(reason="report"), Fetch(sha256="report", offset=0)):
+        assert not begins_report(framed_by_a_node(other))
