@@ -17,6 +17,8 @@ FACT = "gone/"
 """Facts `gone/<owner>`: for how many seconds we have seen it gone, as far as we ran; 0 once it is back."""
 SAVED_EVERY = 3600
 """Seconds, in whole steps of which that is kept: a restart loses less than one step."""
+_NOTES_EVERY = 60.0
+"""Seconds: notes are looked for among all entries of our page, which may be many."""
 
 
 class Retention:
@@ -38,7 +40,7 @@ class Retention:
         self._seconds = seconds
         self._gone = {name[len(FACT) :]: float(text) for name, text in facts.items() if name.startswith(FACT)}
         self._pruned: set[str] = set()
-        self._looked = now
+        self._looked = self._notes_at = now
 
     def recall(self, before: Iterable[tuple[str, bytes]], now: float) -> list[Output]:
         """Our notes from before our start stand again, if they are not over."""
@@ -70,9 +72,11 @@ class Retention:
                 output += self._group.forget_page(owner, now)
                 forgotten.append(owner)
                 self._gone[owner] = 0.0
-        for key, value in list(ledger.own.items()):
-            if key.startswith(FORGOTTEN) and self._is_over(value, now):
-                ledger.delete(key)
+        if self._notes_at <= now:
+            self._notes_at = now + min(_NOTES_EVERY, self._seconds / 10)
+            for key, value in list(ledger.own.items()):
+                if key.startswith(FORGOTTEN) and self._is_over(value, now):
+                    ledger.delete(key)
         return forgotten, output
 
     def facts(self) -> dict[str, str]:
