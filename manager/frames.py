@@ -8,14 +8,15 @@ try:
 except ImportError:  # where it was built without
     from websockets.utils import apply_mask
 
+from node.codec import REPORT_BEGINS
+
 TOGETHER_SECONDS = 0.1
 """A report waits so long for those of other nodes: to wake up for each costs more than what it says."""
 _BINARY = 0x82
 """FIN, no extension, opcode 2."""
 _MASKED = 0x80
-_HEAD_BYTES = 16
-_REPORT = b"\x92\xa6report"
-"""How `node.codec` begins one."""
+_HEAD_BYTES = 8 + len(REPORT_BEGINS)
+"""Of a report: the longest head of a frame that is read here, and the beginning of the message."""
 _IN_TWO, _IN_EIGHT = 126, 127
 """In the place of a length: so many bytes with the length follow."""
 
@@ -23,7 +24,7 @@ _IN_TWO, _IN_EIGHT = 126, 127
 def begins_report(data: bytes) -> bool:
     """Whether `data` begins with a node's report, of which there are many."""
     head = data[:_HEAD_BYTES]
-    return len(head) == _HEAD_BYTES and (message_in(head) or b"").startswith(_REPORT)
+    return len(head) == _HEAD_BYTES and (message_in(head) or b"").startswith(REPORT_BEGINS)
 
 
 def frame_size(data: bytes) -> int | None:

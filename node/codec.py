@@ -25,6 +25,7 @@ from node.protocol import (
     Limits,
     ManagerMessage,
     NodeMessage,
+    Report,
     Served,
 )
 
@@ -203,6 +204,10 @@ _FIELDS = {
     ]
     for kind in _KINDS.values()
 }
+
+
+REPORT_BEGINS: bytes = b"\x92" + msgpack.packb(Report.__name__.lower())
+"""The first bytes of every `Report`, as `encode` writes it: a pair, of which this is the first half."""
 
 
 def encode(message: AnyMessage) -> bytes:
