@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from gossip.key_messages import Verb
-from gossip.ledger import Mark
 from gossip.messages import Address, Incarnation, Message, NodeName, State, StreamMessage
+from gossip.pages import Mark
 from gossip.wire.seal import Keyring
 
 

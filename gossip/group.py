@@ -17,10 +17,11 @@ from gossip.errors import ForceLeaveRefused, WireError
 from gossip.key_messages import Verb
 from gossip.keys import Keys
 from gossip.kinship import Kinship, start_number
-from gossip.ledger import GENERATION_SHIFT, Ledger, Piece, generation_above, generation_at
+from gossip.ledger import GENERATION_SHIFT, Ledger, generation_above, generation_at
 from gossip.members import Member
 from gossip.memory import NO_MEMORY, Memory
 from gossip.messages import Address, Message, NodeName, PushPull, State, StreamMessage, User
+from gossip.pages import Piece
 from gossip.reconcile import Reconciler, former_page
 from gossip.serf import Serf
 from gossip.swim import Swim

@@ -1,94 +1,54 @@
 """A page per member, written by its owner alone, reconciled by digest and delta.
 
 Scuttlebutt reconciliation (van Renesse, Dumitriu, Gough, Thomas 2008), with the rules of
-`PROTOCOL.md` § Ledger. A page maps a key to (version, value) or (version, tombstone). What travels is a
-`Piece`: all entries whose version is in `(after, upto]`, ascending, with the owner's generation.
+`PROTOCOL.md` § Ledger. What a page is, and the pieces in which it travels: `pages.py`.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from hashlib import blake2b
-from itertools import takewhile
-from typing import NamedTuple, TypeAlias
+from typing import TypeAlias
 
 from gossip.errors import GossipError
 from gossip.messages import NodeName
+from gossip.page_notes import (
+    FORGOTTEN,
+    SUCCEEDS,
+    forgotten_note,
+    read_forgotten,
+    read_succession,
+    succeeds,
+    succession_note,
+)
+from gossip.pages import (
+    KEY_CHARS_MAX,
+    NOTHING,
+    PAGE_BYTES_MAX,
+    PAGE_BYTES_RESERVE,
+    PAGE_ENTRIES_MAX,
+    TOMBSTONES_MAX,
+    VALUE_BYTES_MAX,
+    VERSION_MAX,
+    Entry,
+    Mark,
+    Page,
+    Piece,
+    check_bounds,
+    entry_bytes,
+    laid_over,
+    page_of,
+)
 
-VERSION_MAX = 2**62
-"""No honest page gets there; more is not taken, so that it cannot make a page unwritable."""
-
-KEY_CHARS_MAX = 200
-VALUE_BYTES_MAX = 4096
-ENTRY_OVERHEAD = 16
-"""Bytes that an entry costs beside its key and its value."""
-PAGE_BYTES_MAX = 8 * 2**20
-PAGE_BYTES_RESERVE = PAGE_BYTES_MAX // 16
-"""Kept for entries that end something: a full page refuses newcomers, never a release."""
-PAGE_ENTRIES_MAX = 65_536
-"""Tombstones count too. What an entry takes in memory is a multiple of its bytes."""
-MESSAGE_ENTRIES_MAX = 2 * PAGE_ENTRIES_MAX
-"""In all pieces of one message."""
 PAGES_MAX = 1024
 """Copies of others' pages; more are not taken."""
-TOMBSTONES_MAX = 4096
-"""The owner collects the older half when it has more."""
 GENERATION_SHIFT = 24
 GENERATION_LIMIT = 3_100_000_000 << GENERATION_SHIFT
 """A generation starts with seconds since 1970, by a clock that may be wrong, as ours may: until 2068."""
 
-SUCCEEDS = "succeeds"
-"""Key on a page: the owner took over what stood on its earlier ones, under each generation up to a mark.
-
-For each generation then version, 8 bytes each, big-endian, ascending. Whoever kept a newer copy, or one of a
-generation that is not among them, still has something for the owner.
-"""
-FORGOTTEN = "forgotten/"
-"""Keys `forgotten/<owner>` on any page: the owner's page goes, up to a mark, and nobody takes it again (L6).
-
-Generation, version, and when that was written in seconds since 1970, 8 bytes each, big-endian.
-"""
-SUCCEEDED_MAX = 32
-"""Generations in that note; of a lower one the owner takes over again what somebody still kept."""
+Digest: TypeAlias = dict[NodeName, Mark]
 
 
 class PageFull(GossipError):
     """Our page has no room for another entry; nothing was written."""
-
-
-class Entry(NamedTuple):
-    """`value` None is a tombstone."""
-
-    key: str
-    version: int
-    value: bytes | None
-
-
-class Mark(NamedTuple):
-    """How far a copy of a page is; marks of one owner compare as they stand."""
-
-    generation: int
-    version: int
-
-
-NOTHING = Mark(0, 0)
-
-Digest: TypeAlias = dict[NodeName, Mark]
-
-
-@dataclass(frozen=True, slots=True)
-class Piece:
-    """Everything that `owner` wrote after version `after` up to `upto`, or what overwrote it.
-
-    With `reset` it is the whole page, `after` is 0 and tombstones up to `floor` are not in it.
-    """
-
-    owner: NodeName
-    generation: int
-    after: int
-    upto: int
-    floor: int
-    entries: tuple[Entry, ...]
-    reset: bool = False
 
 
 def generation_at(unix_seconds: float, random_bits: int) -> int:
@@ -99,97 +59,6 @@ def generation_at(unix_seconds: float, random_bits: int) -> int:
 def generation_above(highest: int, random_bits: int) -> int:
     """A generation above `highest`, which nobody else who is above it has drawn too."""
     return (((highest >> GENERATION_SHIFT) + 1) << GENERATION_SHIFT) | (random_bits % (1 << GENERATION_SHIFT))
-
-
-@dataclass(slots=True)
-class Page:
-    """One member's page, or a copy of it. `values` holds its entries in ascending order of version."""
-
-    owner: NodeName
-    generation: int
-    version: int = 0
-    floor: int = 0
-    values: dict[str, Entry] = field(default_factory=dict)
-    size: int = 0
-    tombstones: int = 0
-
-    @property
-    def mark(self) -> Mark:
-        return Mark(self.generation, self.version)
-
-    def get(self, key: str) -> bytes | None:
-        entry = self.values.get(key)
-        return None if entry is None else entry.value
-
-    def items(self) -> Iterable[tuple[str, bytes]]:
-        """The living entries, ascending by version."""
-        return ((e.key, e.value) for e in self.values.values() if e.value is not None)
-
-    def store(self, entry: Entry) -> None:
-        """Write `entry`, which is newer than all that is here."""
-        old = self.values.pop(entry.key, None)
-        if old is not None:
-            self._count(old, -1)
-        self.values[entry.key] = entry
-        self._count(entry, 1)
-        self.version = entry.version
-
-    def collect(self, floor: int) -> None:
-        """Drop the tombstones up to `floor`."""
-        if floor <= self.floor:
-            return
-        self.floor = floor
-        old = list(takewhile(lambda entry: entry.version <= floor, self.values.values()))
-        for entry in old:
-            if entry.value is None:
-                del self.values[entry.key]
-                self._count(entry, -1)
-
-    def whole(self) -> Piece:
-        """All of it."""
-        entries = tuple(self.values.values())
-        return Piece(self.owner, self.generation, 0, self.version, self.floor, entries, True)
-
-    def since(self, version: int) -> list[Entry]:
-        """The entries above `version`, ascending."""
-        newer = list(takewhile(lambda entry: entry.version > version, reversed(self.values.values())))
-        newer.reverse()
-        return newer
-
-    def _count(self, entry: Entry, sign: int) -> None:
-        self.size += sign * entry_bytes(entry)
-        if entry.value is None:
-            self.tombstones += sign
-
-
-def read_succession(note: bytes | None) -> dict[int, int]:
-    """Generation → version up to which a page takes over its owner's earlier ones."""
-    note = note or b""
-    words = [int.from_bytes(note[at : at + 8]) for at in range(0, len(note) - len(note) % 16, 8)]
-    return dict(zip(words[::2], words[1::2], strict=True))
-
-
-def forgotten_note(mark: Mark, at: float) -> bytes:
-    """The value of `forgotten/<owner>`, written at `at`."""
-    return b"".join(number.to_bytes(8) for number in (*mark, max(0, int(at))))
-
-
-def read_forgotten(note: bytes | None) -> tuple[Mark, float]:
-    """Up to where a page goes, and when that was written; `NOTHING` where the note is none."""
-    if note is None or len(note) < 24:
-        return NOTHING, 0.0
-    generation, version, at = (int.from_bytes(note[place : place + 8]) for place in (0, 8, 16))
-    return Mark(generation, version), float(at)
-
-
-def _succeeds(page: Page, mark: Mark) -> bool:
-    """Whether `page` has taken over an earlier one of its owner up to `mark`."""
-    return read_succession(page.get(SUCCEEDS)).get(mark.generation, -1) >= mark.version
-
-
-def entry_bytes(entry: Entry) -> int:
-    """What an entry costs on a page and, at the most, in a piece."""
-    return ENTRY_OVERHEAD + len(entry.key) * 3 + len(entry.value or b"")
 
 
 class Ledger:
@@ -232,17 +101,14 @@ class Ledger:
 
     def succeeds(self, mark: Mark) -> bool:
         """Whether we have taken over an earlier page of ours up to `mark`."""
-        return _succeeds(self.own, mark)
+        return succeeds(self.own, mark)
 
     def note_succession(self, marks: Iterable[Mark]) -> None:
         """We have taken over what stood on our earlier pages up to these marks."""
         known = read_succession(self.own.get(SUCCEEDS))
         news = [mark for mark in marks if known.get(mark.generation, -1) < mark.version]
         if news:
-            known.update(sorted(news))
-            kept = sorted(known.items())[-SUCCEEDED_MAX:]
-            value = b"".join(number.to_bytes(8) for mark in kept for number in mark)
-            self.put(SUCCEEDS, value, ends_something=True)
+            self.put(SUCCEEDS, succession_note(known, news), ends_something=True)
 
     def recall(self, copies: Iterable[Piece], former: Iterable[Piece]) -> None:
         """Take over what our disk holds of others' pages, each whole, before anything else is done."""
@@ -379,7 +245,7 @@ class Ledger:
         if page is None and len(self._pages) >= PAGES_MAX:
             raise ValueError(f"one page more than {PAGES_MAX}")
         follows = page is not None and page.generation == piece.generation and not piece.reset
-        self._check_bounds(page if follows else None, piece)
+        check_bounds(page if follows else None, piece)
         if piece.reset or (piece.after == 0 and (page is None or page.generation < piece.generation)):
             return self._replace(page, piece)
         if page is None or page.generation < piece.generation or piece.after > page.version:
@@ -394,18 +260,6 @@ class Ledger:
         if SUCCEEDS in changed:
             changed += self._drop_former(page)
         return tuple(changed)
-
-    @staticmethod
-    def _check_bounds(page: Page | None, piece: Piece) -> None:
-        """Raises `ValueError` where `piece` would make `page`, None for a new one, larger than it may be."""
-        size, count = (0, 0) if page is None else (page.size, len(page.values))
-        for entry in piece.entries:
-            if page is None or entry.version > page.version:
-                old = None if page is None else page.values.get(entry.key)
-                size += entry_bytes(entry) - (0 if old is None else entry_bytes(old))
-                count += old is None
-        if size > PAGE_BYTES_MAX + PAGE_BYTES_RESERVE or count > PAGE_ENTRIES_MAX + TOMBSTONES_MAX:
-            raise ValueError("a page larger than its writer may make it")
 
     def _replace(self, old: Page | None, piece: Piece) -> tuple[str, ...]:
         page = page_of(piece)
@@ -422,49 +276,11 @@ class Ledger:
     def _keep_former(self, old: Page) -> None:
         """Keep `old`, and beneath it what it had not taken over of the one before (two starts in a row)."""
         before = self.former.get(old.owner)
-        if before is not None:
-            kept = Page(old.owner, old.generation)
-            lower = [entry for entry in before.values.values() if entry.key not in old.values]
-            for entry in [*lower, *old.values.values()]:
-                kept.store(Entry(entry.key, kept.version + 1, entry.value))
-            # Above the same page of whoever does not have what is beneath.
-            kept.version = max(kept.version, old.version + 1)
-            old = kept
-        self.former[old.owner] = old
+        self.former[old.owner] = old if before is None else laid_over(before, old)
 
     def _drop_former(self, page: Page) -> list[str]:
         """Forget the former page once its owner has taken it over; gives the keys that it had."""
         former = self.former.get(page.owner)
-        if former is None or not _succeeds(page, former.mark):
+        if former is None or not succeeds(page, former.mark):
             return []
         return list(self.former.pop(page.owner).values)
-
-
-def page_of(piece: Piece) -> Page:
-    """The whole page that `piece` is."""
-    page = Page(piece.owner, piece.generation)
-    for entry in piece.entries:
-        page.store(entry)
-    page.version, page.floor = piece.upto, piece.floor
-    return page
-
-
-def split(piece: Piece, room: int) -> list[Piece]:
-    """`piece` in consecutive parts whose entries cost at most `room` bytes each, or a single entry more.
-
-    Any prefix of them is a valid copy. A reset is never split: half of it would be no page at all.
-    """
-    if piece.reset:
-        return [piece]
-    parts: list[Piece] = []
-    batch: list[Entry] = []
-    after, cost = piece.after, 0
-    for entry in piece.entries:
-        if batch and cost + entry_bytes(entry) > room:
-            upto = batch[-1].version
-            parts.append(Piece(piece.owner, piece.generation, after, upto, piece.floor, tuple(batch)))
-            after, batch, cost = upto, [], 0
-        batch.append(entry)
-        cost += entry_bytes(entry)
-    parts.append(Piece(piece.owner, piece.generation, after, piece.upto, piece.floor, tuple(batch)))
-    return parts

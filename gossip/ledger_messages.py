@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias
 
-from gossip.ledger import Digest, Mark, Piece
+from gossip.ledger import Digest
 from gossip.messages import NodeName
+from gossip.pages import Mark, Piece
 
 
 class Sender(NamedTuple):

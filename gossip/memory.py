@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from gossip.ledger import Piece
 from gossip.messages import Address, Incarnation
+from gossip.pages import Piece
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,24 +12,12 @@ from gossip.config import GossipConfig
 from gossip.effects import FormerPage, OpenStream, Output, PageChanged, Rejected, Send
 from gossip.errors import WireError
 from gossip.kinship import Kinship
-from gossip.ledger import (
-    FORGOTTEN,
-    GENERATION_SHIFT,
-    MESSAGE_ENTRIES_MAX,
-    NOTHING,
-    SUCCEEDS,
-    Digest,
-    Ledger,
-    Mark,
-    Piece,
-    entry_bytes,
-    generation_above,
-    read_succession,
-    split,
-)
+from gossip.ledger import GENERATION_SHIFT, Digest, Ledger, generation_above
 from gossip.ledger_messages import DigestIs, Heard, LedgerMessage, Pieces, Push, Sender, Summary, Sync
 from gossip.members import Member, Members
 from gossip.messages import NodeName, StreamMessage, User
+from gossip.page_notes import FORGOTTEN, SUCCEEDS, read_succession
+from gossip.pages import MESSAGE_ENTRIES_MAX, NOTHING, Mark, Piece, entry_bytes, split
 from gossip.wire.ledger import decode_ledger, encode_ledger
 
 _PIECE_ROOM = 1150

@@ -31,8 +31,8 @@ from gossip.effects import (
 )
 from gossip.group import Group
 from gossip.key_messages import Verb
-from gossip.ledger import Page
 from gossip.messages import Address, Message, State, StreamMessage
+from gossip.pages import Page
 from manager.audit import Audit
 from manager.disk.keeper import Keeper
 from manager.disk.saved import RESTORED, Saved

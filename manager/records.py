@@ -15,7 +15,7 @@
 | `anew/<id>` | `Turn`: the node may be out of service, in one session, to take limits: question `serial` |
 | `tally/<kind>` | `Tally` in `rollout/tally.py`: what its nodes answered since the present rollout began |
 | `holds` | beginnings of the hashes of the configurations that this manager has |
-| `forgotten/<owner>` | that owner's page goes, up to a mark (`gossip/ledger.py`) |
+| `forgotten/<owner>` | that owner's page goes, up to a mark (`gossip/page_notes.py`) |
 | `gone` | present where the manager has left for good |
 
 Values are MessagePack arrays in the order of the fields; what cannot be read is ignored and counted, since

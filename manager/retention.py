@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping
 
 from gossip.effects import Output
 from gossip.group import Group
-from gossip.ledger import FORGOTTEN, read_forgotten
 from gossip.messages import State
+from gossip.page_notes import FORGOTTEN, read_forgotten
 from manager.records import GONE
 from manager.registry import Registry
 from manager.seats.founders import Founders

@@ -3,8 +3,8 @@
 from math import inf
 
 from gossip.group import Group
-from gossip.ledger import VALUE_BYTES_MAX
 from gossip.members import Member
+from gossip.pages import VALUE_BYTES_MAX
 from manager.outbox import Outbox
 from manager.records import SEES, pack_names, unpack_names
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from random import Random
 
-from gossip.ledger import page_of
+from gossip.pages import page_of
 from manager.disk.saved import Changes, Saved
 from simulations.world import World
 

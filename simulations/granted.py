@@ -3,7 +3,8 @@
 from collections.abc import Callable
 from typing import NoReturn
 
-from gossip.ledger import FORGOTTEN, NOTHING, Mark, read_forgotten
+from gossip.page_notes import FORGOTTEN, read_forgotten
+from gossip.pages import NOTHING, Mark
 from manager.core import Manager
 from manager.records import NodeState
 from manager.tokens import JoinToken, find_token

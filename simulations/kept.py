@@ -3,9 +3,9 @@
 from collections.abc import Callable
 from functools import lru_cache
 
-from gossip.ledger import NOTHING, Mark
 from gossip.ledger_messages import DigestIs, Heard, Pieces, Push, Sync
 from gossip.messages import Alive, Message, PushPull, StreamMessage, User
+from gossip.pages import NOTHING, Mark
 from gossip.wire.ledger import PREFIX, decode_ledger
 from manager.disk.saved import INCARNATION
 from manager.records import NODE, NodeRecord, NodeState

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import NoReturn
 
-from gossip.ledger import Page
+from gossip.pages import Page
 from manager.identity import Identity
 from manager.seats.home import UNLIMITED, Home
 from manager.seats.records import SEAT, Asked, Seat, unpack

@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from typing import NoReturn
 
 from gossip.effects import OpenStream, Send
-from gossip.ledger import Entry, Page, Piece
 from gossip.ledger_messages import Pieces, Push
 from gossip.messages import IndirectPing, Ping, State, StreamMessage, User
+from gossip.pages import Entry, Page, Piece
 from gossip.wire.ledger import PREFIX
 from manager.effects import ToNode
 from manager.records import NODE, SEES, NodeRecord, NodeState, SessionKey, Setting, pack_names, unpack_names

@@ -9,8 +9,9 @@ from typing import Any, TypeAlias
 import msgpack
 
 from gossip.errors import WireError
-from gossip.ledger import KEY_CHARS_MAX, MESSAGE_ENTRIES_MAX, VALUE_BYTES_MAX, Digest, Entry, Mark, Piece
+from gossip.ledger import Digest
 from gossip.ledger_messages import DigestIs, Heard, LedgerMessage, Pieces, Push, Sender, Summary, Sync
+from gossip.pages import KEY_CHARS_MAX, MESSAGE_ENTRIES_MAX, VALUE_BYTES_MAX, Entry, Mark, Piece
 
 PREFIX = b"K"
 NAME_BYTES_MAX = 255

@@ -8,8 +8,9 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TypeAlias
 
 from gossip.group import Group
-from gossip.ledger import NOTHING, Digest, Mark, Piece
+from gossip.ledger import Digest
 from gossip.messages import Address, State
+from gossip.pages import NOTHING, Mark, Piece
 from manager.audit import Audit
 from manager.disk.saved import INCARNATION, MEMBERS, Changes, Saved
 from manager.rollout.configs import Configs

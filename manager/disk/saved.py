@@ -6,9 +6,9 @@
 from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass, field
 
-from gossip.ledger import Page, Piece, page_of
 from gossip.memory import Memory
 from gossip.messages import Address, NodeName
+from gossip.pages import Page, Piece, page_of
 from manager.stats import Reported
 from manager.traffic import By, KeptSteps
 

@@ -14,7 +14,7 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any, TypeVar
 
-from gossip.ledger import Entry, Page, Piece, page_of
+from gossip.pages import Entry, Page, Piece, page_of
 from manager.disk.saved import Changes, Saved
 from manager.packing import pack, unpack
 from manager.stats import Reported

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from math import ceil, inf
 from typing import Any, Literal, TypeAlias, get_args
 
-from gossip.ledger import VALUE_BYTES_MAX
+from gossip.pages import VALUE_BYTES_MAX
 from manager.records import Setting
 from node.protocol import Lease, Limit, Limits
 

@@ -12,7 +12,8 @@ from math import inf
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from gossip.ledger import Ledger, Page
+from gossip.ledger import Ledger
+from gossip.pages import Page
 from manager.packing import pack, unpack
 from manager.subscription.documents import Document, DocumentError, as_text, open_document
 

@@ -4,7 +4,8 @@ from dataclasses import replace
 from typing import Any
 
 from gossip import ledger, reconcile
-from gossip.ledger import NOTHING, Digest, Ledger, Page, Piece, split
+from gossip.ledger import Digest, Ledger
+from gossip.pages import NOTHING, Page, Piece, split
 from gossip.reconcile import Reconciler
 from simulations.mutants.patch import Patch
 from simulations.world import WALL_AT_START

@@ -5,9 +5,9 @@ from random import Random
 from gossip.effects import OpenStream, Output, Send
 from gossip.group import Group
 from gossip.kinship import LEDGER_PROTOCOL, TAG_GROUP, TAG_SPEAKS, TAG_STARTED
-from gossip.ledger import NOTHING, Entry, Mark, Piece
 from gossip.ledger_messages import Heard, Push, Sender
 from gossip.messages import OUR_VERSIONS, Address, Alive, Dead, Suspect, User
+from gossip.pages import NOTHING, Entry, Mark, Piece
 from gossip.wire import encode_tags
 from gossip.wire.ledger import PREFIX, decode_ledger, encode_ledger
 

@@ -8,25 +8,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gossip.errors import WireError
-from gossip.ledger import (
-    GENERATION_LIMIT,
+from gossip.ledger import GENERATION_LIMIT, PAGES_MAX, Ledger, PageFull, generation_at
+from gossip.ledger_messages import DigestIs, Heard, LedgerMessage, Pieces, Push, Sender, Summary, Sync
+from gossip.page_notes import SUCCEEDS
+from gossip.pages import (
     NOTHING,
     PAGE_BYTES_MAX,
     PAGE_BYTES_RESERVE,
     PAGE_ENTRIES_MAX,
-    PAGES_MAX,
-    SUCCEEDS,
     TOMBSTONES_MAX,
     VALUE_BYTES_MAX,
     Entry,
-    Ledger,
     Mark,
-    PageFull,
     Piece,
-    generation_at,
     split,
 )
-from gossip.ledger_messages import DigestIs, Heard, LedgerMessage, Pieces, Push, Sender, Summary, Sync
 from gossip.wire.ledger import decode_ledger, encode_ledger
 
 NOW = 1_800_000_000.0

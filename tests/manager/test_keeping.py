@@ -5,9 +5,10 @@ from random import Random
 
 from gossip.effects import Resolve, Send
 from gossip.group import Group
-from gossip.ledger import Ledger, Mark
+from gossip.ledger import Ledger
 from gossip.memory import NO_MEMORY
 from gossip.messages import OUR_VERSIONS, Address, Alive, Suspect
+from gossip.pages import Mark
 from manager.core import WENT_BACK, Manager
 from manager.disk.saved import Changes, Saved
 from manager.effects import Log, ManagerEffect, Persist, ToNode

@@ -1,6 +1,7 @@
 """What is derived of the nodes of a manager that is gone (rule I7)."""
 
-from gossip.ledger import Entry, Ledger, Piece
+from gossip.ledger import Ledger
+from gossip.pages import Entry, Piece
 from manager.outbox import Outbox
 from manager.records import NODE, NodeRecord, NodeState
 from manager.registry import MOVING, Registry

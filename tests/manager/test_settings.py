@@ -1,6 +1,7 @@
 """Settings on the pages of two managers, without anything around them."""
 
-from gossip.ledger import NOTHING, Ledger
+from gossip.ledger import Ledger
+from gossip.pages import NOTHING
 from manager.records import SETTING, Setting
 from manager.settings import Settings
 

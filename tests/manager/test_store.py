@@ -13,7 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gossip.ledger import NOTHING, Ledger, Mark, Piece
+from gossip.ledger import Ledger
+from gossip.pages import NOTHING, Mark, Piece
 from manager.disk.saved import Changes, Saved
 from manager.disk.snapshot import restore
 from manager.disk.store import FILE_NAME, Store, StoreError

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from gossip.ledger import Entry, Ledger, Piece
+from gossip.ledger import Ledger
+from gossip.pages import Entry, Piece
 from manager.core import RightsError
 from manager.identity import Identity, Ticket
 from manager.rollout.configs import Manner

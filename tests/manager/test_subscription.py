@@ -5,7 +5,8 @@ from dataclasses import replace
 
 import pytest
 
-from gossip.ledger import Ledger, Piece
+from gossip.ledger import Ledger
+from gossip.pages import Piece
 from manager.effects import AskIssuer
 from manager.subscription.documents import Document, DocumentError, sign
 from manager.subscription.standing import (

@@ -6,8 +6,9 @@ from random import Random
 import pytest
 
 from gossip.config import LAN
-from gossip.ledger import Ledger, Mark, generation_above
+from gossip.ledger import Ledger, generation_above
 from gossip.messages import OUR_VERSIONS, Address, Alive, Dead, State
+from gossip.pages import Mark
 from gossip.swim import Swim
 from simulations.cluster import DEFAULT, Cluster
 from simulations.nodes import Disk, SimNode

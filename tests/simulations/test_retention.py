@@ -5,7 +5,8 @@ from dataclasses import replace
 import pytest
 
 from gossip.effects import PageChanged
-from gossip.ledger import FORGOTTEN, Ledger
+from gossip.ledger import Ledger
+from gossip.page_notes import FORGOTTEN
 from gossip.reconcile import Reconciler
 from simulations.cluster import DEFAULT, Cluster
 from simulations.processes import SimManager

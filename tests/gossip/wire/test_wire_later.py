@@ -7,8 +7,8 @@ import pytest
 
 from gossip.errors import WireError
 from gossip.key_messages import KeyAsk, KeySays, Verb
-from gossip.ledger import Entry, Mark, Piece
 from gossip.ledger_messages import DigestIs, Heard, LedgerMessage, Pieces, Push, Sender, Summary, Sync
+from gossip.pages import Entry, Mark, Piece
 from gossip.wire.keys import decode_keys, encode_keys
 from gossip.wire.ledger import decode_ledger, encode_ledger
 
