@@ -9,12 +9,12 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from gossip.ledger import Ledger
 from manager.disk.saved import FILE
-from manager.limits.sharing import Sharing, from_plain, to_plain
+from manager.limits.sharing import Sharing, from_plain, lease_of, to_plain
 from manager.records import Setting
 from manager.settings import Settings
 from manager.subscription.standing import Subscription
 from manager.tokens import JoinToken
-from node.protocol import Limits
+from node.protocol import Leases, Limits
 
 Policy: TypeAlias = Literal["available", "strict"]
 SUBSCRIPTION = "subscription"
@@ -147,6 +147,11 @@ class Terms:
     def sharing(self, name: str) -> Sharing:
         """How the limit is divided."""
         return self._limits[1].get(name) or Sharing()
+
+    @property
+    def leases(self) -> Leases:
+        """For how long a share may be used, by limit."""
+        return {name: lease_of(limit, self.sharing(name), self.cap) for name, limit in self.limits.items()}
 
     @property
     def _limits(self) -> tuple[Limits, dict[str, Sharing]]:

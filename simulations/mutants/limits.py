@@ -3,17 +3,20 @@
 from dataclasses import replace
 from typing import Any
 
-from manager.limits.shares import Shares
+from manager.limits.census import Census
+from manager.limits.entitled import Entitlements
+from manager.limits.others import Others
 from simulations.mutants.patch import Patch
 
 
 def others_have_nothing(patch: Patch) -> None:
     """Each manager divides the whole limit over its own nodes, whatever others have given (Q1)."""
-    right = Shares._census
+    right = Entitlements.divide
 
-    def census(self: Shares, now: float) -> Any:
-        all_nodes, me = right(self, now), self._group.name
-        return replace(all_nodes, running={me: all_nodes.running[me]} if all_nodes.running.get(me) else {})
+    def divide(self: Entitlements, name: str, total: float, census: Census, *more: Any) -> Any:
+        me = self._group.name
+        ours = {me: census.running[me]} if census.running.get(me) else {}
+        return right(self, name, total, replace(census, running=ours), *more)
 
-    patch(Shares, "_census", census)
-    patch(Shares, "_holdings", lambda *_: {})
+    patch(Entitlements, "divide", divide)
+    patch(Others, "holdings", lambda *_: {})

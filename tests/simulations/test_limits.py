@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 
+from manager.limits.others import Others
 from manager.limits.shares import Shares
 from manager.limits.sharing import Sharing
 from manager.limits.tenants import Tenant
@@ -183,7 +184,7 @@ def told_is_applied(patch: pytest.MonkeyPatch) -> None:
 
 def nobody_is_asked(patch: pytest.MonkeyPatch) -> None:
     """What was added is used before the others have answered, and whatever they have added."""
-    patch.setattr(Shares, "_answered", lambda *_: True)
+    patch.setattr(Others, "have_answered", lambda *_: True)
 
 
 def hellos_bring_nothing(patch: pytest.MonkeyPatch) -> None:

@@ -5,10 +5,10 @@ from dataclasses import replace
 
 import pytest
 
-from manager.limits import shares
+from manager.limits import entitled
 from manager.limits.apart import Apart
-from manager.limits.shares import Shares
 from manager.limits.sides import Side
+from manager.limits.silent import Silent
 from simulations.nodes import SimNode
 from tests.simulations.test_limits import CONFIG, TOTAL, Story
 
@@ -174,7 +174,7 @@ def churn_in_a_split(seed: int) -> None:
 def test_where_nothing_is_kept_newcomers_of_a_side_without_nodes_get_nothing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(shares, "kept", lambda *_: {})
+    monkeypatch.setattr(entitled, "kept", lambda *_: {})
     with pytest.raises(AssertionError):
         test_a_side_that_served_no_node_has_what_its_rights_carry_for_newcomers_and_the_sum_holds()
 
@@ -189,7 +189,7 @@ def nobody_owes(patch: pytest.MonkeyPatch) -> None:
 
 
 def nobody_is_asked_about_the_silent(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(Shares, "_ask_for_the_silent", lambda *_: None)
+    patch.setattr(Silent, "ask", lambda *_: None)
 
 
 @pytest.mark.parametrize(
