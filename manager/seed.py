@@ -18,6 +18,7 @@ from websockets.server import ServerProtocol
 
 from manager.acceptor import Acceptor
 from manager.frames import TOGETHER_SECONDS, begins_report, frame_size, framed, message_in
+from manager.together import Together
 from node.codec import ProtocolError, decode, encode
 from node.protocol import (
     CLOSE_GOING,
@@ -26,8 +27,12 @@ from node.protocol import (
     PATH,
     SUBPROTOCOL,
     Hello,
+    LimitsPush,
     ManagerMessage,
+    Managers,
     NodeMessage,
+    Report,
+    Reported,
 )
 
 UNGREETED_MAX = 256
@@ -51,6 +56,8 @@ _WHOLE_BYTES_MAX = FRAME_BYTES_MAX + 14
 """Of a frame with its head; a longer one is not waited for."""
 _REASON_BYTES_MAX = 123
 """RFC 6455, section 5.5: the payload of a control frame is 125 bytes, of which the code takes 2."""
+_NOTHING_TO_ANSWER = (Reported, LimitsPush, Managers)
+"""Whoever is told these says its next word when its next report is due."""
 _SILENT = logging.getLogger(f"{__name__}.websocket")
 _SILENT.disabled = True  # what the operator should know is counted under `rejected`
 _ELSEWHERE = f"This port takes gateway nodes at {PATH}; the page and the API are on the HTTP port (9897).\n"
@@ -84,6 +91,7 @@ class SeedServer:
         """Those that have said something, to be taken together."""
         self._all_gone = asyncio.Event()
         self._acceptor: Acceptor | None = None
+        self.together = Together()
 
     async def open(self, sockets: list[socket.socket], tls: SSLContext | None = None) -> None:
         """Serve on these listening sockets, by TLS where it is given."""
@@ -103,6 +111,7 @@ class SeedServer:
         if self._open:
             self._all_gone.clear()
             await self._all_gone.wait()  # each is aborted when its time is over
+        self.together.close()
 
     def _too_many(self, peer: str) -> None:
         self.rejected("too_many_without_hello", peer)
@@ -129,7 +138,11 @@ class SeedServer:
     def send(self, conn: int, message: ManagerMessage) -> None:
         """Send on `conn`, if it is still there."""
         connection = self.connections.get(conn)
-        if connection is not None and not connection.put(encode(message)):
+        if connection is None:
+            return
+        if not isinstance(message, _NOTHING_TO_ANSWER):
+            connection.rouse()
+        if not connection.put(encode(message)):
             self.rejected("slow_reader", connection.peer)
             connection.abort()
 
@@ -164,8 +177,8 @@ class _Connection(asyncio.Protocol):
 
     __slots__ = (
         "_allowance", "_asked_bytes", "_counted", "_ending", "_floods", "_hello_by", "_in_line", "_loop",
-        "_number", "_parts", "_server", "_socket", "_transport", "_unfed", "_unread", "_unsent",
-        "_waits", "peer",
+        "_number", "_parts", "_plain", "_rests", "_server", "_socket", "_transport", "_unfed", "_unread",
+        "_unsent", "_waits", "peer",
     )  # fmt: skip
 
     def __init__(self, server: SeedServer) -> None:
@@ -183,6 +196,10 @@ class _Connection(asyncio.Protocol):
         """How much has come before it was a WebSocket."""
         self._in_line = False
         """Whether it is to be looked at together with what others have said."""
+        self._plain = -1
+        """The descriptor of its socket, -1 where that speaks TLS."""
+        self._rests = False
+        """Whether it is read together with others, having reported and not been asked since."""
         self._parts: list[bytes] = []
         """The beginning of a message that goes on."""
         self._number = 0
@@ -207,6 +224,8 @@ class _Connection(asyncio.Protocol):
         self._transport = cast("asyncio.Transport", transport)
         peer = transport.get_extra_info("peername")
         self.peer = str(peer[0]) if peer else ""
+        if transport.get_extra_info("ssl_object") is None:
+            self._plain = transport.get_extra_info("socket").fileno()
         self._server.came(self)
         if not self._server.near(self.peer):
             self._turn_away("not_near")
@@ -218,6 +237,7 @@ class _Connection(asyncio.Protocol):
             self._hello_by = self._loop.call_later(HELLO_SECONDS_MAX, self._turn_away, "no_hello")
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self._leave_others()
         self.take()
         self._server.went(self)
         self._greeted()
@@ -258,12 +278,40 @@ class _Connection(asyncio.Protocol):
                 self._turn_away("memberlist_on_node_port")
                 return
             self._asked_bytes += len(data)
-        self._unfed = self._unfed + data if self._unfed else data
+        self._unfed += data
         if not (self._number and begins_report(data)) or len(self._unfed) > FRAME_BYTES_MAX:
             self.take()
         elif not self._in_line:
             self._in_line = True
             self._server.line_up(self)
+
+    def _rest(self) -> None:
+        """It says nothing more for some time: read it together with others."""
+        if self._plain < 0 or self._rests or self._ending or self._waits is not None:
+            return
+        if self._transport is not None and not self._transport.is_closing():
+            self._rests = True
+            self._transport.pause_reading()
+            self._server.together.add(self._plain, self._heard)
+
+    def _heard(self, data: bytes) -> None:
+        if data:
+            self._unfed += data
+            self.take()
+        else:
+            self.rouse()  # the transport finds the end, or what has failed
+
+    def rouse(self) -> None:
+        """Read what it says as soon as it says it."""
+        if self._rests:
+            self._leave_others()
+            if self._transport is not None and not self._transport.is_closing():
+                self._transport.resume_reading()
+
+    def _leave_others(self) -> None:
+        if self._rests:
+            self._rests = False
+            self._server.together.remove(self._plain)
 
     def take(self) -> None:
         """Take what has come, as far as it is whole and may have its turn."""
@@ -357,6 +405,7 @@ class _Connection(asyncio.Protocol):
         if wait and not self._floods:
             self._floods = True
             self._server.rejected("flood", self.peer)
+        self._leave_others()
         self._transport.pause_reading()
         self._waits = self._loop.call_later(wait, self._go_on)
 
@@ -380,6 +429,8 @@ class _Connection(asyncio.Protocol):
             self._broken(f"a node does not say {type(message).__name__.lower()}")
             return
         self._server.message(self._number, message, self.peer)
+        if isinstance(message, Report):
+            self._rest()
 
     def _broken(self, reason: str) -> None:
         self._server.rejected("protocol", self.peer)
@@ -420,6 +471,7 @@ class _Connection(asyncio.Protocol):
         if self._number and self._socket.close_rcvd is None:
             self._loop.call_later(CLOSE_SECONDS_MAX, self.abort)
         else:
+            self._leave_others()
             self._transport.close()
 
     def pause_writing(self) -> None:
@@ -433,6 +485,7 @@ class _Connection(asyncio.Protocol):
         if self._ending:
             return
         self._ending = True
+        self.rouse()
         if self._hello_by is not None:
             self._hello_by.cancel()
         if self._socket.state is not State.OPEN:
@@ -445,6 +498,7 @@ class _Connection(asyncio.Protocol):
 
     def abort(self) -> None:
         """End the connection at once."""
+        self._leave_others()
         if self._transport is not None:
             self._transport.abort()
 

@@ -46,6 +46,7 @@ SHELLS = (
     "manager.cli.output",
     "manager.ports",
     "manager.tls",
+    "manager.together",
     "manager.process",
     "manager.rejections",
     "manager.seed",

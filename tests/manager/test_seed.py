@@ -5,6 +5,7 @@ import contextlib
 import socket
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
+from functools import partial
 
 import msgpack
 import pytest
@@ -28,7 +29,9 @@ from node.protocol import (
     FRAME_BYTES_MAX,
     PATH,
     SUBPROTOCOL,
+    Ask,
     Hello,
+    Here,
     Leave,
     NodeMessage,
     Report,
@@ -111,6 +114,59 @@ async def test_messages_come_in_and_answers_go_out_on_their_connection(
     await node.close()
     await bench.until(lambda: bench.closed)
     assert bench.closed == [(conn, 1000)]
+
+
+async def resting(bench: Bench, http: ClientSession) -> tuple[int, ClientWebSocketResponse]:
+    """A node that has reported, so that it is read together with others."""
+    node, before = await dial(bench, http), len(bench.messages)
+    await node.send_bytes(encode(HELLO))
+    await node.send_bytes(encode(Report(number=1)))
+    await bench.until(lambda: len(bench.messages) == before + 2)
+    return bench.messages[-1][0], node
+
+
+async def test_whoever_has_reported_is_heard_again_asked_or_not(bench: Bench, http: ClientSession) -> None:
+    conn, node = await resting(bench, http)
+    for number in range(2, 5):
+        await node.send_bytes(encode(Report(number=number)))
+        await bench.until(partial(bench.messages.__contains__, (conn, Report(number=number))))
+        bench.server.send(conn, Reported(number=number))
+        assert await node.receive_bytes() == encode(Reported(number=number))
+    bench.server.send(conn, Ask(number=7))
+    assert await node.receive_bytes() == encode(Ask(number=7))
+    await node.send_bytes(encode(Here(number=7)))
+    await bench.until(lambda: bench.messages[-1] == (conn, Here(number=7)))
+    await node.send_bytes(encode(Report(number=5)))
+    await bench.until(lambda: bench.messages[-1] == (conn, Report(number=5)))
+
+
+async def test_the_end_of_a_node_that_had_reported_is_noticed(bench: Bench, http: ClientSession) -> None:
+    first, leaves = await resting(bench, http)
+    await leaves.close(code=4001)
+    await bench.until(lambda: bench.closed)
+    second, dies = await resting(bench, http)
+    response = dies._response.connection
+    assert response is not None
+    assert response.transport is not None
+    response.transport.abort()
+    await bench.until(lambda: len(bench.closed) == 2)
+    assert bench.closed == [(first, 4001), (second, None)]
+
+
+async def test_a_node_that_had_reported_can_be_let_go(bench: Bench, http: ClientSession) -> None:
+    conn, node = await resting(bench, http)
+    bench.server.end(conn, CLOSE_REFUSED, "full")
+    message = await node.receive()
+    assert (message.type, message.data) == (WSMsgType.CLOSE, CLOSE_REFUSED)
+    assert bench.closed == []
+
+
+async def test_garbage_after_a_report_ends_its_connection(bench: Bench, http: ClientSession) -> None:
+    _, node = await resting(bench, http)
+    await node.send_bytes(b"garbage")
+    message = await node.receive()
+    assert (message.type, message.data) == (WSMsgType.CLOSE, CLOSE_PROTOCOL)
+    assert bench.rejected == {"protocol": 1}
 
 
 async def test_who_floods_waits_its_turn_and_keeps_nobody_else_waiting(
