@@ -21,6 +21,8 @@ from node.protocol import Lease, Limit
 
 SYSTEM_DIRECTORY = Path("/var/lib/krakend-cluster")
 FILE_BYTES_MAX = 1024 * 1024
+FORMAT = 1
+"""Of the file: a later one may say what this agent does not know."""
 
 
 class StateError(Exception):
@@ -40,7 +42,7 @@ class ProcessId(BaseModel):
 class _Stored(BaseModel):
     model_config = ConfigDict(strict=True)
 
-    format: Annotated[int, Field(ge=1, le=1)] = 1
+    format: Annotated[int, Field(ge=1, le=FORMAT)] = FORMAT
     key: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
     id: str
     ticket: str
@@ -150,12 +152,7 @@ class StateFile:
         except OSError as error:
             raise StateError(f"{self.path} cannot be read: {_why(error)}") from None
         except ValidationError as error:
-            first = error.errors()[0]
-            field = ".".join(str(part) for part in first["loc"]) or "the whole"
-            raise StateError(
-                f"{self.path} is damaged ({field}: {first['msg']}): restore it from a copy,"
-                " or delete it, and this becomes a new node that needs a seat of its own"
-            ) from None
+            raise StateError(self._explained(error)) from None
         self.gateway, self.agent = stored.gateway, stored.agent
         self.state = NodeState(
             key=bytes.fromhex(stored.key),
@@ -172,6 +169,20 @@ class StateFile:
             order=(stored.order_serial, stored.order_writer),
             free_limits=stored.free_limits,
             degrade_after=stored.degrade_after,
+        )
+
+    def _explained(self, error: ValidationError) -> str:
+        first = error.errors(include_url=False)[0]
+        if first["loc"] == ("format",) and isinstance(first["input"], int) and first["input"] > FORMAT:
+            return (
+                f"{self.path} was written by a newer agent (format {first['input']}, this one knows "
+                f"{FORMAT}): upgrade this agent"
+            )
+        where = ".".join(map(str, first["loc"]))
+        # An older copy may hold a ticket that another node has by now.
+        return (
+            f"{self.path} is damaged ({f'at {where}' if where else 'it is not whole'}): delete it, and this"
+            " becomes a new node that needs a seat of its own; put no older copy in its place"
         )
 
     def _write(self, state: NodeState, gateway: ProcessId | None, agent: ProcessId | None) -> None:

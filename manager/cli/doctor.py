@@ -72,10 +72,12 @@ def _examined(manager: str) -> Iterator[Row]:
             yield _clock(manager, member)
     yield _pages(request(manager, "GET", "/api/v1/group")["views"])
     seats = request(manager, "GET", "/api/v1/subscription")
-    cap = "any number of" if seats["max_nodes"] is None else seats["max_nodes"]
+    cap = "any number of" if seats["cap"] is None else seats["cap"]
     text = f"{seats['used']} of {cap} seats are used, {seats['refused']} nodes wait"
     if seats["over_limit"]:
-        text += f", {seats['over_limit']} run over the limit: `kcm subscription show`"
+        text += f", {seats['over_limit']} run over the limit (`kcm subscription show`)"
+    if seats["refused"] and seats["refusal"]:
+        text += f": {seats['refusal']}"
     yield row("seats", ODD if seats["refused"] or seats["over_limit"] else GOOD, text)
     yield from _rollouts(request(manager, "GET", "/api/v1/config")["configs"])
     for node in filter(gateway_in_trouble, request(manager, "GET", "/api/v1/nodes")["nodes"]):

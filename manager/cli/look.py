@@ -12,6 +12,7 @@ from manager.cli.node import find, gateway_in_trouble
 from manager.cli.output import in_colour
 from manager.cli.tables import pairs, printable, table
 from manager.cli.values import positive
+from manager.seats.refusals import FULL
 
 _EVENTS = ("at", "kind", "name", "before", "state", "why", "by")
 _TRIPS = ("from", "to", "state", "round_trip", "accused_by")
@@ -31,8 +32,7 @@ NEXT = {
     "Look at its host and its network.",
     "down": "It has lost its seat, and gets one when it returns and one is free. Look at its host.",
     "removed": "It ended. Its seat is held for the rejoin window (nodes.rejoin_window), then free.",
-    "refused": "It tries again by itself. Raise the cap by `kcm subscription set --max-nodes N`, "
-    "or end another node.",
+    "refused": "It tries again by itself.",
 }
 
 SERVICE = {
@@ -247,6 +247,8 @@ def _explained(options: argparse.Namespace) -> dict[str, Any]:
     node = find(options.manager, options.node)
     events = request(options.manager, "GET", f"/api/v1/events?limit=20&subject={quote(node['id'])}")["events"]
     advice = NEXT[node["state"]]
+    if node["state"] == "refused" and node["why"] == FULL:
+        advice += " Raise the cap by `kcm subscription set --max-nodes N`, or end another node."
     if node["over_limit"] and node["state"] == "active":
         advice = (
             "It runs without a seat, and falls to the free limits when its margin (subscription.margin) ends."

@@ -7,7 +7,7 @@ from pydantic import Field, ValidationError
 
 from manager.limits.sharing import Algorithm, Sharing, check_limits
 from node.protocol import Limit, Limits
-from node.settings import Duration, Settings
+from node.settings import Duration, Settings, explain
 
 RATE_MIN = 1e-9
 
@@ -47,14 +47,11 @@ def free_fitting(limits: dict[str, RateSettings]) -> dict[str, RateSettings]:
 
 
 def read_limit(values: Mapping[str, object]) -> tuple[Limit, Sharing]:
-    """What the keys of one limit say. Raises `ValueError`, which names the key."""
+    """What the keys of one limit say. Raises `ValueError`, which names the key and what to write."""
     try:
         settings = LimitSettings.model_validate(dict(values))
     except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(map(str, first["loc"]))
-        what = first["msg"].removeprefix("Value error, ")
-        raise ValueError(f"{key}: {what[:1].lower()}{what[1:]}") from None
+        raise ValueError(explain(error, LimitSettings)) from None
     return limits_of({"": settings})[""], sharing_of({"": settings})[""]
 
 

@@ -49,6 +49,9 @@ _SCHEMAS = (
 )
 """Script n makes schema n + 1 from schema n: a file of an older version is brought up step by step."""
 
+_HEADER_BYTES = 100
+"""Of every file of SQLite."""
+
 K = TypeVar("K")
 Row = TypeVar("Row", bound=tuple[Any, ...])
 
@@ -233,9 +236,9 @@ def open_file(path: Path, called: Path | None = None) -> sqlite3.Connection:
     """
     called = called or path
     os.chmod(path, 0o600)
-    if path.stat().st_size == 0:
+    if (size := path.stat().st_size) < _HEADER_BYTES:
         # SQLite would take it for a new one, and throw away the log beside it.
-        raise Damaged(called, "it is empty")
+        raise Damaged(called, f"it is cut off after {size} bytes" if size else "it is empty")
     database = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
     try:
         # Exclusive: the log needs no memory mapped beside it, which a full disk would break by SIGBUS.

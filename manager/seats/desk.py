@@ -31,6 +31,7 @@ from manager.seats.records import (
 from manager.seats.refusals import OUT_OF_REACH, refusal
 from manager.seats.rights import STRETCH, whom_to_ask
 from manager.terms import ManagerConfig
+from node.settings import format_duration
 
 FOUNDING_SECONDS = 10.0
 """How long after its start a manager sends nodes on, rather than refuse them for want of a founder."""
@@ -262,10 +263,10 @@ class Desk:
         if founder not in self.founders.names or founder in self.founders.known.expelled:
             return ""
         seats = self.founders.count(founder)
-        days = self._config.ticket_life / 86400
+        life = format_duration(self._config.ticket_life)
         return (
             f"founder {founder} is out of reach: {seats} nodes run on by its tickets, which are over in "
-            f"{days:.2g} days at the latest; bring it back, or, if it is gone for good, "
+            f"{life} at the latest; bring it back, or, if it is gone for good, "
             f"`kcm group founders expel {founder}`"
         )
 

@@ -26,14 +26,14 @@ def keeps(name: str, founders: Founders, reachable: Collection[str]) -> str:
     """What keeps founder `name` from giving rights that it may have; empty where it has simply given all."""
     account = founders.known.accounts.get(name)
     if name not in reachable:
-        left = "" if account is None or not account.room else f", and has {account.room} rights"
+        left = "" if account is None else f", and had {account.room or 'no'} rights left"
         return (
             f"cannot be reached{left}: bring it back, or, if it is gone for good, "
             f"`kcm group founders expel {name}`"
         )
     if account is None:
         return "has not told its rights yet: give it the same policy and group.founders"
-    return _keeps(account, founders.met_another(name))
+    return _keeps(account, founders, founders.met_another(name))
 
 
 def _said_once(names: list[str], why: str) -> str:
@@ -41,7 +41,7 @@ def _said_once(names: list[str], why: str) -> str:
     return f"{first} {why}" + (f" (the same goes for {', '.join(others)})" if others else "")
 
 
-def _keeps(account: Account, met_another: Collection[str]) -> str:
+def _keeps(account: Account, founders: Founders, met_another: Collection[str]) -> str:
     names = ", ".join(sorted(account.waits_for))
     if not account.founded and met_another:
         return (
@@ -57,9 +57,25 @@ def _keeps(account: Account, met_another: Collection[str]) -> str:
         )
     if account.waits_for:
         return (
-            f"waits until {names} follow the cap of {account.total} and owe nothing; "
-            f"until then up to {account.peak} may run"
+            f"gives nothing before the lowered cap of {account.total} holds, and up to {account.peak} may "
+            f"run until then: {_what_keeps_it_from_holding(account, founders)}"
         )
     if account.heir_of and not account.room:
         return f"keeps the rights of {', '.join(account.heir_of)} until the tickets given there are over"
     return ""
+
+
+def _what_keeps_it_from_holding(account: Account, founders: Founders) -> str:
+    """Who has given more than its part of the lowered cap, or has not said that it follows it (R4)."""
+    accounts = founders.known.accounts
+    owing = [name for name in sorted(account.waits_for) if name in accounts and accounts[name].owes]
+    others = [name for name in sorted(account.waits_for) if name not in owing]
+    ways = []
+    if owing:
+        ways.append(
+            f"{', '.join(owing)} gave more than their part of it; stop nodes that are over the limit "
+            "(`kcm nodes`), or wait until their margin and tickets are over"
+        )
+    if others:
+        ways.append(f"{', '.join(others)} must follow it as well; see that they run")
+    return "; ".join(ways)

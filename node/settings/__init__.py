@@ -23,7 +23,7 @@ from node.settings.kinds import (
 )
 from node.settings.locators import Locator, located, parse_locator
 from node.settings.options import OptionParser, add_arguments, options_given
-from node.settings.sources import Loaded, load
+from node.settings.sources import Loaded, explain, load
 
 __all__ = [
     "COMMAND",
@@ -41,6 +41,7 @@ __all__ = [
     "Texts",
     "add_arguments",
     "dump",
+    "explain",
     "format_duration",
     "load",
     "located",

@@ -199,6 +199,11 @@ def _first_line(error: ValidationError, model: type[BaseModel], document: Docume
     return f"{where}: {what}" if where else what
 
 
+def explain(error: ValidationError, model: type[BaseModel]) -> str:
+    """The first of the mistakes, in our words."""
+    return _explain(error.errors()[0], model)
+
+
 def _explain(details: ErrorDetails, model: type[BaseModel]) -> str:
     location = details["loc"]
     key = ".".join(part for part in location if isinstance(part, str))

@@ -1,6 +1,7 @@
 """Many nodes in one process: the programs' own session and connection, and a log of the seats they held."""
 
 import asyncio
+from math import inf
 from random import Random
 
 from aiohttp import ClientSession
@@ -27,10 +28,15 @@ class Held:
         if begins < ends:
             self._spans.append((begins, ends))
 
-    @property
-    def most(self) -> int:
-        """How many were held at one moment, at the most."""
-        changes = sorted([(at, 1) for at, _ in self._spans] + [(at, -1) for _, at in self._spans])
+    @staticmethod
+    def now() -> float:
+        """The clock of all times here."""
+        return _CLOCK().running
+
+    def most(self, begins: float = -inf, ends: float = inf) -> int:
+        """How many were held at one moment from `begins` until `ends`, at the most."""
+        spans = [(max(a, begins), min(b, ends)) for a, b in self._spans if a < ends and b > begins]
+        changes = sorted([(at, 1) for at, _ in spans] + [(at, -1) for _, at in spans])
         held = highest = 0
         for _, change in changes:
             held += change

@@ -114,6 +114,7 @@ async def test_a_node_is_explained_by_its_name(kcm: Kcm, node: str, state: str) 
     assert code == 0
     assert f"state    {state}" in out
     assert NEXT[state] in out
+    assert ("Raise the cap by" in out) == (state == "refused")
 
 
 async def test_a_gateway_in_trouble_is_seen_in_the_list_the_explanation_and_by_doctor(

@@ -234,12 +234,15 @@ def test_a_damaged_file_is_named_with_a_way_out_and_left_as_it_is(tmp_path: Path
     assert path.read_bytes() == content
 
 
-def test_an_emptied_file_costs_nothing_of_the_log_beside_it(killed: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("left", "why"), [(0, "it is empty"), (1, "it is cut off after 1 bytes")])
+def test_an_emptied_file_costs_nothing_of_the_log_beside_it(
+    killed: Path, tmp_path: Path, left: int, why: str
+) -> None:
     folder = copied(killed, tmp_path / "copy")
     log = folder / f"{FILE_NAME}-wal"
     before = log.read_bytes()
-    (folder / FILE_NAME).write_bytes(b"")
-    with pytest.raises(StoreError, match=r"state\.db is damaged \(it is empty\)"):
+    (folder / FILE_NAME).write_bytes((folder / FILE_NAME).read_bytes()[:left])
+    with pytest.raises(StoreError, match=rf"state\.db is damaged \({why}\)"):
         Store(folder, "m1", "blue")
     assert log.read_bytes() == before
 

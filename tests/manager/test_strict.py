@@ -322,11 +322,19 @@ def test_a_founder_that_lost_its_state_is_not_taken_for_one_that_waits_for_the_o
 
 
 def test_what_keeps_several_founders_is_said_once() -> None:
-    founders = three_founders(peak=4, waits_for=("m3",))
-    founders.known.accounts["m1"] = founders.known.accounts["m2"] = founders.known.accounts["m3"]
+    founders = three_founders(peak=4, waits_for=("m2", "m3"), owes=True)
+    founders.known.accounts["m1"] = founders.known.accounts["m3"]
+    founders.known.accounts["m2"] = replace(founders.known.accounts["m3"], owes=False)
     _, sentence = refusal("m1", founders, founders.names)
-    assert sentence.count("until then up to 4 may run") == 1
-    assert sentence.endswith("(the same goes for m2, m3).")
+    assert sentence.count("the lowered cap of 2 holds, and up to 4 may run until then: ") == 1
+    assert "m3 gave more than their part of it; stop nodes that are over the limit" in sentence
+    assert "m2 must follow it as well; see that they run (the same goes for m2, m3)." in sentence
+
+
+@pytest.mark.parametrize(("rights", "said"), [(3, "had 3 rights left"), (0, "had no rights left")])
+def test_of_a_founder_out_of_reach_it_is_said_what_it_had_left(rights: int, said: str) -> None:
+    founders = three_founders(rights=rights)
+    assert f"m3 cannot be reached, and {said}: bring it back" in refusal("m1", founders, {"m1", "m2"})[1]
 
 
 def test_a_founder_that_never_comes_is_expelled_and_its_rights_are_free_after_a_ticket_life() -> None:

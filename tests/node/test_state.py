@@ -104,16 +104,25 @@ def test_a_second_agent_is_refused_and_told_the_pid_of_the_first(tmp_path: Path)
         b"{}",
         b"not json",
         b"\xff\xfe",
-        b'{"format": 2, "key": "' + b"00" * 32 + b'"}',
+        b'{"format": 0, "key": "' + b"00" * 32 + b'"}',
         b"null",
     ],
 )
 def test_a_damaged_file_is_an_error_and_never_a_new_identity(tmp_path: Path, content: bytes) -> None:
     path = saved(tmp_path)
     path.write_bytes(content)
-    with pytest.raises(StateError, match=r"is damaged .* restore it from a copy, or delete it"):
+    with pytest.raises(
+        StateError, match=r"is damaged \((it is not whole|at [a-z_.]+)\): delete it, and this"
+    ):
         StateFile(tmp_path)
     assert path.read_bytes() == content
+
+
+def test_a_file_of_a_newer_agent_is_not_taken_for_damaged(tmp_path: Path) -> None:
+    path = saved(tmp_path)
+    path.write_text(path.read_text().replace('"format":1', '"format":2'))
+    with pytest.raises(StateError, match=r"newer agent \(format 2, this one knows 1\): upgrade this agent"):
+        StateFile(tmp_path)
 
 
 @pytest.mark.parametrize("cut", range(0, 200, 7))

@@ -178,9 +178,13 @@ async def test_a_limit_is_set_changed_and_removed_and_nodes_are_told(running: Ru
 @pytest.mark.parametrize(
     ("name", "body", "said"),
     [
-        ("public", {"max_rate": 0}, "max_rate: "),
-        ("public", {"algorithm": "best"}, "algorithm: "),
-        ("public", {"lease": 0.1}, "lease: "),
+        ("public", {"max_rate": 0}, "`max_rate` must be at least"),
+        (
+            "public",
+            {"algorithm": "best"},
+            "`algorithm` must be 'equal', 'weighted' or 'fair_share', not `best`",
+        ),
+        ("public", {"lease": 0.1}, "`lease` must be at least 0.5"),
         ("public", {"rate": 5}, "unknown field"),
         ("n" * 101, {"max_rate": 5}, "name must be 1 to 100"),
     ],
