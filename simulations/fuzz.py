@@ -111,6 +111,7 @@ def _amiss(fire: Fire) -> list[Finding]:
     found = unhealed_by(fire.managers)
     if fire.plan.config.policy == "strict":
         found += [Finding("lost_rights", text) for text in lost_rights(fire.managers, fire.nodes)]
+        found += [Finding("not_found", text) for text in fire.watch.rights.not_found()]
         misplaced_ones = misplaced_under_rights(fire.managers, fire.nodes)
     else:
         misplaced_ones = misplaced(fire.managers, fire.nodes)

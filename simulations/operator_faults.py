@@ -103,10 +103,14 @@ class OperatorFaults(Ground):
             if back:
                 self._start_again(manager)
             elif not manager.alive:
-                manager.gone = True
+                self._is_gone(manager)
 
         self.world.after(5.0 + after, end)
         return f"{manager.name}, {f'back after {after:.1f} s' if back else 'and stays away'}"
+
+    def _is_gone(self, manager: SimManager) -> None:
+        """It has left for good, and runs nowhere."""
+        manager.gone = True
 
     def _declare_gone(self) -> str:
         """`kcm force-leave`, with `--prune` or without, of a manager that does not run."""
@@ -137,11 +141,16 @@ class OperatorFaults(Ground):
         manager = self._manager()
         if manager.conflicting or manager.gone or manager.name == "stranger" or self._twins:
             return ""
+        if not self._may_lose_its_name(manager):
+            return ""
         former, self._renamed = manager.name, self._renamed + 1
         manager.rename(f"r{self._renamed}")
         return f"{former} to {manager.name}"
 
     _renamed = 0
+
+    def _may_lose_its_name(self, manager: SimManager) -> bool:
+        return True
 
     def _forge(self) -> str:
         """A packet that no member sends: whatever it says is not believed."""

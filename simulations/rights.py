@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import NoReturn
 
-from gossip.pages import Page
-from manager.identity import Identity
+from gossip.pages import NOTHING, Page
+from manager.identity import Identity, Ticket
 from manager.seats.home import UNLIMITED, Home
 from manager.seats.records import SEAT, Asked, Seat, unpack
 from simulations.granted import turned_away
@@ -25,6 +25,8 @@ class _Account:
     name: str
     mark: tuple[int, int, int] = (0, 0, 0)
     """The start, and the page at its version, that was judged last."""
+    rights: int = 0
+    """What it may spend, as far as it knows."""
     total: int = 0
     """What it followed after its last turn."""
     highest: int = 0
@@ -42,6 +44,8 @@ class _Account:
     """Ids that it ever seated, each with the question that it answered."""
     freed: frozenset[str] = frozenset()
     back: list["_Back"] = field(default_factory=list)
+    last_back: "_Back | None" = None
+    """The newest of all."""
     barred: bool = False
 
 
@@ -53,6 +57,9 @@ class _Back:
     """Tickets that the store does not know of: only beside these can others come to be."""
     rights: int = 0
     """The most that it was seen to have since."""
+    witnesses: tuple[tuple[SimManager, int], ...] = ()
+    """Who had more of its page when it began, and the number of their starts then."""
+    found: bool = False
 
     @property
     def excess(self) -> int:
@@ -67,6 +74,8 @@ class RightsWatch:
     nodes: list[SimNode]
     fail: Callable[[str], NoReturn]
     _accounts: dict[SimManager, _Account] = field(default_factory=dict)
+    _homes: dict[str, Ticket] = field(default_factory=dict)
+    """Tickets that were read."""
 
     def turned(self, manager: SimManager) -> None:
         """`manager` has handled an input. Whatever that changed of its rights stands on its page."""
@@ -79,13 +88,14 @@ class RightsWatch:
         if mark != account.mark:
             account.mark = mark
             self._note(account, home)
-            self._no_more_than_the_cap()
+            self._judge()
+            self._shares_are_within_the_total()
             self._who_keeps_its_store_is_not_barred(manager, home)
 
     def looked(self) -> None:
         """Some time has passed, and clocks may have been set. A ticket's end is no event of ours."""
         if self._accounts:
-            self._no_more_than_the_cap()
+            self._judge()
 
     saved = looked
     """A node has something new on its disk."""
@@ -101,12 +111,33 @@ class RightsWatch:
         kept = {} if page is None else seats_on(page)
         missing = {id_ for id_, asked in account.seats.items() if kept.get(id_) != asked}
         twin = any(other is not manager and other.name == manager.name for other in self.managers)
-        account.back.append(_Back(UNLIMITED if twin else len(missing)))
+        mark = NOTHING if page is None else page.mark
+        others = [m for m in self.managers if m.alive and m.name != manager.name]
+        witnesses = tuple(
+            (m, m.starts) for m in others if m.core.group.ledger.digest().get(manager.name, NOTHING) > mark
+        )
+        account.last_back = _Back(UNLIMITED if twin else len(missing), witnesses=witnesses)
+        account.back.append(account.last_back)
 
     @property
     def excess(self) -> int:
         """How many tickets too many there may be, by what R5 allows."""
         return sum(back.excess for account in self._accounts.values() for back in account.back)
+
+    def not_found(self) -> list[str]:
+        """Once all is healed: founders whose store went back, and who have not heard of it (R5)."""
+        broken = []
+        for manager, account in self._accounts.items():
+            back, alone = account.last_back, sum(m.name == manager.name for m in self.managers) == 1
+            gone = account.name in self._expelled() or not manager.alive
+            if back is None or back.found or account.lost or gone or not alone:
+                continue
+            names = [m.name for m, starts in back.witnesses if m.alive and m.starts == starts]
+            if names:
+                broken.append(
+                    f"{manager.name} goes on by an older store, and {', '.join(names)} had more of it"
+                )
+        return broken
 
     def _note(self, account: _Account, home: Home) -> None:
         said = home.founder.account()
@@ -119,6 +150,8 @@ class RightsWatch:
             self._lowered_caps_wait(account, home, new_ids)
         if new_ids and said.barred and account.barred:
             self._who_is_barred_seats_nobody(account, home, new_ids)
+        if account.last_back is not None:
+            account.last_back.found |= said.barred
         for back in account.back:
             back.rights = max(back.rights, said.rights if said.founded and not said.barred else 0)
         if account.barred and not said.barred and not said.owes:
@@ -129,6 +162,7 @@ class RightsWatch:
         account.origin = said.origin
         owes = said.owes or bool(account.back) or account.lost
         account.highest = max(account.highest, said.total) if owes else said.total
+        account.rights = said.rights if said.founded and not said.barred else 0
         account.total, account.peak = said.total, max(account.peak, said.total)
         account.seats, account.freed = seats, frozenset(said.freed)
         if not said.owes:
@@ -137,7 +171,9 @@ class RightsWatch:
             account.peak = said.total
 
     def _expelled(self) -> set[str]:
-        return {manager.name for manager in self.managers if manager.gone}
+        """Those whose name nobody has any more."""
+        former = {name for manager in self.managers for name in manager.names[:-1]}
+        return former | {manager.name for manager in self.managers if manager.gone}
 
     def _freed(self) -> set[str]:
         return {name for account in self._accounts.values() for name in account.freed}
@@ -148,7 +184,7 @@ class RightsWatch:
         living = [
             account
             for manager, account in self._accounts.items()
-            if manager.name not in gone and not manager.conflicting
+            if account.name not in gone and not manager.conflicting
         ]
         settled = all((total, serial) in account.clean for account in living)
         founders = {account.name for account in self._accounts.values()}
@@ -156,9 +192,49 @@ class RightsWatch:
 
     # The checkers
 
-    def _no_more_than_the_cap(self) -> None:
+    def _judge(self) -> None:
+        tickets = [self._ticket(node) for node in self.nodes if node.has_ticket]
+        self._no_more_than_the_cap(len(tickets))
+        for ticket in tickets:
+            homes = [account for account in self._accounts.values() if account.name == ticket.home]
+            if not any(ticket.id in account.seats for account in homes):
+                self._every_ticket_has_its_seat(ticket, homes)
+            if any(ticket.home in account.freed for account in self._accounts.values()):
+                self._what_is_inherited_is_over(ticket)
+
+    def _every_ticket_has_its_seat(self, ticket: Ticket, homes: list[_Account]) -> None:
+        """Its home counts a seat for it as spent, for as long as it lives by its node's own clocks.
+
+        Beside this stand the tickets of the expelled, for which their share is kept (R3), and those of which
+        a store knows nothing that went back, or a second process of the name (R5).
+        """
+        back = len(homes) > 1 or any(account.lost or account.back for account in homes)
+        if homes and not back and ticket.home not in self._expelled():
+            self.fail(f"{ticket.id} has a valid ticket of {ticket.home}, which holds no seat for it")
+
+    def _what_is_inherited_is_over(self, ticket: Ticket) -> None:
+        """A share that its heir gives to anybody has no valid ticket of the one that had it before (R3)."""
+        self.fail(f"{ticket.id} has a valid ticket of {ticket.home}, whose share others give away")
+
+    def _shares_are_within_the_total(self) -> None:
+        """What founders may spend, each by its own word, is together within the highest total in force."""
+        gone, rights = self._expelled(), dict[str, int]()
+        for account in self._accounts.values():
+            if account.name not in gone and not account.lost:
+                rights[account.name] = max(rights.get(account.name, 0), account.rights)
+        most = max((account.highest for account in self._accounts.values()), default=0)
+        if sum(rights.values()) > most:
+            self.fail(f"founders may spend {rights}, and the highest total in force is {most}")
+
+    def _ticket(self, node: SimNode) -> Ticket:
+        assert node.disk.state is not None
+        text = node.disk.state.ticket
+        if text not in self._homes:
+            self._homes[text] = Identity(self.managers[0].group_name, "").open(text)
+        return self._homes[text]
+
+    def _no_more_than_the_cap(self, valid: int) -> None:
         """Valid tickets, by the nodes' own clocks, are within the highest total followed or owed under."""
-        valid = sum(node.has_ticket for node in self.nodes)
         freed = self._freed() & self._expelled()
         totals = [account.highest for account in self._accounts.values() if account.name not in freed]
         if valid > max(totals, default=0) + self.excess:
@@ -222,11 +298,11 @@ def tickets(nodes: Iterable[SimNode], group: str) -> Iterator[tuple[str, str]]:
 
 
 def lost_rights(managers: Iterable[SimManager], nodes: Iterable[SimNode]) -> list[str]:
-    """Rights that nobody has and nobody can spend, and seats whose node has no ticket for them."""
+    """Seats and free rights that are not the total, rights that nobody can spend, seats without a ticket."""
     living = [manager for manager in managers if manager.alive]
     valid = Counter(tickets(nodes, living[0].group_name)) if living else Counter()
     broken = []
-    sum_total = 0
+    seats_and_free, totals = 0, set()
     for manager in living:
         home, founders = manager.core.home, manager.core.founders
         if home is None or founders is None or manager.name in founders.known.expelled:
@@ -237,7 +313,8 @@ def lost_rights(managers: Iterable[SimManager], nodes: Iterable[SimNode]) -> lis
             broken.append(f"{manager.name} has {len(seats)} seats on its page, and counts {said.spent}")
         if not said.founded or said.barred or said.waits_for or said.heir_of:
             broken.append(f"{manager.name} spends nothing: {said}")
-        sum_total += said.rights
+        seats_and_free += len(seats) + said.room
+        totals.add(said.total)
         for id_ in sorted(seats):
             if (manager.name, id_) not in valid:
                 broken.append(f"{manager.name} holds a seat for {id_}, which has no ticket of it")
@@ -247,9 +324,10 @@ def lost_rights(managers: Iterable[SimManager], nodes: Iterable[SimNode]) -> lis
             for manager in living
         ):
             broken.append(f"{id_} has a ticket of {home_name}, which holds no seat for it")
-    totals = {m.core.home.founder.account().total for m in living if m.core.home is not None}
-    if len(totals) == 1 and sum_total != min(totals):
-        broken.append(f"{sum_total} rights of {min(totals)} are there")
+    if len(totals) > 1:
+        broken.append(f"founders follow different totals: {sorted(totals)}")
+    elif totals and seats_and_free != min(totals):
+        broken.append(f"seats and free rights are {seats_and_free}, and {min(totals)} are to be there")
     return broken
 
 

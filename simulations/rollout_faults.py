@@ -5,6 +5,7 @@ Turns are counted by founders, so on all sides of every split together no more n
 """
 
 from collections.abc import Callable
+from functools import partial
 
 from manager.core import Manager
 from manager.effects import ManagerEffect
@@ -29,8 +30,12 @@ class RolloutFaults(Ground):
         node = super()._add_node(disk, seeds)
         if self.plan.at_a_time:
             node.manage(KIND, b"first")
-            node.gateway.went = self._no_more_out_than_may_be
+            node.gateway.went = partial(self._goes_out, node)
         return node
+
+    def _goes_out(self, node: SimNode) -> None:
+        self._no_more_out_than_may_be()
+        self.watch.outages.went(node)
 
     def _no_more_out_than_may_be(self) -> None:
         """Called at each moment at which a gateway goes out of service.

@@ -15,7 +15,7 @@ from simulations.plan import Plan
 from simulations.processes import STOP_SECONDS_MAX, SimManager
 from simulations.rollout_faults import ROLLOUT_KINDS, RolloutFaults
 
-NOT_SURVIVED = frozenset({"old_disk", "copy_disk", "rename_manager", "leave_for_good"})
+NOT_SURVIVED = frozenset({"old_disk", "copy_disk"})
 BACK_KINDS = ("old_store", "twin_manager")
 """What lets a founder spend rights a second time: found at the first contact, and over then (R5)."""
 RIGHTS_KINDS = (
@@ -96,8 +96,10 @@ class StrictFire(RolloutFaults, Fire):
         if "never" in self.plan.config.founders:
             self._say_expel("never")
         for manager in self.managers:
-            if manager.gone:
-                self._say_expel(manager.name)
+            # Again, for who was told may have lost that with its own store.
+            for name in manager.names if manager.gone else manager.names[:-1]:
+                if name in self.plan.config.founders:
+                    self._say_expel(name)
             # Who is on its way out comes back as well: a founder that is away keeps its rights.
             self.world.after(STOP_SECONDS_MAX + 1.0, _start(self, manager))
 
@@ -159,6 +161,25 @@ class StrictFire(RolloutFaults, Fire):
         manager.kill()
         manager.gone = True
         self.world.after(delay, lambda: self._say_expel(manager.name))
+
+    def _is_gone(self, manager: SimManager) -> None:
+        """A founder that has left for good is expelled by an operator; or it comes back after all."""
+        if manager.name not in self.plan.config.founders:
+            manager.gone = True
+        elif self._may_go(manager) and self.world.now < self._ends:
+            self._end_for_good(manager, self.random.choice((0.0, 5.0, 20.0)))
+        else:
+            self._start_again(manager)
+
+    def _may_lose_its_name(self, manager: SimManager) -> bool:
+        """A founder that does has lost its rights with it, and is expelled under the former one."""
+        if manager.name not in self.plan.config.founders:
+            return True
+        if not self._may_go(manager):
+            return False
+        former = manager.name
+        self.world.after(self.random.choice((0.0, 5.0, 20.0)), lambda: self._say_expel(former))
+        return True
 
     def _say_expel(self, name: str) -> None:
         """Tell some manager, until one has taken it."""

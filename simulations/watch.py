@@ -24,6 +24,7 @@ from simulations.granted import DocumentsWatch, PagesWatch, TokensWatch
 from simulations.kept import Kept, read_ledger
 from simulations.margins import MarginWatch
 from simulations.nodes import SimNode
+from simulations.outages import TurnsWatch
 from simulations.processes import Ending, SimManager
 from simulations.rights import RightsWatch
 from simulations.world import World
@@ -117,6 +118,7 @@ class Watch:
         """Members that an operator wanted to be listed no longer."""
         self._conduct = Conduct(world, managers, nodes, whole, self._fail)
         self.rights = RightsWatch(managers, nodes, self._fail)
+        self.outages = TurnsWatch(managers, nodes, self._fail)
         world.after(LOOK_EVERY, self._look)
 
     # The observer's side
@@ -140,6 +142,7 @@ class Watch:
             self._conduct.members_changed(manager)
         self._conduct.turned(manager)
         self.rights.turned(manager)
+        self.outages.turned(manager)
         if self._capped:
             self._no_seat_above_the_cap(manager)
 

@@ -4,11 +4,14 @@ from dataclasses import replace
 from math import inf
 from typing import Any
 
+from gossip.effects import NameConflict
+from gossip.messages import State
 from manager.core import Manager
 from manager.records import NodeState
 from manager.seats import home as homes
+from manager.seats.desk import Desk
 from manager.seats.home import Home
-from manager.seats.records import MET
+from manager.seats.records import MET, Ended
 from manager.seats.rights import STRETCH, Founder
 from node.life import Life
 from node.session import Session
@@ -74,6 +77,40 @@ def peak_not_kept(patch: Patch) -> None:
         self._peak = 0
 
     patch(Founder, "__init__", init)
+
+
+def everyone_inherits(patch: Patch) -> None:
+    """Each founder takes the share of an expelled one, and not the first by name alone (R3)."""
+    patch(Founder, "_heir", lambda self, expelled: self.name)
+
+
+def silence_expels(patch: Patch) -> None:
+    """A founder that is taken for dead is expelled without an operator's word (R3)."""
+    right = Manager._member_changed
+
+    def changed(self: Manager, change: Any, now: float) -> None:
+        right(self, change, now)
+        if change.after is State.DEAD and self.founders is not None:
+            self.founders.expel(change.name, self.group.wall(now))
+
+    patch(Manager, "_member_changed", changed)
+
+
+def older_store_goes_on(patch: Patch) -> None:
+    """A founder that is told of more than its disk has goes on spending by what that has (R5)."""
+    patch(Home, "went_back", lambda *_: None)
+    patch(Home, "bar", lambda *_: None)
+
+
+def second_process_goes_on(patch: Patch) -> None:
+    """Of two processes of one name both go on (R5)."""
+    right = Manager._take
+
+    def take(self: Manager, item: Any, now: float) -> None:
+        if not (isinstance(item, NameConflict) and item.ours):
+            right(self, item, now)
+
+    patch(Manager, "_take", take)
 
 
 def same_ticket_again(patch: Patch) -> None:
@@ -142,6 +179,20 @@ def restart_ends_lives(patch: Patch) -> None:
     patch(Home, "recall", recall)
 
 
+def old_seat_ends_with_the_answer(patch: Patch) -> None:
+    """The old home's seat is free when another founder gives, before the node has that on disk (S4)."""
+    right = Desk._answer
+
+    def answer(self: Desk, question: Any, home: str, seat: Any) -> Any:
+        given = right(self, question, home, seat)
+        if (ticket := given.ticket) is not None and ticket.replaces:
+            asked, number = question.asked
+            self._end(ticket.replaces, question.id, Ended(ticket.replaces_origin, asked, number, 0.0), 0.0)
+        return given
+
+    patch(Desk, "_answer", answer)
+
+
 def took_over_whatever_the_number(patch: Patch) -> None:
     """A seat is free where its node once took another ticket, though it has come back since (S4)."""
     right = Home.ended
@@ -185,3 +236,16 @@ def seats_end_never(patch: Patch) -> None:
         return right(self, id_, seat, inf)
 
     patch(Home, "_hold", hold)
+
+
+def renewed_beyond_the_cap(patch: Patch) -> None:
+    """Who is beyond a lowered cap is renewed even when its margin is over (S7)."""
+    right = Home.gives
+
+    def gives(self: Home, id_: str, ask: Any, now: float) -> bool:
+        seat = self._seats.get(id_)
+        if seat is not None:
+            self._seats[id_] = replace(seat, over_since=0.0)
+        return right(self, id_, ask, now)
+
+    patch(Home, "gives", gives)

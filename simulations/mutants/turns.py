@@ -45,3 +45,8 @@ def a_lost_connection_ends_a_turn(patch: Patch) -> None:
 
     patch(rollouts, "has_left", has_left)
     patch(restarts, "has_left", has_left)
+
+
+def turns_go_with_their_process(patch: Patch) -> None:
+    """A founder that starts anew has forgotten which turns it gave (T2)."""
+    patch(Turns, "recall", lambda *_: None)

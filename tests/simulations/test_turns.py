@@ -20,9 +20,12 @@ CONFIG = ManagerConfig(
     ticket_life=36000.0,
 )
 NAMED_AT = {
+    "a_lost_connection_ends_a_turn": 28,
+    "turns_end_by_the_clock": 12,
     "who_conducts_counts_alone": 12,
 }
 """The seed that named each when that was last looked up; others take more, which `make mutants` has."""
+CHECKERS = {"no_more_out_than_may_be", "who_is_out_keeps_its_turn", "who_goes_out_has_a_turn"}
 
 
 @pytest.mark.parametrize("mutant", sorted(NAMED_AT))
@@ -31,7 +34,7 @@ def test_a_rule_of_turns_that_is_left_out_is_named_and_the_same_seed_is_green_wi
     found = hunt(NAMED_AT[mutant], 1)(mutant)
     if not found["checker"]:
         found = hunt(1, 60)(mutant)
-    assert found["checker"] == "no_more_out_than_may_be"
+    assert found["checker"] in CHECKERS
     assert found["green"], f"seed {found['seed']} breaks a promise without it too"
 
 
