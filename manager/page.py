@@ -57,6 +57,23 @@ class NodePage:
             self._restless.pop(id_, None)
         return True
 
+    def since(self, id_: str, state: NodeState, nonce: int, now: float) -> float:
+        """Since when the process `nonce` of a node is in `state` for the cluster, which it may be told anew.
+
+        Running goes on at another manager, and so does waiting for a seat, whoever refuses it.
+        """
+        view = self._registry.view(id_)
+        if view is None or view.record.nonce != nonce:
+            return self._group.wall(now)
+        waits = state in _NEVER_IN and view.state in _NEVER_IN
+        goes_on = waits or view.state is state is NodeState.ACTIVE
+        return view.since if goes_on else self._group.wall(now)
+
+    def refused(self, id_: str, record: NodeRecord, now: float) -> None:
+        """A newcomer was refused, which may have gone on for long: what stands about it ages from now."""
+        self.write(id_, record, now)
+        self._aging[id_] = record.since, now
+
     def change(self, id_: str, record: NodeRecord, state: NodeState, why: str, now: float) -> None:
         """Change the state of `record`; a node that is down has no seat."""
         seat = record.seat and state is not NodeState.DOWN

@@ -408,7 +408,7 @@ class Sessions:
             stamp=stamp,
             seat=False,
             over_limit=False,
-            since=self._group.wall(now),
+            since=self._page.since(session.id, state, hello.nonce, now),
             why=why,
             name=hello.name,
             address=hello.address or session.peer,
@@ -428,7 +428,7 @@ class Sessions:
         return next((token for token in self._terms.config.join_tokens if token.name == name), None)
 
     def _refuse_full(self, session: Session, now: float, code: str = "full", sentence: str = FULL) -> None:
-        self._page.write(session.id, self._record(session, NodeState.REFUSED, 0, sentence, now), now)
+        self._page.refused(session.id, self._record(session, NodeState.REFUSED, 0, sentence, now), now)
         self._outbox.log(Level.WARNING, sentence)
         name = session.hello.name if session.hello is not None else ""
         why = "all seats are taken" if code == "full" else "no right is within reach"

@@ -7,10 +7,11 @@ import pytest
 
 from gossip.group import Group
 from gossip.messages import Address
+from gossip.pages import Entry, Piece
 from manager.core import Manager
 from manager.effects import CloseNode, Level, Log, ManagerEffect, ToNode
 from manager.identity import Identity
-from manager.records import NodeState
+from manager.records import NODE, NodeRecord, NodeState
 from manager.registry import NodeView
 from manager.seats.refusals import FULL
 from manager.terms import ManagerConfig
@@ -284,6 +285,36 @@ def test_a_node_that_moves_is_not_removed() -> None:
     bench.hang_up(1, CLOSE_MOVING)
     assert bench.state(1) is NodeState.ACTIVE
     assert bench.core.lost == 0
+
+
+def test_a_node_that_moves_has_been_active_all_the_time_and_one_that_starts_anew_has_not() -> None:
+    """Whichever manager it says hello to, the process is the same by its nonce."""
+    bench = Bench()
+    record = NodeRecord(NodeState.ACTIVE, 1, 1, 5, True, False, WALL - 90.0, "said hello", "n1", "", "")
+    entry = NODE + IDENTITY.id_of(key(1))
+    bench.core.group.ledger.apply(Piece("m2", 1, 0, 1, 0, (Entry(entry, 1, record.pack()),), reset=True))
+    bench.core.registry.page_changed("m2", [entry], 0.0)
+    bench.wait(1.0)
+    bench.say(1, hello(1, incarnation=2))
+    assert (bench.node(1).manager, bench.node(1).since) == ("m1", WALL - 90.0)
+    bench.hang_up(1, CLOSE_MOVING)
+    bench.wait(1.0)
+    bench.say(2, hello(1, incarnation=3))
+    assert bench.node(1).since == WALL - 90.0
+    bench.say(3, hello(1, incarnation=4, nonce=2))
+    assert bench.node(1).since == WALL + 2.0
+
+
+def test_a_node_is_refused_since_it_was_first_and_forgotten_when_it_asks_no_more() -> None:
+    bench = Bench(ManagerConfig(max_nodes=1))
+    bench.say(1, hello(1))
+    for incarnation in range(1, 9):
+        bench.say(2, hello(2, incarnation))
+        assert (bench.state(2), bench.node(2).since) == (NodeState.REFUSED, WALL)
+        bench.wait(14.0)
+        bench.say(1, Report(number=incarnation + 1))
+    bench.wait(32.0)
+    assert bench.core.registry.view(IDENTITY.id_of(key(2))) is None
 
 
 def test_a_node_that_moved_and_came_nowhere_is_unreachable_then_down() -> None:
