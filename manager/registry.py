@@ -6,6 +6,7 @@ its writer left in good order the node is on its way to another manager, and sta
 Managers that hold the same pages and see the same members derive the same.
 """
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -15,6 +16,7 @@ from typing import NamedTuple
 from gossip.ledger import Ledger
 from manager.outbox import Outbox
 from manager.records import NODE, NodeRecord, NodeState, SessionKey
+from node.protocol import NODE_ID
 
 MOVING = 2.0
 """Seconds within which nodes that their manager sent away before it left are expected at another."""
@@ -110,6 +112,21 @@ class Registry:
     def unordered(self) -> Iterable[NodeView]:
         """The same in no order, for whoever looks at all of them often."""
         return (view for view in self._views.values() if view.shown)
+
+    def with_names(self, text: str) -> str:
+        """`text`, for people, with the names of nodes in place of their ids: both where others run by it."""
+        if not NODE_ID.search(text):
+            return text
+        run_by = Counter(view.record.name for view in self._views.values() if view.running)
+
+        def name_of(found: re.Match[str]) -> str:
+            id_ = found[0]
+            view = self._views.get(id_)
+            name = "" if view is None else view.record.name
+            alone = view is None or run_by[name] - view.running == 0
+            return id_ if not name else name if alone else f"{name} ({id_})"
+
+        return NODE_ID.sub(name_of, text)
 
     def claims(self) -> Iterable[NodeView]:
         """Newcomers that wait for a seat, here or elsewhere."""

@@ -76,7 +76,7 @@ def _order_view(core: Manager, id_: str, mark: Mark, order: Order) -> dict[str, 
         "writer": mark[1],
         "by": order.by,
         "at": rfc3339(order.at),
-        "waits_for": core.rollouts.restarts.waits_for(id_),
+        "waits_for": core.registry.with_names(core.rollouts.restarts.waits_for(id_)),
     }
 
 

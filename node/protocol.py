@@ -39,12 +39,12 @@ CLOSE_SILENT = 4008
 CLOSE_SUPERSEDED = 4009
 """Another session of this node has taken over."""
 
-_ID = re.compile(r"krakend_[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
+NODE_ID = re.compile(r"krakend_[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
 
 
 def is_node_id(text: str) -> bool:
     """Whether `text` has the form `krakend_<uuid4>`."""
-    return _ID.fullmatch(text) is not None
+    return NODE_ID.fullmatch(text) is not None
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from manager.effects import ManagerEffect
 from manager.records import ANEW, RESTART, Turn
 from manager.rollout.configs import Manner
 from manager.rollout.orders import ORDER, Action, Order, OrderError, Orders, has_restarted, has_started_anew
+from manager.views import node_view
 from node.protocol import ConfigState, Hello, Leave, MayRestart, Report, Wanted
 from node.protocol import Order as Told
 from tests.manager.running import IDENTITY, Running
@@ -115,6 +116,10 @@ def test_a_restart_waits_until_the_one_before_is_over(nodes: Nodes) -> None:
     assert nodes.core.rollouts.restarts.waits_for(nodes.ids[2]) == (
         f"a turn, which manager m1 gives: out of service are {nodes.ids[1]}; max_unavailable is 1"
     )
+    view = nodes.core.registry.view(nodes.ids[2])
+    assert view is not None
+    people_read = node_view(nodes.core, view)["order"]["waits_for"]
+    assert people_read == "a turn, which manager m1 gives: out of service are n1; max_unavailable is 1"
     nodes.says(1, ConfigState(ready=False, service="restarting"))
     nodes.running.wait(5.0)
     assert nodes.told(2) == []

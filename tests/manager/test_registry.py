@@ -1,5 +1,7 @@
 """What is derived of the nodes of a manager that is gone (rule I7)."""
 
+from dataclasses import replace
+
 from gossip.ledger import Ledger
 from gossip.pages import Entry, Piece
 from manager.outbox import Outbox
@@ -37,6 +39,23 @@ def after(nodes: Registry, now: float) -> NodeState:
     while nodes.next_deadline() <= now:
         nodes.tick(nodes.next_deadline())
     return state(nodes)
+
+
+def test_people_read_names_and_an_id_beside_one_that_another_node_runs_by() -> None:
+    ids = [f"krakend_76deb254-8253-4057-8b19-00000000000{number}" for number in range(4)]
+    names = ("gw1", "gw2", "gw2", "")
+    entries = [
+        Entry(NODE + id_, number, replace(RECORD, name=name).pack())
+        for number, (id_, name) in enumerate(zip(ids, names, strict=True), 1)
+    ]
+    ledger = Ledger("m1", 1)
+    nodes = Registry(ledger, GRACE, WINDOW, 0.0, Outbox())
+    ledger.apply(Piece("m2", 1, 0, 4, 0, tuple(entries), reset=True))
+    nodes.page_changed("m2", [entry.key for entry in entries], 0.0)
+    stranger = ids[0].replace("76de", "0000")
+    assert nodes.with_names(f"out are {ids[0]}, {ids[1]}; {ids[3]}: {stranger}") == (
+        f"out are gw1, gw2 ({ids[1]}); {ids[3]}: {stranger}"
+    )
 
 
 def test_the_nodes_of_a_manager_that_left_stand_as_they_did_while_they_move() -> None:

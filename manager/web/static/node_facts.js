@@ -28,9 +28,6 @@ export const waits = (share, usual) => !share || share.max_rate / share.every < 
 /** A node's share of a limit of which nodes have `usual` per second, as a rule. */
 export const shareOf = (share, usual) => (waits(share, usual) ? "none yet: it waits for what others give up" : rate(share));
 
-/** `text` with the names of nodes in the place of their ids, which nobody can read. */
-export const withNames = (text, nodes) => text.replace(/krakend_[0-9a-f-]{36}/g, (id) => nodes.get(id)?.name || id);
-
 /** Trouble first. */
 export function rank(node) {
   if (node.state === "active") return node.over_limit || gatewayInTrouble(node) ? 2 : 4;

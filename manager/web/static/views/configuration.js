@@ -1,11 +1,10 @@
 // Which configuration the gateways of each kind run, where a rollout stands, and who differs.
 
-import { ask, askText, live } from "../api.js";
+import { ask, askText } from "../api.js";
 import { every } from "../charts.js";
 import { diff } from "../diff.js";
 import { fill, fillFacts, h, put, show, table } from "../dom.js";
 import { bytes, clock, counted } from "../format.js";
-import { withNames } from "../node_facts.js";
 
 export const title = "Configuration";
 
@@ -66,7 +65,7 @@ function kindSection(kind) {
   function update(config) {
     fillFacts(facts, [
       ["Wanted", `version ${config.version}`],
-      ["Rollout", config.phase + (config.why ? `: ${withNames(inShort(config.why), live.nodes)}` : "")],
+      ["Rollout", config.phase + (config.why ? `: ${inShort(config.why)}` : "")],
       ["Waits for", waitsFor(config)],
       ["Done", `${config.done} of ${counted(config.total, "node", "nodes")}`],
       ["Wave", config.phase === "done" ? "all are over" : `${config.wave} of ${config.waves.length}, at most ${config.max_unavailable} out at a time`],
@@ -89,7 +88,7 @@ function kindSection(kind) {
 function waitsFor({ phase, why, waits_for }) {
   if (!waits_for) return "nothing";
   if (waits_for === why || phase === "failed") return "another version, or `kcm rollout abort`";
-  return withNames(waits_for, live.nodes);
+  return waits_for;
 }
 
 /** The first and the last line of what a gateway said: between them is how it came to that. */
