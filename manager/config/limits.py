@@ -3,19 +3,27 @@
 from collections.abc import Mapping
 from typing import Annotated
 
-from pydantic import Field, ValidationError
+from pydantic import AfterValidator, Field, ValidationError, ValidationInfo, field_validator
 
 from manager.limits.sharing import Algorithm, Sharing, check_limits
 from node.protocol import Limit, Limits
-from node.settings import Duration, Settings, explain
+from node.settings import Duration, Settings, explain, format_duration
 
-RATE_MIN = 1e-9
+RATE_MIN, RATE_MAX = 1e-9, 1e12
+
+
+def as_rate(rate: float) -> float:
+    if not RATE_MIN <= rate < RATE_MAX:
+        raise ValueError(f"must be a number above 0 and below {RATE_MAX:g}, not `{rate:g}`")
+    return rate
 
 
 class RateSettings(Settings):
     """A rate: requests in a window."""
 
-    max_rate: Annotated[float, Field(ge=RATE_MIN, lt=1e12, description="requests that pass in each `every`")]
+    max_rate: Annotated[
+        float, AfterValidator(as_rate), Field(description="requests that pass in each `every`")
+    ]
     every: Annotated[Duration, Field(ge=0.001, lt=1e9, description="the window")] = 1.0
     per_client: Annotated[bool, Field(description="of each client's own")] = False
 
@@ -31,9 +39,24 @@ class LimitSettings(RateSettings):
         Duration, Field(ge=0, lt=1e9, description="… and how much longer it may be used if nobody renews it")
     ] = Sharing().reuse_last
     safe: Annotated[
-        float | None,
-        Field(ge=RATE_MIN, lt=1e12, description="then this is a node's max_rate; unset: a seat's part"),
+        Annotated[float, AfterValidator(as_rate)] | None,
+        Field(description="then this is a node's max_rate; unset: a seat's part"),
     ] = None
+
+    @field_validator("safe")
+    @classmethod
+    def _is_a_part(cls, safe: float | None, info: ValidationInfo) -> float | None:
+        most = info.data.get("max_rate")
+        if safe is not None and most is not None and safe > most:
+            raise ValueError(
+                f"must be at most the `max_rate` of all nodes together ({most:g}), not `{safe:g}`: it is "
+                "what one node may pass without a manager. Give less, or none"
+            )
+        return safe
+
+
+_DURATIONS = ("every", "lease", "reuse_last")
+"""Seconds over HTTP."""
 
 
 def fitting(limits: dict[str, LimitSettings]) -> dict[str, LimitSettings]:
@@ -51,7 +74,13 @@ def read_limit(values: Mapping[str, object]) -> tuple[Limit, Sharing]:
     try:
         settings = LimitSettings.model_validate(dict(values))
     except ValidationError as error:
-        raise ValueError(explain(error, LimitSettings)) from None
+        first = error.errors()[0]
+        key, value = next(iter(first["loc"]), ""), first["input"]
+        if key in _DURATIONS and isinstance(value, int | float):
+            if first["type"] == "value_error":
+                raise ValueError(f"`{key}` must be a number of seconds, not `{value:g}`") from None
+            first["input"] = format_duration(value)
+        raise ValueError(explain(first, LimitSettings)) from None
     return limits_of({"": settings})[""], sharing_of({"": settings})[""]
 
 

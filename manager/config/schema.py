@@ -381,6 +381,12 @@ class ManagerFile(Settings):
             raise ValueError(
                 f"has no `{unknown[0]}`, which `subscription.free_limits` names: correct one of both"
             )
+        for name, free in subscription.free_limits.items():
+            if name in limits and free.max_rate / free.every > limits[name].max_rate / limits[name].every:
+                raise ValueError(
+                    f"has less for all nodes together in `{name}` than `subscription.free_limits` has for a "
+                    "refused one: raise it here, or lower it there"
+                )
         return limits
 
     @field_validator("http")

@@ -195,16 +195,12 @@ def _first_line(error: ValidationError, model: type[BaseModel], document: Docume
          if details["loc"][:n] in document.places),
         str(file) if file is not None and document.places else "",
     )  # fmt: skip
-    what = _explain(details, model)
+    what = explain(details, model)
     return f"{where}: {what}" if where else what
 
 
-def explain(error: ValidationError, model: type[BaseModel]) -> str:
-    """The first of the mistakes, in our words."""
-    return _explain(error.errors()[0], model)
-
-
-def _explain(details: ErrorDetails, model: type[BaseModel]) -> str:
+def explain(details: ErrorDetails, model: type[BaseModel]) -> str:
+    """What is wrong with a value of `model`: the key, what it must be, and what it was."""
     location = details["loc"]
     key = ".".join(part for part in location if isinstance(part, str))
     if details["type"] == "extra_forbidden":

@@ -212,7 +212,18 @@ MANY_LIMITS = "limits:\n" + "".join(f"  limit-with-a-name-{at}: {{max_rate: 1000
         ("subscription: {max_nodes: 1.5}\n", "`subscription.max_nodes` must be a whole number, not `1.5`"),
         ("subscription: 10\n", "`subscription` must be a map (`key: value`), not `10`"),
         ("subscription: {max_node: 1}\n", "`subscription.max_node` is not a key: did you mean `max_nodes`?"),
-        ("limits: {public: {max_rate: 0}}\n", "`limits.public.max_rate` must be at least 1e-09, not `0`"),
+        (
+            "limits: {public: {max_rate: 0}}\n",
+            "`limits.public.max_rate` must be a number above 0 and below 1e+12, not `0`",
+        ),
+        (
+            "limits: {public: {max_rate: 900, safe: 901}}\n",
+            "`limits.public.safe` must be at most the `max_rate` of all nodes together (900), not `901`",
+        ),
+        (
+            "limits: {a: {max_rate: 9}}\nsubscription: {free_limits: {a: {max_rate: 1, every: 100ms}}}\n",
+            "line 1: `limits` has less for all nodes together in `a` than `subscription.free_limits` has",
+        ),
         ("limits: {public: {max_rate: .inf}}\n", "`limits.public.max_rate` must be a number, not `.inf`"),
         ("limits: {public: {every: 1s}}\n", "`limits.public.max_rate` is missing"),
         ("limits: {public: {max_rate: 1, every: 0s}}\n", "`limits.public.every` must be at least 1ms"),

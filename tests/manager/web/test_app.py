@@ -178,13 +178,19 @@ async def test_a_limit_is_set_changed_and_removed_and_nodes_are_told(running: Ru
 @pytest.mark.parametrize(
     ("name", "body", "said"),
     [
-        ("public", {"max_rate": 0}, "`max_rate` must be at least"),
+        ("public", {"max_rate": 0}, "`max_rate` must be a number above 0 and below 1e+12, not `0`"),
         (
             "public",
             {"algorithm": "best"},
             "`algorithm` must be 'equal', 'weighted' or 'fair_share', not `best`",
         ),
-        ("public", {"lease": 0.1}, "`lease` must be at least 0.5"),
+        ("public", {"lease": 0.1}, "`lease` must be at least 500ms, not `100ms`"),
+        ("public", {"every": -1}, "`every` must be a number of seconds, not `-1`"),
+        (
+            "public",
+            {"safe": 101},
+            "`safe` must be at most the `max_rate` of all nodes together (100), not `101`",
+        ),
         ("public", {"rate": 5}, "unknown field"),
         ("n" * 101, {"max_rate": 5}, "name must be 1 to 100"),
     ],
