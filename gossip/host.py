@@ -7,6 +7,7 @@ import asyncio
 import os
 import socket
 from collections.abc import Awaitable, Callable
+from ipaddress import ip_address
 from typing import Any, cast
 
 from gossip.effects import OpenStream, Send
@@ -62,6 +63,8 @@ class GossipSockets(asyncio.DatagramProtocol):
         self._tcp: asyncio.Server | None = None
         self.family = socket.AF_INET
         """Of `bind`, once open: by it alone we are reached, and reach others."""
+        self._from: tuple[str, int] | None = None
+        """Where streams that we open come from, as datagrams do; None: whatever the route to a member has."""
         self._serving: set[asyncio.Task[None]] = set()
         self._asking: set[asyncio.Task[None]] = set()
 
@@ -69,6 +72,7 @@ class GossipSockets(asyncio.DatagramProtocol):
         """Listen; raises `OSError` where the port is taken."""
         loop = asyncio.get_running_loop()
         self.family = socket.AF_INET6 if ":" in bind else socket.AF_INET
+        self._from = None if ip_address(bind).is_unspecified else (bind, 0)
         self._tcp = await asyncio.start_server(
             self._accept, bind, port, family=self.family, backlog=STREAMS_MAX
         )
@@ -134,7 +138,8 @@ class GossipSockets(asyncio.DatagramProtocol):
         why = ""
         try:
             async with asyncio.timeout(effect.timeout):
-                reader, writer = await asyncio.open_connection(effect.address.host, effect.address.port)
+                to = effect.address
+                reader, writer = await asyncio.open_connection(to.host, to.port, local_addr=self._from)
                 try:
                     writer.write(encode_stream(effect.message, self.layers))
                     await writer.drain()

@@ -84,6 +84,22 @@ async def members() -> AsyncIterator[tuple[Member, Member]]:
         yield left, right
 
 
+async def test_streams_come_from_the_address_that_we_bind_as_datagrams_do() -> None:
+    """A firewall that lets the one through lets the other: many hosts have several addresses."""
+    async with opened(PLAIN) as [right]:
+        left, seen = Member(), set[str]()
+        left.address = Address("127.0.0.7", left.address.port)
+        right.sockets._near = lambda ip: not seen.add(ip)  # type: ignore[func-returns-value]
+        await left.sockets.open(*left.address)
+        try:
+            assert await left.ask(right) == Ack(9)
+            left.sockets.send(Send(right.address, (Ping(1, ""),)))
+            await right.until_heard()
+        finally:
+            await left.sockets.close()
+        assert seen == {"127.0.0.7"}
+
+
 async def test_a_packet_arrives_with_the_gossip_address_of_its_sender(members: tuple[Member, Member]) -> None:
     left, right = members
     left.sockets.send(Send(right.address, (Ping(1, "m2"), Ack(2)), crc=True))
