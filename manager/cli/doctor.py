@@ -21,6 +21,8 @@ GONE_AFTER = 600.0
 _CHECKS = ("check", "verdict", "what")
 _CLOCK_TOLERATED = 2.0
 _REACH_SECONDS_MAX = 15.0
+_REFUSED = "connection refused"
+"""Said by a host that runs, of a port where nothing listens: no network in between is cut."""
 
 Row = dict[str, str]
 
@@ -64,8 +66,9 @@ def _examined(manager: str) -> Iterator[Row]:
         yield from _held(_places_of(manager, info))
     yield from request(manager, "GET", "/api/v1/checks", seconds=_REACH_SECONDS_MAX)["checks"]
     members = request(manager, "GET", "/api/v1/members")["members"]
-    yield from _members(members, time.time())
-    yield from _reached(request(manager, "GET", "/api/v1/reachability", seconds=_REACH_SECONDS_MAX))
+    reached = request(manager, "GET", "/api/v1/reachability", seconds=_REACH_SECONDS_MAX)
+    yield from _members(members, time.time(), _silences(reached), info["nodes"]["connected"])
+    yield from _reached(reached)
     yield _clock(manager, None)
     for member in members:
         if member["name"] != info["name"] and (member["kind"], member["state"]) == ("manager", "alive"):
@@ -85,16 +88,48 @@ def _examined(manager: str) -> Iterator[Row]:
         yield row("gateway", BAD, what)
 
 
-def _members(members: list[dict[str, Any]], now: float) -> Iterator[Row]:
-    """Who is dead, for how long; the others in one line."""
-    alive = sum(member["state"] == "alive" for member in members)
-    managers = [member["state"] for member in members if member["kind"] == "manager"]
-    what = f"{alive} of {len(members)} are alive here"
-    if "dead" in managers and len(managers) - managers.count("dead") - managers.count("left") == 1:
-        alone = (
-            "this manager sees no other that runs: is its own host cut off? See what `kcm doctor` says there"
+def _silences(reached: dict[str, Any]) -> dict[str, set[str]]:
+    """Why managers had no answer of a member, by its name."""
+    silences: dict[str, set[str]] = {}
+    for view in reached["views"].values():
+        for member in view["members"]:
+            if member["udp"] is None and member["tcp"] is None:
+                silences.setdefault(member["name"], set()).add(member["why"])
+    return silences
+
+
+def _alone(dead: list[str], silences: dict[str, set[str]], connected: int) -> str:
+    """What it may mean that a manager sees no other one, of whom those are dead."""
+    ended = [name for name in dead if _REFUSED in silences.get(name, ())]
+    if ended:
+        how = (
+            "does not run, its host answers: start it"
+            if len(ended) == 1
+            else ("do not run, their hosts answer: start them")
         )
-        yield row("members", BAD, f"{what}: {alone}")
+        return f"this manager sees no other that runs, and is not cut off. {', '.join(ended)} {how}"
+    if connected:
+        nodes = f"{connected} node{'s are' if connected > 1 else ' is'} connected here"
+        return (
+            f"this manager has no answer of any other. {nodes}, so this host is not cut off from all: are "
+            "the others' hosts down, or is the network between managers cut? See what `kcm doctor` says there"
+        )
+    return (
+        "this manager has no answer of any other, and no node is connected here: is this host itself cut off "
+        "(cable, route, firewall)? See what `kcm doctor` says at the others"
+    )
+
+
+def _members(
+    members: list[dict[str, Any]], now: float, silences: dict[str, set[str]], connected: int
+) -> Iterator[Row]:
+    """Who is dead, for how long; the others in one line. `connected`: so many nodes are, here."""
+    alive = sum(member["state"] == "alive" for member in members)
+    managers = [member for member in members if member["kind"] == "manager" and member["state"] != "left"]
+    dead = [member["name"] for member in managers if member["state"] == "dead"]
+    what = f"{alive} of {len(members)} are alive here"
+    if dead and len(managers) - len(dead) == 1:
+        yield row("members", BAD, f"{what}: {_alone(dead, silences, connected)}")
     else:
         yield row("members", GOOD, what)
     for member in members:
@@ -107,8 +142,16 @@ def _members(members: list[dict[str, Any]], now: float) -> Iterator[Row]:
                 )
             else:
                 where = f"{name} at {member['address']}"
-                todo = f"look at its host; if it is gone for good, `kcm force-leave {name}`"
+                todo = f"{_look(silences.get(name, set()))}; if it is gone for good, `kcm force-leave {name}`"
                 yield row("members", BAD, f"{where} is {since}: {todo}")
+
+
+def _look(why: set[str]) -> str:
+    """What to do about a member that is dead."""
+    if _REFUSED in why:
+        return "its host answers, and nothing listens there: start it"
+    asked = f" ({', '.join(sorted(why))})" if why else ""
+    return f"look at its host{asked}"
 
 
 def _rollouts(configs: list[dict[str, Any]]) -> Iterator[Row]:

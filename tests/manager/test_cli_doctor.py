@@ -96,10 +96,13 @@ def member(name: str, state: str) -> dict[str, str]:
 
 def test_who_has_just_died_is_bad_and_who_left_is_nothing() -> None:
     members = [member("m1", "alive"), member("m2", "dead"), member("m3", "left"), member("m4", "alive")]
-    rows = list(_members(members, 1798761600.0 + 30.0))
+    rows = list(_members(members, 1798761600.0 + 30.0, {"m2": {"no answer within 5 s"}}, 3))
     assert [row["verdict"] for row in rows] == ["good", "bad"]
     assert rows[0]["what"] == "2 of 4 are alive here"
-    assert rows[1]["what"].endswith("look at its host; if it is gone for good, `kcm force-leave m2`")
+    remedy = "look at its host (no answer within 5 s); if it is gone for good, `kcm force-leave m2`"
+    assert rows[1]["what"].endswith(remedy)
+    _, ended = _members(members, 1798761600.0 + 30.0, {"m2": {"connection refused"}}, 3)
+    assert ": its host answers, and nothing listens there: start it; if it is gone for good" in ended["what"]
 
 
 def test_a_rollout_whose_conductor_is_gone_is_bad() -> None:
@@ -110,11 +113,31 @@ def test_a_rollout_whose_conductor_is_gone_is_bad() -> None:
     assert (row["verdict"], row["what"]) == ("bad", f"nginx version 5: {remedy}")
 
 
-def test_a_manager_that_takes_all_others_for_dead_is_asked_about_its_own_host() -> None:
+@pytest.mark.parametrize(
+    ("why", "connected", "said"),
+    [
+        (
+            "connection refused",
+            0,
+            "and is not cut off. m2, m3 do not run, their hosts answer: start them",
+        ),
+        (
+            "no answer within 5 s",
+            7,
+            "7 nodes are connected here, so this host is not cut off from all: are the",
+        ),
+        ("no answer within 5 s", 0, "no node is connected here: is this host itself cut off"),
+    ],
+)
+def test_a_manager_that_takes_all_others_for_dead_says_what_can_be_told_of_the_cause(
+    why: str, connected: int, said: str
+) -> None:
     members = [member("m1", "alive"), member("m2", "dead"), member("m3", "dead")]
-    first, *_ = _members(members, 1798761600.0 + 30.0)
+    silences = {"m2": {why}, "m3": {why}}
+    first, *_ = _members(members, 1798761600.0 + 30.0, silences, connected)
     assert first["verdict"] == "bad"
-    assert first["what"].startswith("1 of 3 are alive here: this manager sees no other that runs")
+    assert first["what"].startswith("1 of 3 are alive here: this manager ")
+    assert said in first["what"]
 
 
 async def test_where_no_manager_runs_the_process_on_its_port_is_named(
