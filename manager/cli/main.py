@@ -43,7 +43,7 @@ from manager.cli.tables import pairs, printable, table
 FAILED, NOT_FOUND, UNREACHABLE, INTERRUPTED = 1, 3, 5, 130
 _GROUPS = {
     "look": ("nodes", "members", "info", "stats", "events", "monitor"),
-    "when something is wrong": ("doctor", "explain", "reachability", "rtt"),
+    "when something is wrong": ("doctor", "explain", "reachability", "rtt", "health"),
     "what the group allows": ("subscription", "limits"),
     "nodes and their gateways": ("node", "config", "rollout", "bundle"),
     "managers": ("run", "join", "leave", "force-leave", "group", "snapshot"),
@@ -111,6 +111,7 @@ def _parser() -> argparse.ArgumentParser:
     nodes = _verb(verbs, "nodes", "the gateway nodes, or one of them", _nodes)
     nodes.add_argument("node", metavar="NODE", nargs="?", help="only this node, by its id or its name")
     _verb(verbs, "info", "what this manager is and sees", _info)
+    _verb(verbs, "health", "whether this manager answers, for monitors: needs no token", _health)
     _verb(verbs, "leave", "end this manager for good: its nodes move, and it is not expected back", _leave)
     snapshot = verbs.add_parser("snapshot", help="save what this manager keeps on disk, or restore it")
     which = snapshot.add_subparsers(dest="what", metavar="save|restore", required=True)
@@ -252,6 +253,11 @@ def _by_name(nodes: list[dict[str, Any]]) -> list[dict[str, Any]]:
 def _info(options: argparse.Namespace) -> str:
     answer = request(options.manager, "GET", "/api/v1/info")
     return _shown(options, answer, lambda: pairs(_said(answer)))
+
+
+def _health(options: argparse.Namespace) -> str:
+    answer = request(options.manager, "GET", "/health")
+    return _shown(options, answer, lambda: pairs(answer))
 
 
 def _said(info: dict[str, Any]) -> dict[str, Any]:

@@ -289,8 +289,8 @@ async def test_nodes_are_a_table_and_one_node_is_a_list(kcm: Kcm, running: Runni
 
 
 READING = (
-    "members", "nodes", "info", "events", "rtt", "stats", "stats --by endpoint", "reachability", "doctor",
-    "subscription show", "subscription history", "limits show", "limits shares public",
+    "members", "nodes", "info", "health", "events", "rtt", "stats", "stats --by endpoint", "reachability",
+    "doctor", "subscription show", "subscription history", "limits show", "limits shares public",
     "limits explain public", "explain n1", "node show n1", "group founders", "config show", "config history",
     "config drift", "rollout status",
 )  # fmt: skip
