@@ -49,7 +49,7 @@ FILES: dict[str, type[BaseModel]] = {
 PREFIXES = {ManagerFile: "KCM_", NodeSettings: "KRAKEND_NODE_"}
 MANAGERS = {"cm1": "192.168.1.100", "cm2": "192.168.1.101", "cm3": "192.168.1.102"}
 GATEWAYS = {"gw1": "192.168.1.110"}
-COMMAND_SECONDS_MAX = 60.0
+COMMAND_SECONDS_MAX = 180.0
 READS = re.compile(r"kcm (members|nodes|subscription show)\b")
 
 

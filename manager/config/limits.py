@@ -12,6 +12,10 @@ from node.settings import Duration, Settings, explain, format_duration
 RATE_MIN, RATE_MAX = 1e-9, 1e12
 
 
+class Unfit(ValueError):
+    """Each value can be, and both together cannot."""
+
+
 def as_rate(rate: float) -> float:
     if not RATE_MIN <= rate < RATE_MAX:
         raise ValueError(f"must be a number above 0 and below {RATE_MAX:g}, not `{rate:g}`")
@@ -48,7 +52,7 @@ class LimitSettings(RateSettings):
     def _is_a_part(cls, safe: float | None, info: ValidationInfo) -> float | None:
         most = info.data.get("max_rate")
         if safe is not None and most is not None and safe > most:
-            raise ValueError(
+            raise Unfit(
                 f"must be at most the `max_rate` of all nodes together ({most:g}), not `{safe:g}`: it is "
                 "what one node may pass without a manager. Give less, or none"
             )
@@ -70,7 +74,7 @@ def free_fitting(limits: dict[str, RateSettings]) -> dict[str, RateSettings]:
 
 
 def read_limit(values: Mapping[str, object]) -> tuple[Limit, Sharing]:
-    """What the keys of one limit say. Raises `ValueError`, which names the key and what to write."""
+    """What the keys of one limit say. Raises `ValueError`, which names the key; `Unfit` for two of them."""
     try:
         settings = LimitSettings.model_validate(dict(values))
     except ValidationError as error:
@@ -80,7 +84,8 @@ def read_limit(values: Mapping[str, object]) -> tuple[Limit, Sharing]:
             if first["type"] == "value_error":
                 raise ValueError(f"`{key}` must be a number of seconds, not `{value:g}`") from None
             first["input"] = format_duration(value)
-        raise ValueError(explain(first, LimitSettings)) from None
+        unfit = isinstance(first.get("ctx", {}).get("error"), Unfit)
+        raise (Unfit if unfit else ValueError)(explain(first, LimitSettings)) from None
     return limits_of({"": settings})[""], sharing_of({"": settings})[""]
 
 

@@ -6,7 +6,7 @@ import re
 from aiohttp import web
 
 from manager import views
-from manager.config.limits import LimitSettings, read_limit
+from manager.config.limits import LimitSettings, Unfit, read_limit
 from manager.core import RightsError
 from manager.disk.store import StoreError
 from manager.limits.sharing import Sharing
@@ -102,6 +102,8 @@ async def set_limit(request: web.Request) -> web.Response:
             return problem(400, f"{key} must be {wanted}")
     try:
         limit, sharing = read_limit({**before, **given})
+    except Unfit as error:
+        return problem(409, str(error))
     except ValueError as error:
         return problem(400, str(error))
     try:

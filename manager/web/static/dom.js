@@ -88,7 +88,10 @@ export function fillFacts(list, facts) {
   fill(list, facts, {
     key: ([term]) => term,
     make: ([term]) => h("div", {}, h("dt", {}, term), h("dd")),
-    update: (div, [, text]) => put(div.lastElementChild, text),
+    update: (div, [, text]) => {
+      put(div.lastElementChild, text);
+      div.classList.toggle("long", text.length > 80);
+    },
   });
 }
 

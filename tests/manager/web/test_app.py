@@ -186,11 +186,6 @@ async def test_a_limit_is_set_changed_and_removed_and_nodes_are_told(running: Ru
         ),
         ("public", {"lease": 0.1}, "`lease` must be at least 500ms, not `100ms`"),
         ("public", {"every": -1}, "`every` must be a number of seconds, not `-1`"),
-        (
-            "public",
-            {"safe": 101},
-            "`safe` must be at most the `max_rate` of all nodes together (100), not `101`",
-        ),
         ("public", {"rate": 5}, "unknown field"),
         ("n" * 101, {"max_rate": 5}, "name must be 1 to 100"),
     ],
@@ -201,6 +196,18 @@ async def test_a_limit_that_cannot_be_is_refused_and_changes_nothing(
     client = await serve(running)
     assert said in await problem(await client.patch(f"/api/v1/limits/{name}", json=body), 400)
     assert running.core.limits == {"public": Limit(100.0)}
+
+
+async def test_one_node_alone_may_not_be_given_more_than_the_whole_limit(
+    running: Running, serve: Serve
+) -> None:
+    client = await serve(running)
+    answer = await client.patch("/api/v1/limits/public", json={"safe": 101})
+    assert "`safe` must be at most the `max_rate` of all nodes together (100)" in await problem(answer, 409)
+    assert (await client.patch("/api/v1/limits/public", json={"safe": 60})).status == 200
+    answer = await client.patch("/api/v1/limits/public", json={"max_rate": 50})
+    assert "(50), not `60`" in await problem(answer, 409)
+    assert (await client.patch("/api/v1/limits/public", json={"max_rate": 50, "safe": None})).status == 200
 
 
 async def test_what_is_no_limit_has_no_shares_and_cannot_be_changed_nor_removed(
