@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from itertools import count
 from ssl import SSLContext
-from typing import cast
+from typing import cast, get_args
 
 from websockets import Subprotocol
 from websockets.exceptions import PayloadTooBig
@@ -56,6 +56,7 @@ _WHOLE_BYTES_MAX = FRAME_BYTES_MAX + 14
 """Of a frame with its head; a longer one is not waited for."""
 _REASON_BYTES_MAX = 123
 """RFC 6455, section 5.5: the payload of a control frame is 125 bytes, of which the code takes 2."""
+_FROM_NODES = frozenset(get_args(NodeMessage))
 _NOTHING_TO_ANSWER = (Reported, LimitsPush, Managers)
 """Whoever is told these says its next word when its next report is due."""
 _SILENT = logging.getLogger(f"{__name__}.websocket")
@@ -423,12 +424,12 @@ class _Connection(asyncio.Protocol):
             return
         if message is None:
             return
-        if isinstance(message, Hello):
-            self._greeted()
-        if not isinstance(message, NodeMessage):
+        if type(message) not in _FROM_NODES:
             self._broken(f"a node does not say {type(message).__name__.lower()}")
             return
-        self._server.message(self._number, message, self.peer)
+        if isinstance(message, Hello):
+            self._greeted()
+        self._server.message(self._number, cast("NodeMessage", message), self.peer)
         if isinstance(message, Report):
             self._rest()
 

@@ -110,7 +110,9 @@ class Sessions:
 
     def received(self, conn: int, message: NodeMessage, peer: str, now: float) -> None:
         """A frame from the node on `conn`, which comes from IP address `peer`."""
-        session = self._sessions.setdefault(conn, Session(conn, peer))
+        session = self._sessions.get(conn)
+        if session is None:
+            session = self._sessions[conn] = Session(conn, peer)
         match message:
             case Hello():
                 self._hello(session, message, now)
@@ -195,35 +197,34 @@ class Sessions:
         return why_not(token, used, self._group.wall(now), shown=bool(hello.token))
 
     def _report(self, session: Session, report: Report, now: float) -> None:
-        assert session.hello is not None
-        if session.admitted and self.shares.has_lapsed(session.id, now):
+        id_, key, wall, counters = session.id, session.key, self._group.wall(now), report.counters
+        if session.admitted and self.shares.has_lapsed(id_, now):
             self._revive(session, now)
         self._outbox.say(session.conn, Reported(number=report.number))
         if session.admitted:
-            session.told = self.traffic.add(session.id, session.told, report.served, self._group.wall(now))
-        record = self._page.record(session.id)
-        highest = self._registry.highest(session.id)
-        if session.admitted and (self._by_id.get(session.id) is not session or session.key < highest):
+            session.told = self.traffic.add(id_, session.told, report.served, wall)
+        record = self._page.record(id_)
+        highest = self._registry.highest(id_)
+        if session.admitted and (self._by_id.get(id_) is not session or key < highest):
             # The last of three processes of one id, when the first has answered for the second; or one with
             # an old disk, welcomed before this manager took over its earlier page (rule I4): it goes above.
             self._outbox.say(session.conn, Behind(incarnation=highest[0]))
             return
-        if not session.admitted or record is None or record.session != session.key:
+        if not session.admitted or record is None or record.session != key:
             return
-        self._page.heard(session.id, now)
-        self.shares.reported(session.id, report.limits_version, report.counters, now)
-        if report.counters:
-            self.stats.add(session.id, session.hello.nonce, report.counters, self._group.wall(now))
-        timed = self.traffic.timed(session.id)
-        self._rollouts.reported(session.id, session.key, report.config, report.counters, timed)
+        self._page.heard(id_, now)
+        self.shares.reported(id_, report.limits_version, counters, now)
+        if counters:
+            self.stats.add(id_, key[1], counters, wall)
+        self._rollouts.reported(id_, key, report.config, counters, self.traffic.timed(id_))
         if record.gateway != report.gateway:
             record = replace(record, gateway=report.gateway)
-            self._page.write(session.id, record, now)
+            self._page.write(id_, record, now)
         if record.state is NodeState.UNREACHABLE:
-            self._outbox.log(Level.INFO, f"{session.id} speaks again")
-            self._page.change(session.id, record, NodeState.ACTIVE, "speaks again", now)
+            self._outbox.log(Level.INFO, f"{id_} speaks again")
+            self._page.change(id_, record, NodeState.ACTIVE, "speaks again", now)
         if session.limits_sent is not None and session.limits_sent[3] != record.over_since:
-            self.send_limits(session.id, record, now)
+            self.send_limits(id_, record, now)
 
     def _ended(self, session: Session, why: str, now: float) -> None:
         """The node's end was seen; it counts for this session's incarnation only (rule I1)."""

@@ -42,17 +42,14 @@ class Reported(NamedTuple):
 class _Names:
     """What is the same in most reports: which counters there are."""
 
-    __slots__ = ("_struct", "names")
+    __slots__ = ("names", "pack", "summed", "unpack")
 
     def __init__(self, names: tuple[str, ...]) -> None:
         self.names = names
-        self._struct = struct.Struct(f"{len(names)}d")
-
-    def pack(self, counters: dict[str, float]) -> bytes:
-        return self._struct.pack(*counters.values())
-
-    def unpack(self, values: bytes) -> dict[str, float]:
-        return dict(zip(self.names, self._struct.unpack(values), strict=True))
+        packing = struct.Struct(f"{len(names)}d")
+        self.pack, self.unpack = packing.pack, packing.unpack
+        self.summed = tuple((names.index(name), name) for name in SUMMED if name in names)
+        """Where those stand whose growth is summed."""
 
 
 @dataclass(slots=True)
@@ -66,7 +63,7 @@ class _Step:
 
     @property
     def counters(self) -> dict[str, float]:
-        return self.names.unpack(self.values)
+        return dict(zip(self.names.names, self.names.unpack(self.values), strict=True))
 
 
 @dataclass(slots=True)
@@ -98,23 +95,18 @@ class StatsWindow:
         steps = series.steps
         if not steps and self._earlier is not None:
             series.first = counters
-        start = at - at % self.step
+        start, names, values = at - at % self.step, self._names(counters), tuple(counters.values())
         if steps and steps[-1].nonce == nonce:
             last = steps[-1]
-            self._sum_up(start, last.counters, counters)
+            self._sum_up(start, last, names, values)
             if last.at >= start:
-                last.names = self._names(counters)
-                last.values = last.names.pack(counters)
+                last.names, last.values = names, names.pack(*values)
                 return
-        steps.append(self._packed(start, nonce, counters))
+        steps.append(_Step(start, nonce, names, names.pack(*values)))
         while steps[0].at < at - self.window:
             steps.popleft()
         if len(self._series) > SERIES_MAX:
             self._series.popitem(last=False)
-
-    def _packed(self, start: float, nonce: int, counters: dict[str, float]) -> _Step:
-        names = self._names(counters)
-        return _Step(start, nonce, names, names.pack(counters))
 
     def _names(self, counters: dict[str, float]) -> _Names:
         names = tuple(counters)
@@ -133,16 +125,21 @@ class StatsWindow:
                 return
             del self._series[node]
 
-    def _sum_up(self, start: float, before: dict[str, float], now: dict[str, float]) -> None:
+    def _sum_up(self, start: float, before: _Step, names: _Names, now: tuple[float, ...]) -> None:
+        """From what stood in `before` the counters of one process have grown to `now`."""
         total = self._totals.get(start)
         if total is None:
             total = self._totals[start] = {}
             for passed in [at for at in self._totals if at < start - self.window]:
                 del self._totals[passed]
-        for name in SUMMED:
-            if name in now:
-                grown = max(0.0, now[name] - before.get(name, 0.0))
-                total[name] = total.get(name, 0.0) + grown
+        if names is before.names:
+            was = names.unpack(before.values)
+        else:
+            known = before.counters
+            was = tuple(known.get(name, 0.0) for name in names.names)
+        for at, name in names.summed:
+            grown = now[at] - was[at]
+            total[name] = total.get(name, 0.0) + (max(0.0, grown))
 
     def totals(self, at: float) -> dict[float, dict[str, float]]:
         """By the start of each step in the window: how much the counters of all nodes grew in it.
@@ -154,14 +151,15 @@ class StatsWindow:
             start: dict(total) for start, total in sorted(self._totals.items()) if start >= at - self.window
         }
 
-    def since(self, at: float) -> dict[float, list[Reported]]:
-        """The steps that start at `at` or later, by their start."""
+    def since(self, at: float, before: float = inf) -> dict[float, list[Reported]]:
+        """The steps that start at `at` or later, and before `before`, by their start."""
         steps: dict[float, list[Reported]] = {}
         for node, series in self._series.items():
             for step in reversed(series.steps):
                 if step.at < at:
                     break
-                steps.setdefault(step.at, []).append(Reported(node, step.nonce, step.counters))
+                if step.at < before:
+                    steps.setdefault(step.at, []).append(Reported(node, step.nonce, step.counters))
         return steps
 
     def recall(self, steps: Mapping[float, list[Reported]], at: float) -> None:
@@ -195,12 +193,14 @@ class StatsWindow:
                 return
             series = self._series[node] = _Series()
             self._series.move_to_end(node, last=False)
-        after = series.steps[0] if series.steps else None
+        after, names = series.steps[0] if series.steps else None, self._names(counters)
+        step = _Step(start, nonce, names, names.pack(*counters.values()))
         if after is not None and after.nonce == nonce:
-            self._sum_up(after.at, counters, after.counters if series.first is None else series.first)
+            later = after.counters if series.first is None else series.first
+            self._sum_up(after.at, step, self._names(later), tuple(later.values()))
         series.first = None
         if after is None or (after.at, after.nonce) != (start, nonce):
-            series.steps.appendleft(self._packed(start, nonce, counters))
+            series.steps.appendleft(step)
 
     def view(
         self,

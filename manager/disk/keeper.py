@@ -5,6 +5,7 @@ the turn that changed them, since what follows tells others; the rest is due at 
 """
 
 from collections.abc import Callable, Iterable, Mapping
+from math import inf
 from typing import TypeAlias
 
 from gossip.group import Group
@@ -89,7 +90,10 @@ class Keeper:
         facts = {name: fact for name, fact in facts.items() if self._facts.get(name) != fact}
         self._facts |= facts
         pieces = self._pieces(owners)
-        steps, steps_from = self._due_steps(now) if everything or self._steps_at <= now else ({}, 0.0)
+        steps: dict[float, list[Reported]] = {}
+        steps_from = 0.0
+        if everything or self._steps_at <= now:
+            steps, steps_from = self._due_steps(now, everything=everything)
         traffic, traffic_from = self._due_traffic(now) if everything or self._traffic_at <= now else ({}, {})
         contents = self._changed_contents()
         if not (pieces or dropped or former or facts or steps or traffic or contents):
@@ -132,12 +136,12 @@ class Keeper:
             del self._marks[owner]
         return dropped
 
-    def _due_steps(self, now: float) -> tuple[dict[float, list[Reported]], float]:
-        """Steps of the statistics, and from when on they are kept: the last one may have grown since."""
-        self._steps_at = now + self._stats.step
-        wall, since = self._group.wall(now), self._steps_since
-        self._steps_since = wall
-        return self._stats.since(since - self._stats.step), wall - self._stats.window
+    def _due_steps(self, now: float, *, everything: bool) -> tuple[dict[float, list[Reported]], float]:
+        """Steps of the statistics that are over since the last time, and from when on they are kept."""
+        step, wall, since = self._stats.step, self._group.wall(now), self._steps_since
+        self._steps_at, self._steps_since = now + step, wall
+        over = inf if everything else wall - wall % step
+        return self._stats.since(since - since % step, over), wall - self._stats.window
 
     def _due_traffic(self, now: float) -> tuple[KeptSteps, dict[By, float]]:
         """The same of traffic."""

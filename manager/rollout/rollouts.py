@@ -37,7 +37,7 @@ from manager.rollout.trials import Trials
 from manager.rollout.turns import PURPOSES, Turns
 from manager.seats.founders import Founders
 from node import protocol
-from node.protocol import CHUNK_BYTES_MAX, Chunk, ConfigState, Data, Permit, Wanted
+from node.protocol import CHUNK_BYTES_MAX, NO_CONFIG, Chunk, ConfigState, Data, Permit, Wanted
 
 NONE: Mapping[str, float] = MappingProxyType({})
 _WHY = {
@@ -150,6 +150,8 @@ class Rollouts:
         here = self._here.get(id_)
         if here is None or here.session != session:
             return
+        if config is NO_CONFIG:
+            return  # as most agents say, which replace no configuration
         says = config.managed, config.running, config.order_serial, config.service
         if not any((*says, config.restart_asked, config.restart_taken)):
             return

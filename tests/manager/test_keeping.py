@@ -286,6 +286,22 @@ def test_statistics_go_on_over_a_restart() -> None:
     assert late.core.traffic.view("endpoint", since=0.0, until=inf) == {}
 
 
+def test_a_step_of_the_statistics_is_on_disk_once_it_is_over_and_not_written_again() -> None:
+    saved = Saved()
+    first = Life(saved)
+    first.wait(6.0)
+    first.hello(1)
+    for number in range(60):
+        report = Report(number=number, gateway="", counters={"agent_cpu_seconds": float(number)})
+        first.done(first.core.node_message(1, report, "10.1.0.1", first.now))
+        first.wait(1.0)
+    kept = [effect.changes for effect in first.effects if isinstance(effect, Persist)]
+    written = [at for changes in kept for at in changes.steps]
+    step, wall = first.core.stats.step, first.core.group.wall(first.now)
+    assert written == [min(written) + step * at for at in range(len(written))]
+    assert wall - 3 * step < max(written) <= wall - step
+
+
 def test_what_gateways_answered_is_on_disk_within_two_steps_of_it() -> None:
     saved = Saved()
     first = Life(saved)
