@@ -12,6 +12,8 @@ _SCOPES = {
     ("PATCH", "/api/v1/subscription"): Scope.OPERATOR,
     ("PUT", "/api/v1/subscription/document"): Scope.OPERATOR,
     ("POST", "/api/v1/subscription/check"): Scope.OPERATOR,
+    ("PATCH", "/api/v1/limits/{name}"): Scope.OPERATOR,
+    ("DELETE", "/api/v1/limits/{name}"): Scope.OPERATOR,
     ("PUT", "/api/v1/config/{kind}"): Scope.OPERATOR,
     ("POST", "/api/v1/config/{kind}/rollback"): Scope.OPERATOR,
     ("POST", "/api/v1/rollouts/{kind}"): Scope.OPERATOR,

@@ -17,6 +17,7 @@ from tests.manager.running import WALL, Running
 from tests.manager.test_documents import GRANT, ISSUERS, KEY
 
 Client = TestClient[web.Request, web.Application]
+LIMIT = ("PATCH", "/api/v1/limits/batch", {"max_rate": 5})
 TOKENS = {scope: f"kcm_{scope}" for scope in Scope}
 
 
@@ -50,6 +51,8 @@ LEAVE: tuple[str, str, dict[str, Any] | None] = ("POST", "/api/v1/leave", {})
         (Scope.VIEWER, LEAVE, 403),
         (Scope.OPERATOR, READ, 200),
         (Scope.OPERATOR, SET, 200),
+        (Scope.VIEWER, LIMIT, 403),
+        (Scope.OPERATOR, LIMIT, 200),
         (Scope.OPERATOR, LEAVE, 403),
         (Scope.OPERATOR, ("GET", "/api/v1/keys", None), 403),
         (Scope.ADMIN, SET, 200),
