@@ -5,7 +5,6 @@ in order. Rules are named as in `STATE.md`: A (admission), I (identity), L (ledg
 """
 
 from collections.abc import Iterable
-from dataclasses import replace
 from math import inf
 
 from gossip.effects import (
@@ -40,11 +39,12 @@ from manager.effects import FetchContent, Level, ManagerEffect, Persist, Stop
 from manager.events import EventLog
 from manager.history import History
 from manager.limits.shares import Shares
-from manager.limits.sharing import Sharing, check_limits, to_plain
+from manager.limits.sharing import Sharing
+from manager.liveness import Liveness
 from manager.membership import MemberLog
 from manager.outbox import Outbox
 from manager.page import NodePage
-from manager.records import CLONE, GONE, SEES, CloneNote, NodeState
+from manager.records import CLONE, GONE, SEES, CloneNote
 from manager.registry import NodeView, Registry
 from manager.retention import Retention
 from manager.rollout.configs import Configs, Manner
@@ -54,7 +54,7 @@ from manager.rollout.rollouts import Rollouts
 from manager.seats.desk import Desk
 from manager.seats.founders import Founders
 from manager.seats.home import Home
-from manager.seats.records import EXPELLED
+from manager.seats.vouching import Vouching
 from manager.sessions import Sessions
 from manager.settings import Settings
 from manager.sight import Sight
@@ -62,15 +62,10 @@ from manager.stats import StatsWindow
 from manager.subscription.days import Days
 from manager.subscription.renewals import Renewals
 from manager.subscription.standing import Subscription
-from manager.terms import LIMITS, ManagerConfig, Terms
+from manager.terms import ManagerConfig, Terms
 from manager.traffic import TrafficWindow
 from node.protocol import Limit, Limits, NodeMessage
 
-TAG_NODE_PORT = "kcm_node"
-TAG_HTTP_PORT = "kcm_http"
-
-FORGOTTEN = "forgotten, by an operator's word"
-NOT_STRICT = "there are no founders under policy available: set subscription.policy and group.founders"
 WENT_BACK = (
     "the others know more of this manager than its state directory does: that was set back, or restored from "
     "an old copy. What they know is taken over; what only this manager knew since that copy is lost"
@@ -84,10 +79,6 @@ _GOING_SECONDS_MAX = 3.0
 """How long a manager that leaves waits for its nodes to have moved."""
 
 
-class RightsError(Exception):
-    """What an operator wants done with rights is not to be done; the text says why."""
-
-
 class Manager:
     """A manager's core. Call `tick` no later than `next_deadline()`."""
 
@@ -95,6 +86,7 @@ class Manager:
         """`saved`: what is on disk, whose `memory` the group has; None where nothing is kept."""
         self.group = group
         self.name = group.name
+        facts = {} if saved is None else saved.facts
         self._outbox = Outbox()
         self._member_log = MemberLog(self._outbox, group.group_name)
         self.registry = Registry(
@@ -103,12 +95,12 @@ class Manager:
         self.config = config
         self.events = EventLog(group.name, group.wall(now))
         self.history = History(config.stats_window, config.stats_step)
-        self.days = Days({} if saved is None else saved.facts)
-        self.audit = Audit({} if saved is None else saved.facts)
+        self.days = Days(facts)
+        self.audit = Audit(facts)
         self._started = now
         self._terms = Terms(group.ledger, group.group_name, config)
         before = () if group.before is None else group.before.entries
-        for line in self._terms.start(before, {} if saved is None else saved.facts):
+        for line in self._terms.start(before, facts):
             self._outbox.log(Level.INFO, line)
         self._renewals = Renewals(group, self._terms, self.events, self._outbox)
         self._page = NodePage(group, self.registry, config, self._outbox)
@@ -126,12 +118,15 @@ class Manager:
             if self.name in config.founders:
                 self.home = Home(group, self.founders, config, self._outbox)
             self.desk = Desk(group, self.founders, self.home, config, now)
-        facts = {} if saved is None else saved.facts
         self._retention = Retention(group, self.registry, self.founders, config.page_retention, facts, now)
         self._sessions = Sessions(
             group, self.registry, self._page, self._terms, self.rollouts, self._outbox, self.desk
         )
+        self._vouching = Vouching(
+            group, self.registry, self._page, self.founders, self.home, self.desk, self._outbox
+        )
         self._sight = Sight(group, self._outbox)
+        self._liveness = Liveness(group, self.registry, self._sight)
         self._membership_changed = True
         """Whether who is alive, or whom they see, is to be looked at anew."""
         self._sweep_at = now + _SWEEP_EVERY
@@ -139,22 +134,25 @@ class Manager:
         self._keeper: Keeper | None = None
         if saved is not None:
             self._recall(saved, now)
-            self._keeper = Keeper(
-                group,
-                self.stats,
-                self.traffic,
-                self.audit,
-                self.configs,
-                saved,
-                at_once=self._terms.facts() | {RESTORED: "0"},
-                lazy_facts=(self.days.take_facts, self._retention.facts),
-                now=now,
-            )
+            self._keeper = self._keep(saved, now)
         self._recall_rights(before, now)
-        if self.home is not None and saved is not None and saved.facts.get(RESTORED) == "1":
+        if self.home is not None and facts.get(RESTORED) == "1":
             self.home.bar(now)
         self._sight.tick()
         self._absorb(self._retention.recall(before, now), now)
+
+    def _keep(self, saved: Saved, now: float) -> Keeper:
+        return Keeper(
+            self.group,
+            self.stats,
+            self.traffic,
+            self.audit,
+            self.configs,
+            saved,
+            at_once=self._terms.facts() | {RESTORED: "0"},
+            lazy_facts=(self.days.take_facts, self._retention.facts),
+            now=now,
+        )
 
     def _recall(self, saved: Saved, now: float) -> None:
         """Go on from where we ended, as our disk has it."""
@@ -275,19 +273,8 @@ class Manager:
         return self._turn(now)
 
     def expel(self, name: str, now: float) -> list[ManagerEffect]:
-        """An operator vouches that founder `name` runs nowhere, for good (R3). Raises `RightsError`."""
-        if self.founders is None:
-            raise RightsError(NOT_STRICT)
-        if name not in self.founders.names:
-            raise RightsError(f"{name} is no founder: they are {', '.join(self.founders.names)}")
-        if name == self.name or name in {member.name for member in self.group.kin()}:
-            raise RightsError(f"{name} runs: stop it for good before it is expelled")
-        if not set(self.founders.names) - self.founders.known.expelled.keys() - {name}:
-            raise RightsError(f"{name} is the last founder: without any there are no rights")
-        for line in self.founders.expel(name, self.group.wall(now)):
-            self._outbox.log(Level.WARNING, line)
-        if self.home is not None:
-            self.home.page_changed(self.name, (EXPELLED + name,), now)
+        """As `manager.seats.vouching.Vouching.expel`: raises `RightsError`."""
+        self._vouching.expel(name, now)
         self.shares.changed()
         return self._turn(now)
 
@@ -297,27 +284,8 @@ class Manager:
         return self._turn(now)
 
     def forget_node(self, id_: str, now: float) -> list[ManagerEffect]:
-        """An operator vouches that the node runs nowhere, and will not start again from its directory (S5).
-
-        Raises `RightsError`, `KeyError` where nobody knows it.
-        """
-        view = self.registry.view(id_)
-        if view is None and not (self.founders is not None and list(self.founders.seats_of(id_))):
-            raise KeyError(id_)
-        if view is not None and view.state is NodeState.ACTIVE:
-            raise RightsError(f"{id_} runs, and its manager {view.manager} hears it: stop it first")
-        if self.desk is None and view is not None and view.manager != self.name:
-            raise RightsError(f"{id_} was last at manager {view.manager}: tell that one")
-        highest = self.registry.highest(id_)[0]
-        if self.desk is not None:
-            homes = self.desk.forget(id_, highest, now)
-            if homes:
-                self._outbox.log(Level.INFO, f"{id_} is forgotten: {', '.join(homes)} may give its seat away")
-        record = self._page.record(id_)
-        if record is not None and view is not None and view.manager == self.name:
-            self._page.change(
-                id_, replace(record, seat=False, over_limit=False), NodeState.REMOVED, FORGOTTEN, now
-            )
+        """As `manager.seats.vouching.Vouching.forget_node`: raises `RightsError`, `KeyError`."""
+        self._vouching.forget_node(id_, now)
         return self._turn(now)
 
     def order_node(self, id_: str, action: Action, by: str, now: float) -> tuple[Order, list[ManagerEffect]]:
@@ -327,12 +295,7 @@ class Manager:
 
     def set_limit(self, name: str, limit: Limit | None, sharing: Sharing, now: float) -> list[ManagerEffect]:
         """An operator's word, as above; None takes the limit away. Raises `ValueError` for what cannot be."""
-        limits, shared = dict(self.limits), {other: self._terms.sharing(other) for other in self.limits}
-        limits.pop(name, None)
-        if limit is not None:
-            limits[name], shared[name] = limit, sharing
-        check_limits(limits, shared)
-        setting = self.settings.set(LIMITS, to_plain(limits, shared))
+        setting = self._terms.set_limit(name, limit, sharing)
         what = "no limit" if limit is None else f"{limit.max_rate:g} per {limit.every:g} s"
         self._outbox.log(Level.INFO, f"limits: {name} is {what} from now on (serial {setting.serial})")
         return self._turn(now)
@@ -677,25 +640,10 @@ class Manager:
             self._outbox.count("ledger", "bad_clone_note")
 
     def _see_members(self, now: float) -> None:
-        """Derive what follows from whom we see alive, and from whom the others see (rule I7)."""
-        kin = sorted(self.group.kin(), key=lambda member: member.name)
-        alive = {self.name, *(member.name for member in kin)}
-        if alive - {self.name} != self._sight.of(self.name):
-            self._sight.changed(kin, now)
-        seen_by_alive = alive.union(*(self._sight.of(member.name) for member in kin))
-        # Not of all members, which strangers may make thousands of.
-        owners = map(self.group.swim.members.get, self.group.ledger.pages)
-        left = {owner.name for owner in owners if owner is not None and owner.state is State.LEFT}
-        self.registry.liveness(alive, seen_by_alive, left, now)
-        self._sessions.admission.forget_silence(alive)
+        """What follows from who is alive by now (rule I7)."""
+        self._sessions.admission.forget_silence(self._liveness.look(now))
         self.shares.changed()
-        ours = str(Address(self.group.swim.members.me.address.host, self.config.node_port))
-        others = [
-            str(Address(member.address.host, int(port)))
-            for member in kin
-            if (port := self.group.tags(member).get(TAG_NODE_PORT, "")).isdigit()
-        ]
-        if (managers := (ours, *others)) != self._sessions.managers:
+        if (managers := self._liveness.node_ports(self.config.node_port)) != self._sessions.managers:
             self._sessions.tell_managers(managers)
 
 

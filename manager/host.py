@@ -30,7 +30,7 @@ from manager.addresses import is_own, looked_up, why_not_reached
 from manager.checks import RECENT_SECONDS, Facts
 from manager.config.configured import core_config, http_tokens, own_names, peers_token_of
 from manager.config.schema import ManagerFile
-from manager.core import TAG_HTTP_PORT, TAG_NODE_PORT, Manager
+from manager.core import Manager
 from manager.disk.commits import waits_for_nothing
 from manager.disk.journal import Journal
 from manager.disk.saved import Saved
@@ -52,6 +52,7 @@ from manager.garbage import settle_garbage
 from manager.keys import write_keyring
 from manager.limits.sharing import Sharing
 from manager.listeners import ListenError, explain, listen
+from manager.liveness import TAG_HTTP_PORT, TAG_NODE_PORT
 from manager.rejections import Rejections
 from manager.rollout.configs import Manner
 from manager.rollout.orders import Action, Order

@@ -9,12 +9,12 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from gossip.ledger import Ledger
 from manager.disk.saved import FILE
-from manager.limits.sharing import Sharing, from_plain, lease_of, to_plain
+from manager.limits.sharing import Sharing, check_limits, from_plain, lease_of, to_plain
 from manager.records import Setting
 from manager.settings import Settings
 from manager.subscription.standing import Subscription
 from manager.tokens import JoinToken
-from node.protocol import Leases, Limits
+from node.protocol import Leases, Limit, Limits
 
 Policy: TypeAlias = Literal["available", "strict"]
 SUBSCRIPTION = "subscription"
@@ -147,6 +147,15 @@ class Terms:
     def sharing(self, name: str) -> Sharing:
         """How the limit is divided."""
         return self._limits[1].get(name) or Sharing()
+
+    def set_limit(self, name: str, limit: Limit | None, sharing: Sharing) -> Setting:
+        """An operator's word about one limit; None takes it away. Raises `ValueError` for what cannot be."""
+        limits, shared = dict(self.limits), {other: self.sharing(other) for other in self.limits}
+        limits.pop(name, None)
+        if limit is not None:
+            limits[name], shared[name] = limit, sharing
+        check_limits(limits, shared)
+        return self.settings.set(LIMITS, to_plain(limits, shared))
 
     @property
     def leases(self) -> Leases:

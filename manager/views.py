@@ -9,8 +9,9 @@ from typing import Any
 
 from gossip.members import Member
 from gossip.messages import Address
-from manager.core import TAG_HTTP_PORT, TAG_NODE_PORT, Manager
+from manager.core import Manager
 from manager.events import Event
+from manager.liveness import TAG_HTTP_PORT, TAG_NODE_PORT
 from manager.records import Mark, NodeState, Setting
 from manager.registry import NodeView
 from manager.rollout.orders import Order

@@ -14,7 +14,7 @@ from gossip.memory import NO_MEMORY
 from gossip.messages import Ack, Address, StreamMessage
 from gossip.wire import StreamReader, decode_packet, encode_packet, encode_stream
 from gossip.wire.bodies import CRC
-from manager.core import TAG_HTTP_PORT, TAG_NODE_PORT, Manager, RightsError
+from manager.core import Manager
 from manager.disk.commits import Commits, waits_for_nothing
 from manager.effects import (
     AskIssuer,
@@ -28,10 +28,12 @@ from manager.effects import (
     ToNode,
     TrialDone,
 )
+from manager.liveness import TAG_HTTP_PORT, TAG_NODE_PORT
 from manager.records import Setting
 from manager.rollout.configs import Manner
 from manager.rollout.orders import OrderError
 from manager.rollout.plan import PlanError
+from manager.seats.vouching import RightsError
 from manager.subscription.documents import DocumentError
 from manager.terms import SUBSCRIPTION, ManagerConfig
 from node.codec import ProtocolError, decode, encode

@@ -69,10 +69,10 @@ class Operations(Protocol):
         """The operator sets a limit, or takes it away; returns when that is kept. Raises `ValueError`."""
 
     async def expel(self, name: str) -> None:
-        """The operator vouches that a founder runs nowhere. Raises `manager.core.RightsError`."""
+        """The operator vouches that a founder runs nowhere. Raises `manager.seats.vouching.RightsError`."""
 
     async def forget_node(self, id_: str) -> None:
-        """The operator vouches that a node runs nowhere. Raises `manager.core.RightsError`, `KeyError`."""
+        """The same of a node. Raises `manager.seats.vouching.RightsError`, `KeyError`."""
 
     async def force_leave(self, name: str, by: str, *, prune: bool) -> None:
         """The operator declares a dead member gone. Raises `gossip.errors.ForceLeaveRefused`, `KeyError`."""

@@ -7,10 +7,10 @@ from aiohttp import web
 
 from manager import views
 from manager.config.limits import LimitSettings, Unfit, read_limit
-from manager.core import RightsError
 from manager.disk.store import StoreError
 from manager.limits.sharing import Sharing
 from manager.rollout.orders import Action, OrderError
+from manager.seats.vouching import RightsError
 from manager.subscription.documents import MAX_NODES_MAX, DocumentError
 from manager.subscription.settling import behind
 from manager.web.named import find_node

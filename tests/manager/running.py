@@ -15,11 +15,12 @@ from gossip.kinship import LEDGER_PROTOCOL, TAG_GROUP, TAG_SPEAKS
 from gossip.messages import OUR_VERSIONS, Ack, Address, Alive, Dead, Message, Ping
 from gossip.wire import Keyring, encode_tags
 from manager.checks import Facts
-from manager.core import TAG_HTTP_PORT, TAG_NODE_PORT, Manager
+from manager.core import Manager
 from manager.doors import HttpDoor
 from manager.effects import ManagerEffect, ToNode, TrialDone
 from manager.identity import Identity
 from manager.limits.sharing import Sharing
+from manager.liveness import TAG_HTTP_PORT, TAG_NODE_PORT
 from manager.rollout.configs import Manner
 from manager.rollout.orders import Action, Order
 from manager.terms import ManagerConfig

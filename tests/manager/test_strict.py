@@ -8,13 +8,13 @@ import pytest
 
 from gossip.ledger import Ledger
 from gossip.pages import Entry, Piece
-from manager.core import RightsError
 from manager.identity import Identity, Ticket
 from manager.rollout.configs import Manner
 from manager.seats.founders import Founders
 from manager.seats.records import FIRST_LIFE, SEAT, Ask, Seat, pack, unpack
 from manager.seats.refusals import FULL, refusal
 from manager.seats.rights import STRETCH, Account
+from manager.seats.vouching import RightsError
 from manager.subscription.documents import parse_time
 from manager.terms import ManagerConfig
 from manager.views import founders_view, subscription_view
