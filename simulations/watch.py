@@ -5,32 +5,30 @@ and what a copy claims, which process has a name, whose disk was copied.
 """
 
 import sys
-from bisect import insort
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NoReturn
 
 from gossip.effects import OpenStream, Send
-from gossip.ledger_messages import Pieces, Push
 from gossip.messages import IndirectPing, Ping, State, StreamMessage, User
-from gossip.pages import Entry, Page, Piece
 from gossip.wire.ledger import PREFIX
 from manager.effects import ToNode
-from manager.records import NODE, SEES, NodeRecord, NodeState, SessionKey, Setting, pack_names, unpack_names
+from manager.records import NODE, SEES, NodeState, Setting, pack_names, unpack_names
 from manager.registry import NodeView
 from simulations.allotted import AllottedAtRest
+from simulations.capped import CapWatch
 from simulations.conduct import Conduct
 from simulations.granted import DocumentsWatch, PagesWatch, TokensWatch
-from simulations.kept import Kept, read_ledger
+from simulations.kept import Kept
 from simulations.margins import MarginWatch
 from simulations.nodes import SimNode
 from simulations.outages import TurnsWatch
 from simulations.processes import Ending, SimManager
 from simulations.rights import RightsWatch
 from simulations.world import World
+from simulations.written import Written
 
 LOOK_EVERY = 0.25
-CALM_AFTER = 2.0
 EMPTY = pack_names([])
 RUNNING = (NodeState.ACTIVE, NodeState.UNREACHABLE)
 
@@ -44,29 +42,6 @@ class Broken(AssertionError):
 
 
 @dataclass(slots=True)
-class _Written:
-    """What the owner of one page wrote under one generation: every value a key ever had, ascending."""
-
-    version: int = 0
-    floor: int = 0
-    keys: dict[str, list[Entry]] = field(default_factory=dict)
-
-    def note(self, page: Page) -> None:
-        for entry in page.since(self.version):
-            self.keys.setdefault(entry.key, []).append(entry)
-        self.version, self.floor = page.version, page.floor
-
-    def add(self, piece: Piece) -> None:
-        """Entries that the owner sent, and may have overwritten since."""
-        for entry in piece.entries:
-            history = self.keys.setdefault(entry.key, [])
-            if entry not in history:
-                insort(history, entry, key=lambda one: one.version)
-        if piece.upto > self.version:
-            self.version, self.floor = piece.upto, max(self.floor, piece.floor)
-
-
-@dataclass(slots=True)
 class _Seen:
     """What one manager process has been seen to hold."""
 
@@ -75,7 +50,6 @@ class _Seen:
     members: dict[str, tuple[int, State]] = field(default_factory=dict)
     """Also those that are forgotten, if that was too soon."""
     gone_since: dict[str, float] = field(default_factory=dict)
-    copies: dict[tuple[str, int], int] = field(default_factory=dict)
     nodes: dict[str, NodeView] = field(default_factory=dict)
     """Each node that was let in, as it was shown last."""
     serial: int = 0
@@ -102,7 +76,7 @@ class Watch:
         self._managers = managers
         self._nodes = nodes
         self._whole = whole
-        self._written: dict[tuple[str, int], _Written] = {}
+        self._written = Written(managers, self._fail)
         self._seen: dict[tuple[str, int], _Seen] = {}
         self._kept = Kept(self._fail)
         self._margins = MarginWatch(nodes, self._fail)
@@ -110,8 +84,7 @@ class Watch:
         self._pages = PagesWatch(self._fail)
         self._tokens = TokensWatch(managers, nodes, self._fail)
         self.allotted = AllottedAtRest(managers, nodes, self._fail)
-        self._calm_since = 0.0
-        self._capped = False
+        self._cap = CapWatch(world, managers, whole, self._fail)
         self.looked = 0
         self._operated: list[Setting] = []
         self.pruned: set[str] = set()
@@ -125,7 +98,7 @@ class Watch:
 
     def started(self, manager: SimManager) -> None:
         """Called before the first input of each process."""
-        self._note(manager.core.group.ledger.own)
+        self._written.note(manager.core.group.ledger.own)
         self._conduct.started(manager)
         self._kept.started(manager)
         self.rights.started(manager)
@@ -133,7 +106,7 @@ class Watch:
     def turned(self, manager: SimManager) -> None:
         """Called after each input of each manager."""
         group, seen = manager.core.group, self._of(manager)
-        self._note(group.ledger.own)
+        self._written.note(group.ledger.own)
         # Most turns change no member: what looks at each does so after the others.
         table = [(member.name, member.incarnation, member.state) for member in group.swim.members]
         if table != seen.table:
@@ -143,15 +116,8 @@ class Watch:
         self._conduct.turned(manager)
         self.rights.turned(manager)
         self.outages.turned(manager)
-        if self._capped:
-            self._no_seat_above_the_cap(manager)
-
-    def _note(self, own: Page) -> None:
-        written = self._written.get((own.owner, own.generation))
-        if written is None:
-            written = self._written[own.owner, own.generation] = _Written()
-        if own.version != written.version or own.floor != written.floor:
-            written.note(own)
+        if self._cap.holds:
+            self._cap.no_seat_above_the_cap(manager)
 
     def sent(self, manager: SimManager, effect: Send | OpenStream | ToNode) -> None:
         if isinstance(effect, ToNode):
@@ -166,7 +132,7 @@ class Watch:
             self._kept.told(manager, message)
             if isinstance(message, User) and message.payload.startswith(PREFIX):
                 self._to_kin_alone(manager, effect.address.host)
-                self._note_sent(manager, message)
+                self._written.note_sent(manager, message)
             elif isinstance(message, Ping | IndirectPing):
                 self._conduct.asked(manager, effect, message)
 
@@ -174,7 +140,7 @@ class Watch:
         """Called for each answer by TCP."""
         self._kept.told(manager, answer)
         if isinstance(answer, User) and answer.payload.startswith(PREFIX):
-            self._note_sent(manager, answer)
+            self._written.note_sent(manager, answer)
 
     def acked(self, manager: SimManager, number: int) -> None:
         """Called for each answer to a ping."""
@@ -192,20 +158,6 @@ class Watch:
         """Called at the end of each process."""
         self._conduct.ended(manager, how)
 
-    def _note_sent(self, manager: SimManager, message: User) -> None:
-        """A page may be renewed or written, sent, and written again within one turn: what was sent counts."""
-        self._note(manager.core.group.ledger.own)
-        said = read_ledger(message.payload)
-        for piece in said.pieces if isinstance(said, Push | Pieces) else ():
-            if self._is_own(manager, piece):
-                self._written.setdefault((piece.owner, piece.generation), _Written()).add(piece)
-
-    def _is_own(self, manager: SimManager, piece: Piece) -> bool:
-        own = manager.core.group.ledger.own
-        return piece.owner == own.owner and (
-            piece.generation == own.generation or (own.owner, piece.generation) not in self._written
-        )
-
     def _look(self) -> None:
         self._world.after(LOOK_EVERY, self._look)
         self.look()
@@ -216,10 +168,10 @@ class Watch:
         for manager in self._managers:
             if manager.alive:
                 # Its turn may not be over yet.
-                self._note(manager.core.group.ledger.own)
+                self._written.note(manager.core.group.ledger.own)
         for manager in self._managers:
             if manager.alive:
-                self._copies_claim_what_was_written(manager)
+                self._written.copies_claim_what_was_written(manager)
                 self._look_at_nodes(manager)
                 self._removed_means_ended(manager)
                 self._grace_waits_for_the_last_who_sees(manager)
@@ -230,7 +182,9 @@ class Watch:
         self._conduct.look()
         self.rights.looked()
         self._uncopied_nodes_keep_their_key()
-        self._judge_calm()
+        calm = self._cap.look()
+        self.allotted.look(self._world.now, calm=calm.now)
+        self._tokens.look(calm=calm.settled, connected=calm.connected)
 
     def _look_at_nodes(self, manager: SimManager) -> None:
         registry, seen = manager.core.registry, self._of(manager)
@@ -293,49 +247,6 @@ class Watch:
             if other.host == host and other.group_name != manager.group_name:
                 self._fail(f"{manager.name} sends something of the ledger to {other.name}, a stranger")
 
-    def _copies_claim_what_was_written(self, manager: SimManager) -> None:
-        """A copy at version v has what its owner wrote up to v, or what overwrote that (L1, L3)."""
-        ledger, checked = manager.core.group.ledger, self._of(manager).copies
-        for page in ledger.former.values():
-            self._former_was_written(manager, page)
-        for page in ledger.pages.values():
-            key = (page.owner, page.generation)
-            if checked.get(key) == page.version:
-                continue
-            checked[key] = page.version
-            written = self._written.get((page.owner, page.generation))
-            if written is None:
-                self._fail(f"{manager.name} holds a page of {page.owner} that nobody wrote")
-            else:
-                self._compare(manager.name, page, written)
-
-    def _former_was_written(self, manager: SimManager, page: Page) -> None:
-        """What is kept of a page's earlier generations, its owner wrote under one of them."""
-        for key, entry in page.values.items():
-            if not any(
-                owner == page.owner and entry.value in {old.value for old in written.keys.get(key, ())}
-                for (owner, generation), written in self._written.items()
-                if generation <= page.generation
-            ):
-                self._fail(f"{manager.name} keeps {key} of {page.owner} as it was never written")
-
-    def _compare(self, reader: str, page: Page, written: _Written) -> None:
-        whose = f"{reader}'s copy of {page.owner}'s page at {page.version}"
-        if page.version > written.version or page.floor > written.floor:
-            self._fail(f"{whose} is ahead of its owner, who is at {written.version}, floor {written.floor}")
-        for key, entry in page.values.items():
-            if entry not in written.keys.get(key, ()):
-                self._fail(f"{whose} has {key} as it was never written")
-            if entry.version > page.version:
-                self._fail(f"{whose} has {key} at {entry.version}")
-        for key, history in written.keys.items():
-            if history[-1].version > page.version:
-                continue
-            latest, held = history[-1], page.values.get(key)
-            collected = latest.value is None and held is None and latest.version <= page.floor
-            if held != latest and not collected:
-                self._fail(f"{whose} lacks {key}, written at {latest.version}")
-
     def _nodes_go_forward(self, manager: SimManager, shown: list[NodeView]) -> None:
         """No node that was let in is shown at an incarnation below one seen before (I1, I6)."""
         seen = self._of(manager).nodes
@@ -353,9 +264,9 @@ class Watch:
             if before is not None and view.record.session < before.record.session:
                 # With disks, what one has forgotten since may come back from another's lazy copy, or its
                 # store that went back: judged under the other policy.
-                forgotten = strict and self._was_deleted(before.manager, NODE + view.id)
+                forgotten = strict and self._written.was_deleted(before.manager, NODE + view.id)
                 excused = before.manager in aback or forgotten or self._is_set_back(view.id)
-                if not excused and not self._is_stale(manager, view.manager):
+                if not excused and not self._written.is_stale(manager, view.manager):
                     self._fail(
                         f"{manager.name} shows {view.record.name} {view.state} at {view.record.incarnation}, "
                         f"after {before.record.incarnation}"
@@ -372,29 +283,11 @@ class Watch:
             return
         seen, view = self._of(manager), manager.core.registry.view
         for id_, was in seen.running.items():
-            if view(id_) is not None or self._was_deleted(was.manager, NODE + id_):
+            if view(id_) is not None or self._written.was_deleted(was.manager, NODE + id_):
                 continue
-            if not self._ended_since(NODE + id_, was.record.session):
+            if not self._written.ended_since(NODE + id_, was.record.session):
                 self._fail(f"{manager.name} no longer lists {id_}, which ran at {was.manager}")
         seen.running = {view.id: view for view in shown if view.running}
-
-    def _was_deleted(self, owner: str, key: str) -> bool:
-        """Whether `owner` ended the entry of `key`, or may have: of two processes of a name, or set back."""
-        named = [other for other in self._managers if other.name == owner]
-        if len(named) > 1 or any(other.set_back for other in named):
-            return True
-        generations = [at for at, page in self._written.items() if at[0] == owner and key in page.keys]
-        return not generations or self._written[max(generations)].keys[key][-1].value is None
-
-    def _ended_since(self, key: str, session: SessionKey) -> bool:
-        """Whether any page had a newer record of the node, and ended it: a copy of the older may be left."""
-        for written in self._written.values():
-            entries = written.keys.get(key, [])
-            if entries and entries[-1].value is None:
-                values = [entry.value for entry in entries if entry.value is not None]
-                if any(NodeRecord.unpack(value).session > session for value in values):
-                    return True
-        return False
 
     def _removed_means_ended(self, manager: SimManager) -> None:
         """No process is `removed` that runs and never left, wherever it moved (I1, I5)."""
@@ -437,14 +330,6 @@ class Watch:
             told = f"{registry.used} seats, {registry.running} running"
             self._fail(f"{manager.name} says {told}; there are {counted[0]} and {counted[1]}")
 
-    def _is_stale(self, manager: SimManager, owner: str) -> bool:
-        """Whether the owner has written more than `manager`'s copy has."""
-        page = manager.core.group.ledger.pages[owner]
-        return any(
-            name == owner and (generation, written.version) > page.mark
-            for (name, generation), written in self._written.items()
-        )
-
     def _is_set_back(self, id_: str) -> bool:
         return any(id_ in node.disk.ids and (node.set_back or node.copied) for node in self._nodes)
 
@@ -455,60 +340,10 @@ class Watch:
             if len(earlier) > 1 and earlier[-1].key != earlier[-2].key and not node.copied:
                 self._fail(f"{node.name} became another node, and no other process ever had its disk")
 
-    # Rule A1
-
-    def _judge_calm(self) -> None:
-        kin = [m for m in self._managers if m.group_name == self._managers[0].group_name]
-        calm = self._whole() and all(
-            m.alive
-            and not m.loop.busy
-            and m.core.group.reconciled | (len(kin) == 1)
-            and not m.core.fresh
-            and len(m.core.group.kin()) == len(kin) - 1
-            for m in kin
-        )
-        connected = self._whole() and not any(m.loop.busy for m in kin if m.alive)
-        if not connected:
-            self._capped = False
-        if not calm:
-            self._calm_since = self._world.now
-        self.allotted.look(self._world.now, calm=calm)
-        calm = calm and self._world.now - self._calm_since >= CALM_AFTER
-        if self._capped or not calm:
-            self._tokens.look(calm=False, connected=connected)
-            return
-        equal = len({m.core.group.ledger.fingerprint for m in kin}) == 1
-        self._tokens.look(calm=equal, connected=connected)
-        self._capped = equal and all(self._room(m) >= 0 for m in kin)
-
-    def _room(self, manager: SimManager) -> int:
-        cap = manager.core.cap
-        if cap is None or manager.core.registry.used <= cap or manager.core.founders is not None:
-            return 0
-        cap += manager.core.config.surge_seats
-        # When the grace of a dead manager's nodes ends, each judges from when it saw that one go.
-        alive = {manager.name, *(member.name for member in manager.core.group.kin())}
-        seats = [v for v in manager.core.registry.views() if v.seat and v.manager in alive]
-        return cap - sum(map(self._still_seated, seats))
-
-    def _still_seated(self, view: NodeView) -> bool:
-        """Not once its manager has given the seat up: who hears first may have given it away already."""
-        says = [
-            m.core.registry.own_record(view.id) for m in self._managers if m.alive and m.name == view.manager
-        ]
-        return not says or any(record is None or record.seat for record in says)
-
     def disturb(self) -> None:
         """Something happened after which the cap need not hold at once: an operator lowered it."""
-        self._capped, self._calm_since = False, self._world.now
+        self._cap.disturb()
 
     def break_links(self) -> None:
         """The network is about to be less than whole, if only for a moment."""
         self._conduct.disturbed()
-
-    def _no_seat_above_the_cap(self, manager: SimManager) -> None:
-        """While all managers are connected, awake and reconciled no seat is given above the cap (A1)."""
-        core = manager.core
-        if self._room(manager) < 0 and core.group.reconciled and not core.fresh and self._whole():
-            used, cap = manager.core.registry.used, manager.core.cap
-            self._fail(f"{manager.name} counts {used} seats of {cap}, and nothing was amiss")
