@@ -31,7 +31,7 @@ from manager.seats.records import (
 from manager.seats.refusals import OUT_OF_REACH, refusal
 from manager.seats.rights import STRETCH, whom_to_ask
 from manager.terms import ManagerConfig
-from node.settings import format_duration
+from node.durations import format_duration
 
 FOUNDING_SECONDS = 10.0
 """How long after its start a manager sends nodes on, rather than refuse them for want of a founder."""

@@ -6,6 +6,7 @@ line to print: it names the key, where it stands (file and line, variable or opt
 `dump` writes what is in force as a file that loads to the same.
 """
 
+from node.durations import format_duration, parse_duration
 from node.settings.document import Document, read_document
 from node.settings.dump import dump
 from node.settings.errors import SettingsError
@@ -18,8 +19,6 @@ from node.settings.kinds import (
     Port,
     Settings,
     Texts,
-    format_duration,
-    parse_duration,
 )
 from node.settings.locators import Locator, located, parse_locator
 from node.settings.options import OptionParser, add_arguments, options_given

@@ -11,9 +11,10 @@ from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
+from node.durations import format_duration, parse_duration
 from node.settings.document import Document, Place, Tree, read_document
 from node.settings.errors import SettingsError
-from node.settings.kinds import COMMAND, EMPTY_MEANS_OFF, format_duration, parse_duration
+from node.settings.kinds import COMMAND, EMPTY_MEANS_OFF
 
 Model = TypeVar("Model", bound=BaseModel)
 
