@@ -29,7 +29,7 @@ class History:
         """Take one where the step of the last is over; also where the clock was set back by more."""
         if self._samples and abs(at - self._samples[-1].at) < self.step:
             return
-        states = Counter(view.state.value for view in registry.views())
+        states = Counter(view.state.value for view in registry.unordered())
         self._samples.append(Sample(at, registry.used, cap, registry.over, dict(states)))
 
     def samples(self) -> list[Sample]:

@@ -91,6 +91,8 @@ class Sessions:
         self._by_id: dict[str, Session] = {}
         self._newcomers: dict[int, Session] = {}
         self._clone_notes: dict[str, float] = {}
+        self._challenged = False
+        """Whether a session may be there that is asked whether it lives."""
         self.lost = 0
         """How often a node that was let in here was gone without a goodbye."""
         self.shares = Shares(group, registry, page, terms, None if desk is None else desk.founders)
@@ -578,7 +580,7 @@ class Sessions:
     def _challenge(self, session: Session, newer: SessionKey, now: float) -> None:
         self._withdraw(session, now)
         session.admitted = False
-        session.challenge = newer
+        session.challenge, self._challenged = newer, True
         session.challenge_ends = now + self._terms.config.unreachable_after
         self._outbox.say(session.conn, Ask(number=newer[0]))
 
@@ -608,12 +610,8 @@ class Sessions:
 
     def sweep(self, now: float) -> None:
         """End the sessions that did not answer a challenge, and notes that have served."""
-        for session in list(self._sessions.values()):
-            if session.challenge_ends <= now:
-                self._outbox.count("node", "superseded")
-                self._outbox.close(session.conn, CLOSE_SUPERSEDED, "a newer session has taken over")
-                self._withdraw(session, now)
-                self._detach(session)
+        if self._challenged:
+            self._end_silent(now)
         for id_ in [id_ for id_, ends in self._clone_notes.items() if ends <= now]:
             del self._clone_notes[id_]
             self._group.ledger.delete(CLONE + id_)
@@ -622,6 +620,15 @@ class Sessions:
         self.stats.recall_more()
         self.stats.expire(self._group.wall(now))
         self.traffic.expire(self._group.wall(now))
+
+    def _end_silent(self, now: float) -> None:
+        for session in list(self._sessions.values()):
+            if session.challenge_ends <= now:
+                self._outbox.count("node", "superseded")
+                self._outbox.close(session.conn, CLOSE_SUPERSEDED, "a newer session has taken over")
+                self._withdraw(session, now)
+                self._detach(session)
+        self._challenged = any(session.challenge is not None for session in self._sessions.values())
 
     def _tell_surplus(self, now: float) -> None:
         """Nodes whose margin has ended fall to the free limits (rule A3)."""

@@ -18,6 +18,8 @@ RECALLED_AT_ONCE = 4_000
 SERIES_MAX = 20_000
 """Nodes whose window is kept; the one that has been silent longest goes first."""
 STEP_BYTES = 250
+_UNTAKEN_STEPS = 3
+"""After so many what was not taken never is: nothing is kept."""
 _SHARED_MAX = 256
 """Sets of counter names that are held once for all nodes that report them."""
 
@@ -82,6 +84,8 @@ class StatsWindow:
         self._series: OrderedDict[str, _Series] = OrderedDict()
         self._totals: dict[float, dict[str, float]] = {}
         self._shared: dict[tuple[str, ...], _Names] = {}
+        self._untaken: dict[float, list[tuple[str, _Step]]] = {}
+        """By their start: to look for them among all that are here takes long."""
         self._earlier: Iterator[tuple[float, Reported]] | None = None
         """What is still to be recalled, the newest first."""
 
@@ -102,7 +106,9 @@ class StatsWindow:
             if last.at >= start:
                 last.names, last.values = names, names.pack(*values)
                 return
-        steps.append(_Step(start, nonce, names, names.pack(*values)))
+        step = _Step(start, nonce, names, names.pack(*values))
+        steps.append(step)
+        self._untaken.setdefault(start, []).append((node, step))
         while steps[0].at < at - self.window:
             steps.popleft()
         if len(self._series) > SERIES_MAX:
@@ -118,7 +124,9 @@ class StatsWindow:
         return known
 
     def expire(self, at: float) -> None:
-        """Forget the nodes whose last report is older than the window."""
+        """Forget the nodes whose last report is older than the window, and what nobody took."""
+        for start in [start for start in self._untaken if start < at - _UNTAKEN_STEPS * self.step]:
+            del self._untaken[start]
         while self._series:
             node, series = next(iter(self._series.items()))
             if series.steps[-1].at >= at - self.window:
@@ -151,16 +159,16 @@ class StatsWindow:
             start: dict(total) for start, total in sorted(self._totals.items()) if start >= at - self.window
         }
 
-    def since(self, at: float, before: float = inf) -> dict[float, list[Reported]]:
-        """The steps that start at `at` or later, and before `before`, by their start."""
-        steps: dict[float, list[Reported]] = {}
-        for node, series in self._series.items():
-            for step in reversed(series.steps):
-                if step.at < at:
-                    break
-                if step.at < before:
-                    steps.setdefault(step.at, []).append(Reported(node, step.nonce, step.counters))
-        return steps
+    def take(self, before: float = inf) -> dict[float, list[Reported]]:
+        """The steps that start before `before`, by their start, each once: those that go on are for later.
+
+        In each the newest first, as `recall` wants them.
+        """
+        due = [start for start in self._untaken if start < before]
+        return {
+            start: [Reported(node, s.nonce, s.counters) for node, s in reversed(self._untaken.pop(start))]
+            for start in due
+        }
 
     def recall(self, steps: Mapping[float, list[Reported]], at: float) -> None:
         """Take over what stood in the window when we last ran: the last two steps now, the rest by and by."""
@@ -168,6 +176,10 @@ class StatsWindow:
         for start in starts[:2]:
             for reported in steps[start]:
                 self._recall(start, reported)
+        # The one that goes on is to be taken with what it had before.
+        going_on = at - at % self.step
+        recalled = ((node, step) for node, series in self._series.items() for step in series.steps)
+        self._untaken[going_on] = [(node, step) for node, step in recalled if step.at == going_on]
         self._earlier = ((start, reported) for start in starts[2:] for reported in steps[start])
         self.recall_more()
 

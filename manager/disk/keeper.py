@@ -59,9 +59,8 @@ class Keeper:
         self._former: dict[str, Mark] = {owner: page.mark for owner, page in saved.former.items()}
         self._lazy_at = now
         self._steps_at = now + stats.step
-        self._steps_since = group.wall(now)
         self._traffic_at = now + traffic.step
-        self._traffic_since = self._steps_since
+        self._traffic_since = group.wall(now)
 
     def next_deadline(self) -> float:
         return min(self._lazy_at, self._steps_at, self._traffic_at)
@@ -138,10 +137,10 @@ class Keeper:
 
     def _due_steps(self, now: float, *, everything: bool) -> tuple[dict[float, list[Reported]], float]:
         """Steps of the statistics that are over since the last time, and from when on they are kept."""
-        step, wall, since = self._stats.step, self._group.wall(now), self._steps_since
-        self._steps_at, self._steps_since = now + step, wall
+        step, wall = self._stats.step, self._group.wall(now)
+        self._steps_at = now + step
         over = inf if everything else wall - wall % step
-        return self._stats.since(since - since % step, over), wall - self._stats.window
+        return self._stats.take(over), wall - self._stats.window
 
     def _due_traffic(self, now: float) -> tuple[KeptSteps, dict[By, float]]:
         """The same of traffic."""

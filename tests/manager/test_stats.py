@@ -88,6 +88,7 @@ def test_what_is_recalled_by_and_by_is_as_if_there_had_been_no_restart(
     for number in range(24):
         at = 1000.0 + 4.0 * number
         if number == restart:
+            kept |= window.take()
             window = StatsWindow(600.0, 10.0)
             window.recall(kept, at)
         for node, every in (("a", 1), ("b", 3)):
@@ -96,7 +97,7 @@ def test_what_is_recalled_by_and_by_is_as_if_there_had_been_no_restart(
                 counters = {"gateway_requests": float(5 * number + nonce), "agent_rss_bytes": 1.0}
                 for one in (window, whole):
                     one.add(node, nonce, counters, at)
-        kept |= window.since(at - 20.0)
+        kept |= window.take(at - at % window.step)
         window.recall_more()
     for _ in range(100):
         window.recall_more()
