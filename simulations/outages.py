@@ -19,6 +19,8 @@ class TurnsWatch:
     managers: list[SimManager]
     nodes: list[SimNode]
     fail: Callable[[str], NoReturn]
+    given: Callable[[str], None] | None = None
+    """Called with the id of each node that is given a turn."""
     _versions: dict[SimManager, tuple[int, int, int]] = field(default_factory=dict)
     _given: dict[tuple[SimManager, str], set[str]] = field(default_factory=dict)
     """By founder: `turn/<id>`, and what else a node may be out for."""
@@ -32,6 +34,9 @@ class TurnsWatch:
         self._versions[manager] = version
         before = self._given.get((manager, manager.name), set())
         given = {key for key, _ in own.items() if key.startswith(PURPOSES)}
+        for key in sorted(given - before):
+            if self.given is not None:
+                self.given(key.partition("/")[2])
         if manager.disk is not None and manager.disk.set_back:
             given |= before  # what was given by a store that is lost, nobody ends
         self._given[manager, manager.name] = given

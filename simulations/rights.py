@@ -13,9 +13,15 @@ from gossip.pages import NOTHING, Page
 from manager.identity import Identity, Ticket
 from manager.seats.home import UNLIMITED, Home
 from manager.seats.records import SEAT, Asked, Seat, unpack
+from node.protocol import ManagerMessage, Refused
 from simulations.granted import turned_away
 from simulations.nodes import SimNode
 from simulations.processes import NODE_PORT, SimManager
+
+REACH_SECONDS = 5.0
+"""Seconds in which every founder has been asked that does not answer."""
+QUICK = 0.1
+"""Seconds that a commit may take, at most: a founder behind a slow disk is left for another."""
 
 
 @dataclass(slots=True)
@@ -74,8 +80,10 @@ class RightsWatch:
     nodes: list[SimNode]
     fail: Callable[[str], NoReturn]
     _accounts: dict[SimManager, _Account] = field(default_factory=dict)
-    _homes: dict[str, Ticket] = field(default_factory=dict)
-    """Tickets that were read."""
+    _read: dict[str, Ticket] = field(default_factory=dict)
+    """Tickets, by their text."""
+    _enough_since: float = 0.0
+    """Since when there are rights within reach for all that wait for one."""
 
     def turned(self, manager: SimManager) -> None:
         """`manager` has handled an input. Whatever that changed of its rights stands on its page."""
@@ -99,6 +107,29 @@ class RightsWatch:
 
     saved = looked
     """A node has something new on its disk."""
+
+    def judge_reach(self, now: float, *, calm: bool) -> None:
+        """`calm`: the managers run, are connected, and see each other."""
+        quick = all(m.disk is not None and not m.disk.full and m.disk.slow < QUICK for m in self.managers)
+        if not (calm and quick and self._is_enough()):
+            self._enough_since = now
+
+    def _is_enough(self) -> bool:
+        homes = [m.core.home for m in self.managers if m.alive and m.core.home is not None]
+        left = sum(home.founder.account().left for home in homes)
+        return 0 < left >= sum(node.alive and not node.has_ticket for node in self.nodes)
+
+    def said(self, manager: SimManager, message: ManagerMessage, now: float) -> None:
+        """`manager` is about to tell a node so."""
+        if not isinstance(message, Refused) or message.code not in ("full", "out_of_reach"):
+            return
+        strict = manager.core.founders is not None
+        if strict and now - self._enough_since >= REACH_SECONDS and self._is_enough():
+            self._nobody_is_refused_a_right_within_reach(manager)
+
+    def _nobody_is_refused_a_right_within_reach(self, manager: SimManager) -> None:
+        """Whoever has one left is asked (S1), so a refusal says the truth (S8)."""
+        self.fail(f"{manager.name} refuses a node, and there are rights left for all that wait for one")
 
     def started(self, manager: SimManager) -> None:
         """A process begins; its store may not be the last one of its name (R5)."""
@@ -229,9 +260,9 @@ class RightsWatch:
     def _ticket(self, node: SimNode) -> Ticket:
         assert node.disk.state is not None
         text = node.disk.state.ticket
-        if text not in self._homes:
-            self._homes[text] = Identity(self.managers[0].group_name, "").open(text)
-        return self._homes[text]
+        if text not in self._read:
+            self._read[text] = Identity(self.managers[0].group_name, "").open(text)
+        return self._read[text]
 
     def _no_more_than_the_cap(self, valid: int) -> None:
         """Valid tickets, by the nodes' own clocks, are within the highest total followed or owed under."""

@@ -18,6 +18,8 @@ from simulations.watch import Broken
 
 KIND = "nginx"
 ROLLOUT_KINDS = ("push", "push", "steer", "restart_gateway", "cordon", "hit_in_turn", "hit_in_turn")
+AT_TURN_KINDS = ("kill_at_turn", "kill_at_turn")
+"""More, in some of the seeds with rollouts."""
 WAVES = (("100%",), ("1", "100%"), ("1", "50%", "100%"))
 
 
@@ -106,6 +108,23 @@ class RolloutFaults(Ground):
 
         self.world.after(seconds, over)
         return f"{node.name} for {seconds:.1f} s"
+
+    def _kill_at_turn(self) -> str:
+        """The manager of the next node that is given a turn dies, and the node goes to another one."""
+        self.watch.outages.given = self._kill_manager_of
+        return "the manager of who is given the next turn"
+
+    def _kill_manager_of(self, id_: str) -> None:
+        def kill() -> None:
+            manager = next((m for m in self.managers if m.alive and id_ in m.core.served()), None)
+            if manager is not None:
+                self.watch.disturb()
+                manager.kill()
+                self._for_a_while(lambda: self._start_again(manager))
+
+        self.watch.outages.given = None
+        if self.world.now < self._ends:
+            self.world.after(self.random.choice((0.0, 0.005, 0.05)), kill)
 
     def _abort_rollouts(self) -> None:
         """So that the group comes to rest."""

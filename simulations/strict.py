@@ -13,7 +13,7 @@ from simulations.faults import Fire
 from simulations.nodes import SimNode
 from simulations.plan import Plan
 from simulations.processes import STOP_SECONDS_MAX, SimManager
-from simulations.rollout_faults import ROLLOUT_KINDS, RolloutFaults
+from simulations.rollout_faults import AT_TURN_KINDS, ROLLOUT_KINDS, RolloutFaults
 
 NOT_SURVIVED = frozenset({"old_disk", "copy_disk"})
 BACK_KINDS = ("old_store", "twin_manager")
@@ -32,6 +32,8 @@ BACK_SHARE = 0.25
 """Of the seeds."""
 ROLLOUTS_SHARE = 0.5
 """Of the others."""
+AT_TURN_SHARE = 0.3
+"""Of those with rollouts."""
 _SAID_AGAIN = 2.0
 
 
@@ -49,6 +51,8 @@ def strict_plan(seed: int) -> Plan:
         # Not beside stores that go back: what they gave a second time is reported, and cannot be prevented.
         kinds += ROLLOUT_KINDS
         at_a_time = rollouts.choice((1, 1, 2, 3))
+        if Random(f"{seed}/at a turn").random() < AT_TURN_SHARE:
+            kinds += AT_TURN_KINDS
     names = [f"m{at}" for at in range(1, plan.managers + 1)]
     founders = names[: random.choice((len(names), len(names), len(names), max(1, len(names) - 1)))]
     if random.random() < 0.15:
@@ -83,7 +87,9 @@ class StrictFire(RolloutFaults, Fire):
         self._lost: set[str] = set()
         """Founders whose store is lost: nobody meets them again."""
         super().__init__(plan)
-        self._faults |= {kind: getattr(self, f"_{kind}") for kind in (*RIGHTS_KINDS, *ROLLOUT_KINDS)}
+        self._faults |= {
+            kind: getattr(self, f"_{kind}") for kind in (*RIGHTS_KINDS, *ROLLOUT_KINDS, *AT_TURN_KINDS)
+        }
 
     def heal(self) -> None:
         """Founders that lost their store, and those that never came, are expelled."""

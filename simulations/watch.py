@@ -124,6 +124,7 @@ class Watch:
             self._kept.said(manager, effect.message)
             self._margins.said(manager.name, manager.group_name, effect.message)
             self._tokens.said(manager, effect.message)
+            self.rights.said(manager, effect.message, self._world.now)
             return
         if effect.address.host == manager.host:
             self._nobody_talks_to_itself(manager)
@@ -184,6 +185,7 @@ class Watch:
         self._uncopied_nodes_keep_their_key()
         calm = self._cap.look()
         self.allotted.look(self._world.now, calm=calm.now)
+        self.rights.judge_reach(self._world.now, calm=calm.now)
         self._tokens.look(calm=calm.settled, connected=calm.connected)
 
     def _look_at_nodes(self, manager: SimManager) -> None:

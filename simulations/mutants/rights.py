@@ -113,6 +113,16 @@ def second_process_goes_on(patch: Patch) -> None:
     patch(Manager, "_take", take)
 
 
+def nobody_else_is_asked(patch: Patch) -> None:
+    """Each founder gives its own rights away, and asks for nobody else's (S1)."""
+
+    def order(self: Desk, left: Any) -> list[str]:
+        me = self._group.name
+        return [me] if left.get(me, 0) > 0 else []
+
+    patch(Desk, "_order", order)
+
+
 def same_ticket_again(patch: Patch) -> None:
     """A node that asks again gets a ticket whose life its home counts from the first time (S1)."""
     right = Home._hold

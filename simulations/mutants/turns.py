@@ -50,3 +50,17 @@ def a_lost_connection_ends_a_turn(patch: Patch) -> None:
 def turns_go_with_their_process(patch: Patch) -> None:
     """A founder that starts anew has forgotten which turns it gave (T2)."""
     patch(Turns, "recall", lambda *_: None)
+
+
+def permits_of_other_sessions(patch: Patch) -> None:
+    """A turn that was given for an earlier session of a node is one for its present one (T1)."""
+
+    def has(self: Turns, purpose: str, id_: str, turn: Any, by: str | None) -> bool:
+        given = [
+            turns.get(id_)
+            for (owner, of), turns in self._turns.items()
+            if of == purpose and (self._founders is None or owner in self._founders.names)
+        ]
+        return any(one is not None and one.mark == turn.mark for one in given)
+
+    patch(Turns, "has", has)

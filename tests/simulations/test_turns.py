@@ -20,7 +20,7 @@ CONFIG = ManagerConfig(
     ticket_life=36000.0,
 )
 NAMED_AT = {
-    "a_lost_connection_ends_a_turn": 28,
+    "a_lost_connection_ends_a_turn": 48,
     "turns_end_by_the_clock": 12,
     "who_conducts_counts_alone": 12,
 }
