@@ -5,7 +5,8 @@ from math import inf
 
 from gossip.config import GossipConfig
 from gossip.conflicts import Conflicts
-from gossip.effects import CannotRefute, MemberChanged, OpenStream, Output, Rejected
+from gossip.effects import CameBack, CannotRefute, MemberChanged, OpenStream, Output, Rejected, StoodAside
+from gossip.hearing import Hearing
 from gossip.incarnations import is_plausible
 from gossip.members import Member, Members, takes_new_address
 from gossip.messages import (
@@ -52,6 +53,7 @@ class Claims:
         members: Members,
         teller: Teller,
         prober: Prober,
+        hearing: Hearing,
         conflicts: Conflicts,
         group_of: Callable[[bytes], str | None],
         wall: Callable[[float], float],
@@ -66,6 +68,7 @@ class Claims:
         self._me = members.me
         self._teller = teller
         self._prober = prober
+        self._hearing = hearing
         self._conflicts = conflicts
         self._group_of = group_of
         self._wall = wall
@@ -119,6 +122,7 @@ class Claims:
         other = claim.meta != member.meta or claim.address != member.address
         news = before is not State.ALIVE or other
         if not other:
+            self._hearing.other_refuted(now)
             self.suspects.answered(member, now)
         if claim.address != member.address:
             self._members.move(member, claim.address)
@@ -163,7 +167,7 @@ class Claims:
 
     def suspect(self, claim: Suspect, now: float, *, first_hand: bool = False) -> list[Output]:
         if claim.node == self._me.name:
-            return self._refute_if_current(claim.incarnation, now, first_hand=first_hand)
+            return self._accused(claim, now, first_hand=first_hand)
         member = self._members.get(claim.node)
         if member is None or claim.incarnation < member.incarnation:
             return []
@@ -195,7 +199,7 @@ class Claims:
 
     def dead(self, claim: Dead, now: float, *, first_hand: bool = False) -> list[Output]:
         if claim.node == self._me.name:
-            return self._refute_if_current(claim.incarnation, now, first_hand=first_hand)
+            return self._accused(claim, now, first_hand=first_hand)
         member = self._members.get(claim.node)
         if member is None or claim.incarnation < member.incarnation or not member.present:
             return []
@@ -262,12 +266,22 @@ class Claims:
             return []
         return self._refute(claim.incarnation, now, first_hand=first_hand)
 
-    def _refute_if_current(self, incarnation: Incarnation, now: float, *, first_hand: bool) -> list[Output]:
-        if self.leaving or incarnation < self._me.incarnation:
+    def _accused(self, claim: Suspect | Dead, now: float, *, first_hand: bool) -> list[Output]:
+        if self.leaving or claim.incarnation < self._me.incarnation:
             return []
-        return self._refute(incarnation, now, first_hand=first_hand)
+        if self._hearing.accused(claim.accuser, now):
+            return [StoodAside()]
+        return self._refute(claim.incarnation, now, first_hand=first_hand)
+
+    def tick_aside(self, now: float) -> list[Output]:
+        """Say that we are there, where we stood aside and are heard again."""
+        if self.leaving or not self._hearing.heard_again(now):
+            return []
+        return [CameBack(), *self._refute(self._me.incarnation, now, first_hand=True)]
 
     def _refute(self, accused: Incarnation, now: float, *, first_hand: bool) -> list[Output]:
+        if self._hearing.aside:
+            return []
         incarnation = max(self._me.incarnation, accused) + 1
         plausible = self._is_plausible(accused, self._me, now, first_hand=first_hand)
         if not plausible or incarnation >= INCARNATION_LIMIT:

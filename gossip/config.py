@@ -51,6 +51,9 @@ class GossipConfig:
     suspicion_confirmed: float = 0.75
     """With all its confirmations a suspicion lasts this × the shortest."""
 
+    stands_aside: bool = True
+    """Whether we let ourselves be given up while most of what we send is lost. memberlist: no."""
+
     comeback_patience: float = 30.0
     """For so long after a member came back from the dead no confirmation shortens a suspicion of it; doubled
     with each time. memberlist: 0."""

@@ -157,6 +157,16 @@ class RoundaboutOnly:
 
 
 @dataclass(frozen=True, slots=True)
+class StoodAside:
+    """The others hear too little of us, so we let ourselves be given up. `CameBack` follows."""
+
+
+@dataclass(frozen=True, slots=True)
+class CameBack:
+    """The others hear us again, and we say that we are there."""
+
+
+@dataclass(frozen=True, slots=True)
 class Rejected:
     """Something that a peer sent was dropped: to be counted under `reason`."""
 
@@ -196,6 +206,8 @@ Event: TypeAlias = (
     | OtherGroup
     | PeerFailed
     | RoundaboutOnly
+    | StoodAside
+    | CameBack
     | Rejected
     | PageChanged
     | FormerPage

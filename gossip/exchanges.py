@@ -166,6 +166,8 @@ class Exchanges:
             if isinstance(item, MemberChanged) and item.before not in (State.ALIVE, State.SUSPECT)
             if (member := self._members.get(item.name)) is not None and member.present
         ]
+        if self._me.state is not State.ALIVE:
+            return []
         some = self._members.sample(_GREETED_MAX, met)
         return [Send(member.address, (self._me.alive(),)) for member in some]
 

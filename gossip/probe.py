@@ -11,6 +11,7 @@ from random import Random
 from gossip.awareness import Awareness
 from gossip.config import GossipConfig
 from gossip.effects import OpenStream, Output, Rejected, RoundaboutOnly, Send
+from gossip.hearing import Hearing
 from gossip.members import Member, Members
 from gossip.messages import (
     Ack,
@@ -63,6 +64,7 @@ class Prober:
         self,
         *,
         members: Members,
+        hearing: Hearing,
         send: Callable[[Address, Message], Send],
         tokens: Iterator[int],
         config: GossipConfig,
@@ -74,6 +76,7 @@ class Prober:
         """Whoever somebody else has just accused, until we have asked it ourselves."""
         self._members = members
         self._me = members.me
+        self._hearing = hearing
         self._send = send
         self._tokens = tokens
         self._config = config
@@ -134,7 +137,7 @@ class Prober:
         elif self._probe is not None and self._probe.asks_others_at <= now:
             output += self._ask_others(self._probe)
         if self.probe_at <= now:
-            self.probe_at = now + self.awareness.stretch(self._config.probe_interval)
+            self.probe_at = now + self._interval()
             if not leaving and (target := self._next_target()) is not None:
                 output.append(self._start(target, now))
         return output, silent
@@ -144,11 +147,16 @@ class Prober:
         accused = None if name is None else self._members.get(name)
         return accused if accused is not None and accused.present else self._members.next_to_probe()
 
+    def _interval(self) -> float:
+        """While we stand aside our probes are only to find out whether we are heard again."""
+        interval = self._config.probe_interval
+        return interval if self._hearing.aside else self.awareness.stretch(interval)
+
     def _start(self, target: Member, now: float) -> Send:
         self._begun = now
         number = self.next_number()
         config = self._config
-        ends = now + self.awareness.stretch(config.probe_interval)
+        ends = now + self._interval()
         timeout = config.probe_timeout
         if config.timeout_stretches:
             timeout = self.awareness.stretch(timeout)
@@ -186,6 +194,7 @@ class Prober:
         target = self._members.get(probe.target)
         if target is None or not target.present:
             return None
+        self._hearing.pinged(answered=False)
         # Helpers that did not even send a nack speak against us: their answers may be what we miss.
         self.awareness.add(probe.nacks_due if probe.helped else 1)
         return target
@@ -208,7 +217,9 @@ class Prober:
 
     def _answered(self, probe: _Probe, target: Member, now: float, *, by_tcp: bool) -> list[Output]:
         """Who answers in time does so itself; later it may have come by way of others."""
-        if now < probe.asks_others_at < inf:
+        in_time = now < probe.asks_others_at < inf
+        self._hearing.pinged(answered=in_time)
+        if in_time:
             target.round_trip, target.roundabout = now - probe.started, 0
             return []
         target.roundabout += 1

@@ -9,6 +9,7 @@ from gossip.config import GossipConfig
 from gossip.conflicts import Conflicts
 from gossip.effects import OpenStream, Output, PeerFailed, Rejected, Resolve, Send
 from gossip.exchanges import Exchanges
+from gossip.hearing import Hearing
 from gossip.members import Member, Members
 from gossip.messages import (
     OUR_VERSIONS,
@@ -73,8 +74,15 @@ class Swim:
         self._config = config
         self._teller = Teller(self.members, config)
         self.broadcasts = self._teller.broadcasts
+        self._hearing = Hearing(self.members, stands_aside=config.stands_aside)
         self.prober = Prober(
-            members=self.members, send=self._teller.send, tokens=tokens, config=config, random=random, now=now
+            members=self.members,
+            hearing=self._hearing,
+            send=self._teller.send,
+            tokens=tokens,
+            config=config,
+            random=random,
+            now=now,
         )
         self._ticked = now
         self._judges_at = now
@@ -89,6 +97,7 @@ class Swim:
             members=self.members,
             teller=self._teller,
             prober=self.prober,
+            hearing=self._hearing,
             conflicts=self._conflicts,
             group_of=group_of,
             wall=wall,
@@ -137,7 +146,11 @@ class Swim:
                 node == self.name and incarnation < self._me.incarnation and not self.leaving
             ):
                 # Our refutation has not come to whoever says so.
-                return [] if self.members.at(sender) is None else [Send(sender, (self._me.alive(),))]
+                return (
+                    []
+                    if self._hearing.aside or self.members.at(sender) is None
+                    else [Send(sender, (self._me.alive(),))]
+                )
             case Suspect():
                 return self._claims.suspect(message, now)
             case Dead():
@@ -239,13 +252,15 @@ class Swim:
             self._judges_at = now + self._config.lag_tolerated
         self.prober.excuse(late, self._judges_at)
         self._claims.suspects.excuse(late, now)
+        self._hearing.begin_anew()
 
     def _judge(self, now: float) -> list[Output]:
         """Probe, and give up whoever has not answered in time."""
         output, silent = self.prober.tick(now, leaving=self.leaving)
-        if silent is not None:
+        if silent is not None and not self._hearing.aside:
             output += self._claims.suspect(Suspect(silent.name, silent.incarnation, self.name), now)
         output += self._claims.suspects.remind(now)
+        output += self._claims.tick_aside(now)
         return output + self._claims.tick_suspicions(now)
 
     def _tick_rejoin(self, now: float) -> list[Output]:

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from math import inf
 
 from gossip.effects import (
+    CameBack,
     CannotRefute,
     Departed,
     FormerPage,
@@ -27,6 +28,7 @@ from gossip.effects import (
     RoundaboutOnly,
     SaveKeyring,
     Send,
+    StoodAside,
 )
 from gossip.group import Group
 from gossip.key_messages import Verb
@@ -588,7 +590,15 @@ class Manager:
             case NameConflict(name, address, ours=True):
                 text = f"another manager named {name} runs at {address}: give this one another by --name"
                 self._outbox.add(Stop(2, text))
-            case PeerFailed() | OtherGroup() | CannotRefute() | NameConflict() | RoundaboutOnly():
+            case (
+                PeerFailed()
+                | OtherGroup()
+                | CannotRefute()
+                | NameConflict()
+                | RoundaboutOnly()
+                | StoodAside()
+                | CameBack()
+            ):
                 self._member_log.tell(item, now)
 
     def _member_changed(self, change: MemberChanged, now: float) -> None:

@@ -7,7 +7,16 @@ from collections import Counter
 from math import inf
 from typing import TypeAlias
 
-from gossip.effects import CannotRefute, MemberChanged, NameConflict, OtherGroup, PeerFailed, RoundaboutOnly
+from gossip.effects import (
+    CameBack,
+    CannotRefute,
+    MemberChanged,
+    NameConflict,
+    OtherGroup,
+    PeerFailed,
+    RoundaboutOnly,
+    StoodAside,
+)
 from gossip.messages import State
 from manager.effects import Level
 from manager.outbox import Outbox
@@ -17,7 +26,14 @@ LINES_MAX = 256
 _PERIOD = 60.0
 
 MemberEvent: TypeAlias = (
-    MemberChanged | NameConflict | OtherGroup | PeerFailed | CannotRefute | RoundaboutOnly
+    MemberChanged
+    | NameConflict
+    | OtherGroup
+    | PeerFailed
+    | CannotRefute
+    | RoundaboutOnly
+    | StoodAside
+    | CameBack
 )
 
 
@@ -89,3 +105,11 @@ class MemberLog:
                     "to the gossip port through, both ways, unless its host is overloaded; `kcm doctor` says "
                     "between whom they fail"
                 )
+            case StoodAside():
+                return Level.ERROR, (
+                    "the other managers hear too little of this one: most of what it sends them is lost. "
+                    "They hold it for dead until its pings are answered again: see to the network of this "
+                    "host; `kcm doctor` says between whom it fails"
+                )
+            case CameBack():
+                return Level.WARNING, "the other managers hear this one again"

@@ -68,6 +68,7 @@ def _examined(manager: str) -> Iterator[Row]:
     members = request(manager, "GET", "/api/v1/members")["members"]
     reached = request(manager, "GET", "/api/v1/reachability", seconds=_REACH_SECONDS_MAX)
     yield from _members(members, time.time(), _silences(reached), info["nodes"]["connected"])
+    yield from _aside(members, info["name"])
     yield from _reached(reached)
     yield _clock(manager, None)
     for member in members:
@@ -86,6 +87,13 @@ def _examined(manager: str) -> Iterator[Row]:
     for node in filter(gateway_in_trouble, request(manager, "GET", "/api/v1/nodes")["nodes"]):
         what = f"{node['name']} says {node['gateway']}: `kcm explain {node['id']}`, and the log on its host"
         yield row("gateway", BAD, what)
+
+
+def _aside(members: list[dict[str, Any]], asked: str) -> Iterator[Row]:
+    """Whether the others hear too little of the manager `asked`, as it says itself."""
+    if any(member["name"] == asked and member["state"] == "suspect" for member in members):
+        todo = "see to its host's network, most of what it sends is lost; it comes back by itself"
+        yield row("members", BAD, f"the others hear too little of {asked} and take it for dead: {todo}")
 
 
 def _silences(reached: dict[str, Any]) -> dict[str, set[str]]:

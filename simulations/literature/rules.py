@@ -22,8 +22,10 @@ _MEMBERLIST = replace(
     suspicion_confirmations=2,
     suspicion_confirmed=1.0,
     comeback_patience=0.0,
+    stands_aside=False,
 )
-"""It joins once, tells news every 200 ms, takes the clock's word, probes in turn, and remembers no return."""
+"""It joins once, tells news every 200 ms, takes the clock's word, probes in turn, remembers no return, and
+never stands aside."""
 
 RULES: dict[str, GossipConfig] = {
     "paper-swim": replace(_MEMBERLIST, suspicion_mult=5, suspicion_max_mult=1, awareness_max=0),

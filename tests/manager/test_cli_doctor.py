@@ -11,7 +11,7 @@ from aiohttp import ClientSession
 from aiohttp.test_utils import TestServer
 
 from manager.cli import main as cli
-from manager.cli.doctor import GONE_AFTER, _members, _rollouts
+from manager.cli.doctor import GONE_AFTER, _aside, _members, _rollouts
 from manager.web.app import create_app
 from tests.manager.running import Running
 
@@ -103,6 +103,16 @@ def test_who_has_just_died_is_bad_and_who_left_is_nothing() -> None:
     assert rows[1]["what"].endswith(remedy)
     _, ended = _members(members, 1798761600.0 + 30.0, {"m2": {"connection refused"}}, 3)
     assert ": its host answers, and nothing listens there: start it; if it is gone for good" in ended["what"]
+
+
+def test_of_a_manager_that_stands_aside_it_is_said_why() -> None:
+    members = [member("m1", "suspect"), member("m2", "suspect"), member("m3", "alive"), member("m4", "alive")]
+    [aside] = _aside(members, "m1")
+    assert aside["verdict"] == "bad"
+    assert aside["what"].startswith(
+        "the others hear too little of m1 and take it for dead: see to its host's "
+    )
+    assert list(_aside(members, "m3")) == []
 
 
 def test_a_rollout_whose_conductor_is_gone_is_bad() -> None:

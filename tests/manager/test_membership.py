@@ -1,6 +1,6 @@
 """What the log says of members."""
 
-from gossip.effects import MemberChanged, NameConflict, PeerFailed, RoundaboutOnly
+from gossip.effects import CameBack, MemberChanged, NameConflict, PeerFailed, RoundaboutOnly, StoodAside
 from gossip.messages import Address, State
 from manager.effects import Level, Log
 from manager.membership import LINES_MAX, MemberLog
@@ -54,6 +54,19 @@ def test_who_has_left_is_said_so_once() -> None:
         (Level.INFO, "member m2 has left"),
         (Level.INFO, "member m2 has left: declared gone"),
     ]
+
+
+def test_who_stands_aside_says_so_and_when_that_is_over() -> None:
+    outbox = Outbox()
+    log = MemberLog(outbox, "krakend")
+    log.tell(StoodAside(), 1.0)
+    log.tell(CameBack(), 2.0)
+    [(aside, why), (back, over)] = said(outbox)
+    assert (aside, back) == (Level.ERROR, Level.WARNING)
+    assert why.startswith(
+        "the other managers hear too little of this one: most of what it sends them is lost."
+    )
+    assert over == "the other managers hear this one again"
 
 
 def test_a_path_that_udp_does_not_pass_is_said_with_what_to_do() -> None:

@@ -13,6 +13,7 @@ SMALLER = {
     "clone-army": (3, 8, 1.0),
     "flip-flop": (3, 8, 2.0),
     "forgotten-tombstones": (3, 8, 3.0),
+    "lossy-link": (4, 8, 2.0),
     "one-way": (4, 8, 1.5),
     "restart-all": (3, 12, 1.0),
     "rolling-upgrade": (3, 12, 0.5),
