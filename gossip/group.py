@@ -6,6 +6,7 @@ the caller what is new. It has no socket, no clock and no entropy of its own.
 
 from collections import deque
 from collections.abc import Iterable
+from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from itertools import count
 from math import inf
@@ -132,6 +133,11 @@ class Group:
         """The other members of our group that count as running."""
         return self._reconciler.kin()
 
+    @property
+    def kin_names(self) -> AbstractSet[NodeName]:
+        """Their names, as they are now: it changes as they come and go."""
+        return self._reconciler.kin_names
+
     def _among_kin(self) -> bool:
         return all(map(self.is_kin, self.swim.members.present()))
 
@@ -205,11 +211,14 @@ class Group:
 
     def next_deadline(self) -> float:
         """The latest time at which `tick` wants to be called."""
-        deadlines = [self.swim.next_deadline(), self._reconciler.next_deadline(), self.keys.next_deadline()]
-        deadlines += [self._departure_by, self._departs_at]
-        if self._farewells:
-            deadlines.append(self._farewells[0][0])
-        return min(deadlines)
+        return min(
+            self.swim.next_deadline(),
+            self._reconciler.next_deadline(),
+            self.keys.next_deadline(),
+            self._departure_by,
+            self._departs_at,
+            self._farewells[0][0] if self._farewells else inf,
+        )
 
     def tick(self, now: float) -> list[Output]:
         """Whatever has become due by `now`."""

@@ -4,6 +4,7 @@ Decides with whom to exchange what. Rules are named as in `PROTOCOL.md` § Ledge
 """
 
 from collections.abc import Iterator
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from math import inf
 from random import Random
@@ -83,6 +84,10 @@ class Reconciler:
     def kin(self) -> list[Member]:
         """The other members of our group that count as running."""
         return list(self._kin.values())
+
+    @property
+    def kin_names(self) -> AbstractSet[NodeName]:
+        return self._kin.keys()
 
     def is_kin(self, member: Member) -> bool:
         """Whether `member` counts as running and is of our group."""
@@ -167,7 +172,8 @@ class Reconciler:
         return [self._to(member, Summary(self._me, self._ledger.fingerprint))]
 
     def next_deadline(self) -> float:
-        return min([self._summary_at, *(reader.resend_at for reader in self._owing.values())])
+        resends = (reader.resend_at for reader in self._owing.values())
+        return min(self._summary_at, *resends) if self._owing else self._summary_at
 
     def tick(self, now: float) -> list[Output]:
         """Send again what has not been acknowledged; once a second tell somebody how our pages are."""

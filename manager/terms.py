@@ -20,6 +20,7 @@ Policy: TypeAlias = Literal["available", "strict"]
 SUBSCRIPTION = "subscription"
 LIMITS = "limits"
 _DOCUMENTS = 2**60
+_EQUALLY = Sharing()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,6 +85,8 @@ class Terms:
             margin=config.margin,
         )
         self._read: tuple[Setting | None, tuple[Limits, dict[str, Sharing]]] = (None, ({}, {}))
+        self._leases: tuple[tuple[Setting | None, int | None], Leases] | None = None
+        """… and what they were made of."""
         self.free_only = False
         """Whether the subscription's ladder has come to its end: every node has the free limits."""
 
@@ -146,7 +149,7 @@ class Terms:
 
     def sharing(self, name: str) -> Sharing:
         """How the limit is divided."""
-        return self._limits[1].get(name) or Sharing()
+        return self._limits[1].get(name, _EQUALLY)
 
     def set_limit(self, name: str, limit: Limit | None, sharing: Sharing) -> Setting:
         """An operator's word about one limit; None takes it away. Raises `ValueError` for what cannot be."""
@@ -160,7 +163,12 @@ class Terms:
     @property
     def leases(self) -> Leases:
         """For how long a share may be used, by limit."""
-        return {name: lease_of(limit, self.sharing(name), self.cap) for name, limit in self.limits.items()}
+        made_of = self.limits_setting, self.cap
+        if self._leases is None or self._leases[0] != made_of:
+            cap = made_of[1]
+            leases = {name: lease_of(limit, self.sharing(name), cap) for name, limit in self.limits.items()}
+            self._leases = made_of, leases
+        return self._leases[1]
 
     @property
     def _limits(self) -> tuple[Limits, dict[str, Sharing]]:

@@ -52,6 +52,8 @@ def next_change(limits: Limits, leases: Leases, renewed: float, now: float) -> f
 
 def ended_early(leases: Leases, part: float) -> Leases:
     """The same, with `reuse_last` over earlier by this part of half of it, or of `SPREAD_SECONDS`."""
+    if not part:
+        return leases
     return {
         name: replace(lease, reuse_last=lease.reuse_last - part * min(SPREAD_SECONDS, lease.reuse_last / 2))
         for name, lease in leases.items()

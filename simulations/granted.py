@@ -53,6 +53,8 @@ class PagesWatch:
         """`manager` lets go of a page by a note, and holds none that a note which it has speaks of."""
         pages, process = manager.core.group.ledger.pages, (manager.host, manager.starts)
         now = {owner: page.mark for owner, page in pages.items()}
+        if self._held.get(process) == now:
+            return  # the same pages, judged before
         for owner, mark in self._held.get(process, {}).items():
             if owner not in now and self._noted(manager, owner) < mark:
                 self._a_page_goes_by_a_note(manager, owner)

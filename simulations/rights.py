@@ -225,12 +225,18 @@ class RightsWatch:
 
     def _judge(self) -> None:
         tickets = [self._ticket(node) for node in self.nodes if node.has_ticket]
-        self._no_more_than_the_cap(len(tickets))
+        if not tickets:
+            return
+        freed = self._freed()
+        self._no_more_than_the_cap(len(tickets), freed)
+        by_name: dict[str, list[_Account]] = {}
+        for account in self._accounts.values():
+            by_name.setdefault(account.name, []).append(account)
         for ticket in tickets:
-            homes = [account for account in self._accounts.values() if account.name == ticket.home]
+            homes = by_name.get(ticket.home, [])
             if not any(ticket.id in account.seats for account in homes):
                 self._every_ticket_has_its_seat(ticket, homes)
-            if any(ticket.home in account.freed for account in self._accounts.values()):
+            if ticket.home in freed:
                 self._what_is_inherited_is_over(ticket)
 
     def _every_ticket_has_its_seat(self, ticket: Ticket, homes: list[_Account]) -> None:
@@ -264,10 +270,10 @@ class RightsWatch:
             self._read[text] = Identity(self.managers[0].group_name, "").open(text)
         return self._read[text]
 
-    def _no_more_than_the_cap(self, valid: int) -> None:
+    def _no_more_than_the_cap(self, valid: int, freed: set[str]) -> None:
         """Valid tickets, by the nodes' own clocks, are within the highest total followed or owed under."""
-        freed = self._freed() & self._expelled()
-        totals = [account.highest for account in self._accounts.values() if account.name not in freed]
+        over = freed & self._expelled()
+        totals = [account.highest for account in self._accounts.values() if account.name not in over]
         if valid > max(totals, default=0) + self.excess:
             self.fail(
                 f"{valid} tickets are valid, and the highest total in force is {max(totals, default=0)}"

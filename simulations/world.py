@@ -45,10 +45,11 @@ class World:
 
     def note(self, kind: str, *details: str | bytes) -> None:
         """Write what happens into the trace."""
-        self._trace.update(f"{self.now:.9f} {kind}".encode())
+        parts = [f"{self.now:.9f} {kind}".encode()]
         for detail in details:
             data = detail if isinstance(detail, bytes) else detail.encode("utf-8", "surrogateescape")
-            self._trace.update(len(data).to_bytes(4) + data)
+            parts += len(data).to_bytes(4), data
+        self._trace.update(b"".join(parts))
 
     @property
     def trace(self) -> str:

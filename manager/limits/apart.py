@@ -1,5 +1,7 @@
 """Whether the group is in one piece, as far as is known here: what limits that conserve depend on (Q5)."""
 
+from collections.abc import Set as AbstractSet
+
 from gossip.group import Group
 from gossip.messages import State
 from manager.records import GONE
@@ -17,9 +19,9 @@ class Apart:
         self._since_out = False
 
     @property
-    def alive(self) -> set[str]:
+    def alive(self) -> AbstractSet[str]:
         """The other managers within reach."""
-        return {member.name for member in self._group.kin()}
+        return self._group.kin_names
 
     def is_out_of_reach(self, owner: str) -> bool:
         """Whether a manager that has a page is neither here nor gone for good."""

@@ -8,6 +8,7 @@ the budgets that it then knows are within the limit. Of two that add at once at 
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 from manager.limits.handover import Gift, Handover
@@ -47,10 +48,7 @@ class Holding:
     @classmethod
     def read(cls, value: bytes | None) -> "Holding | None":
         """What stands on a page; None where that is nothing, or none."""
-        try:
-            return None if value is None else cls.unpack(value)
-        except ValueError:
-            return None
+        return None if value is None else _read(value)
 
     @classmethod
     def unpack(cls, value: bytes) -> "Holding":
@@ -61,6 +59,15 @@ class Holding:
                 return cls(amount, largest, tuple(_wish(wish) for wish in wishes), handover)
             case _:
                 raise ValueError("not a holding")
+
+
+@lru_cache(maxsize=1024)
+def _read(value: bytes) -> Holding | None:
+    # Every working-out reads what stands on every page, and seldom has it changed.
+    try:
+        return Holding.unpack(value)
+    except ValueError:
+        return None
 
 
 def _wish(value: Any) -> tuple[float, float]:

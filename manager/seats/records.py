@@ -14,7 +14,7 @@ Values are MessagePack arrays in the order of the fields.
 """
 
 from dataclasses import astuple, dataclass, fields
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any, ClassVar, Protocol, TypeAlias, TypeVar
 
 from manager import packing
@@ -145,8 +145,14 @@ def pack(record: _Record) -> bytes:
 
 def unpack(kind: type[One], value: bytes | None) -> One | None:
     """The record of that `kind` in `value`; None for everything else, which only a forger writes."""
+    return None if value is None else _read(kind, value)
+
+
+@lru_cache(maxsize=4096)
+def _read(kind: type[One], value: bytes) -> One | None:
+    # Records are frozen, and one value is asked for again and again.
     try:
-        parts = [] if value is None else packing.unpack(value)
+        parts = packing.unpack(value)
     except ValueError:
         return None
     wanted, names = _shape(kind)
