@@ -1,5 +1,6 @@
 """What must hold once all is healed and time has passed: each gives what broke, as lines of text."""
 
+import re
 from collections import Counter
 from collections.abc import Iterable
 from typing import NamedTuple
@@ -12,6 +13,7 @@ from simulations.network import Network
 from simulations.nodes import SimNode
 from simulations.processes import NODE_PORT, SimManager
 
+LAST_EVENTS = 8
 PACKETS_PER_SECOND_MAX = 6.0
 """Of one manager in a group where nothing happens: a probe and its ack, answers to others', a summary.
 On average that is three, whatever the size of the group."""
@@ -215,3 +217,13 @@ def too_many_packets(
         if rate > bound:
             broken.append(f"{manager.name} sends {rate:.1f} packets a second at rest, more than {bound:.1f}")
     return broken
+
+
+def last_events(members: Iterable[SimManager | SimNode], broken: Iterable[str]) -> list[str]:
+    """The last lines of the log of each manager and node that `broken` names, a node also by its id."""
+    words = set(re.findall(r"[\w-]+", " ".join(broken)))
+    lines = []
+    for member in members:
+        if member.name in words or (isinstance(member, SimNode) and member.id in words):
+            lines += [f"  {member.name} {at:9.3f} s  {text}" for at, text in member.lines[-LAST_EVENTS:]]
+    return lines

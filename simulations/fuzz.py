@@ -1,25 +1,28 @@
 """One seed, two phases: things break while the watch looks on; then all is healed, and all must be well."""
 
-import re
 import traceback
-from collections.abc import Iterable
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 
 from manager.terms import Policy
 from simulations.allotted import AllottedAtRest
-from simulations.checkers import Finding, misplaced, oversized, too_many_packets, unhealed_by
+from simulations.checkers import (
+    Finding,
+    last_events,
+    misplaced,
+    oversized,
+    too_many_packets,
+    unhealed_by,
+)
 from simulations.faults import Fire
 from simulations.mutants import MUTANTS, applied
 from simulations.plan import Plan
-from simulations.processes import SimManager
 from simulations.report import Line
 from simulations.rights import lost_rights, misplaced_under_rights
 from simulations.strict import StrictFire, strict_plan
 from simulations.watch import Broken
 
 REST_SECONDS = 10.0
-LAST_EVENTS = 8
 EVENTS_MAX = 400_000
 """Ten times what the busiest runs need: beyond, somebody never comes to rest."""
 
@@ -43,6 +46,8 @@ class Outcome:
     def text(self) -> str:
         """The plan, what broke when, and the verdict."""
         verdict = [f"BROKEN: {line}" for line in self.broken] or ["every checker held"]
+        if self.checker:
+            verdict.append(f"named by the checker {self.checker}; what those involved did last:")
         end = f"seed {self.plan.seed}, {self.events} events, trace {self.trace}"
         return "\n".join([self.plan.text(), *self.story, end, *verdict, *self.last])
 
@@ -103,7 +108,7 @@ def _play(fire: Fire, plan: Plan, *, rests: bool = True) -> Outcome:
         found = [Finding(f"raises {name}", text)]
     broken = [finding.text for finding in found]
     checker = found[0].checker if found else ""
-    last = last_events(fire.managers, broken)
+    last = last_events([*fire.managers, *fire.nodes], broken)
     return Outcome(plan, fire.story, broken, fire.world.trace, fire.world.events, healed, checker, last)
 
 
@@ -185,13 +190,3 @@ def _line(outcome: Outcome) -> Line:
         "healed_after": round(outcome.healed_after, 3),
         "trace": outcome.trace,
     }
-
-
-def last_events(managers: Iterable[SimManager], broken: Iterable[str]) -> list[str]:
-    """The last lines of the log of each manager that is named in `broken`."""
-    words = set(re.findall(r"\w+", " ".join(broken)))
-    lines = []
-    for manager in managers:
-        if manager.name in words:
-            lines += [f"  {manager.name} {at:9.3f} s  {text}" for at, text in manager.lines[-LAST_EVENTS:]]
-    return lines

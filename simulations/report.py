@@ -58,13 +58,16 @@ class Report:
     """Lines of the managers' logs: when, who, what."""
     trace: str = ""
     events: int = 0
+    last: list[str] = field(default_factory=list)
+    """The last events of each member that is named in what broke."""
 
     def text(self) -> str:
         """The table, the trace and the verdict."""
         width = max((len(row.phase) for row in self.rows), default=0)
         lines = [f"{row.at:9.2f} s  {row.phase:<{width}}  {row.seen}" for row in self.rows]
-        verdict = "\n".join(f"BROKEN: {item}" for item in self.broken) or "every checker held"
-        return "\n".join([*lines, f"seed {self.seed}, {self.events} events, trace {self.trace}", verdict])
+        verdict = [f"BROKEN: {item}" for item in self.broken] or ["every checker held"]
+        end = f"seed {self.seed}, {self.events} events, trace {self.trace}"
+        return "\n".join([*lines, end, *verdict, *self.last])
 
     def lines(self) -> Iterator[str]:
         """All of it as JSON, a line for each thing, in the order of time."""

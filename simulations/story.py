@@ -7,12 +7,13 @@ from hashlib import sha256
 from gossip.config import LAN, GossipConfig
 from gossip.messages import State
 from manager.terms import ManagerConfig
-from simulations.checkers import misplaced, oversold
+from simulations.checkers import last_events, misplaced, oversold
 from simulations.cluster import DEFAULT, Cluster
 from simulations.nodes import SimNode
 from simulations.processes import SimManager
 from simulations.report import Report, Row, Sample
-from simulations.watch import Watch
+from simulations.sweep import Played
+from simulations.watch import Broken, Watch
 from simulations.world import Deadline
 
 SAMPLE_EVERY = 1.0
@@ -34,6 +35,7 @@ class Story:
         watch: type[Watch] = Watch,
     ) -> None:
         self.report = Report(name, seed)
+        self._played = Played(name)
         self.cluster = Cluster(seed, managers, config, gossip, watch=watch, disks=disks)
         self.world = self.cluster.world
         self.network = self.cluster.network
@@ -51,7 +53,11 @@ class Story:
             self.say("formed", f"{len(self.managers)} managers in {took * 1000:.0f} ms")
             yield
         except (AssertionError, Deadline) as error:
-            self.report.broken.append(str(error))
+            named = f"{error.checker}: " if isinstance(error, Broken) else ""
+            self.report.broken.append(f"{named}{error}")
+        finally:
+            self._played.stop()
+        self.report.last = last_events([*self.managers, *self.cluster.nodes], self.report.broken)
         self.report.trace, self.report.events = self.world.trace, self.world.events
         self.report.spoken = sorted(
             (at, manager.name, text) for manager in self.managers for at, text in manager.lines
@@ -171,6 +177,7 @@ class Story:
     def _sample(self) -> None:
         self.world.after(SAMPLE_EVERY, self._sample)
         now = self.world.now
+        self._played.at(now)
         for manager in self.managers:
             if not manager.alive:
                 self._ended.setdefault(manager.name, now)

@@ -149,6 +149,28 @@ def _of_cell(work: Callable[[str], Line], cell: str) -> tuple[str, Line]:
     return cell, outcome
 
 
+class Played:
+    """On a terminal how far one story is, whose end nobody knows; nothing elsewhere."""
+
+    def __init__(self, name: str, stream: TextIO = sys.stderr) -> None:
+        self._name = name
+        self._stream = stream
+        self._shown = stream.isatty()
+        self._started = time.perf_counter()
+
+    def at(self, now: float) -> None:
+        """The story's clock is there."""
+        if self._shown:
+            took = time.perf_counter() - self._started
+            text = f"{self._name}: {now:.0f} s are played, in {took:.0f} s of real time"
+            print(f"\r\x1b[K{text}", end="", file=self._stream, flush=True)
+
+    def stop(self) -> None:
+        """It is over: what it told takes the line."""
+        if self._shown:
+            print("\r\x1b[K", end="", file=self._stream, flush=True)
+
+
 class Progress:
     """A bar on a terminal, and nothing elsewhere."""
 
@@ -165,11 +187,17 @@ class Progress:
         self._started = time.perf_counter()
         if done:
             print(f"{done} of {total} {self._what} are there already", file=self._stream)
+        if done < total:
+            self._draw()
 
     def step(self, line: Line) -> Line:
         """One more is done."""
         self._at += 1
         self._broken += bool(line.get("broken"))
+        self._draw()
+        return line
+
+    def _draw(self) -> None:
         if self._shown:
             share = self._at / max(1, self._total)
             full = round(share * _BAR)
@@ -179,7 +207,6 @@ class Progress:
             text = f"{bar}  {self._at} of {self._total} {self._what}, {rate:.1f} a second{broken}"
             end = "\n" if self._at == self._total else ""
             print(f"\r\x1b[K{text}", end=end, file=self._stream, flush=True)
-        return line
 
     def stop(self) -> None:
         """It ends early."""
