@@ -5,6 +5,7 @@ Exit codes: 0 every checker held (and every mutant was killed), 1 something brok
 
 import argparse
 import os
+import sys
 import time
 from collections.abc import Sequence
 from functools import partial
@@ -27,12 +28,23 @@ KINDS_OF: dict[Policy, str] = {"available": "fuzz", "strict": "strict"}
 """What the lines of a sweep are called."""
 _POLICIES = tuple(KINDS_OF)
 _UNTIL_FAILURE = 10**9
+INTERRUPTED = 130
+"""The exit code after Ctrl-C, as shells have it."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Carry out one command and give its exit code."""
     parser = _parser()
     given = parser.parse_args(arguments)
+    try:
+        return _carry_out(parser, given)
+    except KeyboardInterrupt:
+        kept = "what is done is recorded, and not done again" if getattr(given, "record", None) else ""
+        print(f"\nstopped{kept and ': '}{kept}", file=sys.stderr)
+        return INTERRUPTED
+
+
+def _carry_out(parser: argparse.ArgumentParser, given: argparse.Namespace) -> int:
     action: str = given.command
     match action:
         case "list":
@@ -233,15 +245,21 @@ def _fuzz(parser: argparse.ArgumentParser, given: argparse.Namespace) -> int:
     work = fuzz.cell_with_disks if with_disks else partial(fuzz.cell, given.policy)
     lines = []
     step = 1000 if given.until_failure else len(cells)
-    for at in range(0, len(cells), max(1, step)):
-        seeds = [str(seed) for seed in cells[at : at + step]]
-        for line in sweep(kind, seeds, work, jobs=given.jobs, log=log, progress=progress):
-            lines.append(line)
-            if line["broken"] and given.until_failure:
+    stopped = False
+    try:
+        for at in range(0, len(cells), max(1, step)):
+            seeds = [str(seed) for seed in cells[at : at + step]]
+            for line in sweep(kind, seeds, work, jobs=given.jobs, log=log, progress=progress):
+                lines.append(line)
+                if line["broken"] and given.until_failure:
+                    break
+            if given.until_failure and any(line["broken"] for line in lines):
                 break
-        if given.until_failure and any(line["broken"] for line in lines):
-            progress.stop()
-            break
+    except KeyboardInterrupt:
+        stopped = True
+    progress.stop()
+    if stopped and not lines:
+        raise KeyboardInterrupt
     if not lines:
         print("nothing was left to do; see `report`")
         return 0
@@ -252,7 +270,7 @@ def _fuzz(parser: argparse.ArgumentParser, given: argparse.Namespace) -> int:
         print(f"again: {parser.prog} replay {line['cell']}{which}")
     if not broken:
         print("every checker held")
-    return 1 if broken else 0
+    return 1 if broken else INTERRUPTED if stopped else 0
 
 
 def _replay(

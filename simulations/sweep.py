@@ -8,6 +8,7 @@ again; what it has of no commit comes first, so that sweeps that are stopped ear
 import gc
 import json
 import platform
+import signal
 import subprocess
 import sys
 import time
@@ -134,7 +135,8 @@ def sweep(
         for cell in left:
             yield progress.step(log.append(kind, *_of_cell(work, cell)))
         return
-    with Pool(jobs) as pool:
+    # Ctrl-C is for us: it ends them when we leave this block.
+    with Pool(jobs, initializer=signal.signal, initargs=(signal.SIGINT, signal.SIG_IGN)) as pool:
         lines: dict[str, Line] = {}
         waiting = deque(left)
         for cell, outcome in pool.imap_unordered(partial(_of_cell, work), left):

@@ -135,6 +135,21 @@ def test_until_failure_ends_at_the_first_that_breaks(
     assert "again: python -m simulations replay 3" in capsys.readouterr().out
 
 
+def test_ctrl_c_ends_a_sweep_with_what_it_has_so_far(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def cell(policy: str, seed: str) -> dict[str, object]:
+        if int(seed) >= 3:
+            raise KeyboardInterrupt
+        return {"broken": [], "checker": "", "events": 1, "healed_after": 1.0}
+
+    monkeypatch.setattr(fuzz, "cell", cell)
+    assert main(["fuzz", "--until-failure"]) == cli.INTERRUPTED
+    assert "every checker held" in capsys.readouterr().out
+    assert main(["fuzz", "--first-seed", "3"]) == cli.INTERRUPTED
+    assert capsys.readouterr() == ("", "\nstopped\n")
+
+
 def test_a_file_that_is_no_sweep_is_said_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "x.jsonl"
     file.write_text('{"kind": "fuzz"}\n')
