@@ -59,60 +59,49 @@ _MANNER: dict[str, Schema] = {
     "p95_margin": _TIMES,
 }
 """How a rollout goes."""
+_VERSION = object_of(version=WHOLE, sha256=TEXT, size=WHOLE, at=TIME, by=TEXT, wanted=YES_NO, here=YES_NO)
+_NODE = object_of(
+    id=TEXT,
+    name=TEXT,
+    running=WHOLE,
+    running_sha256=TEXT,
+    on_disk=WHOLE,
+    on_disk_sha256=TEXT,
+    wanted=WHOLE,
+    staged=YES_NO,
+    failed=YES_NO,
+    note=TEXT,
+    ready=YES_NO,
+    turn=YES_NO,
+    drifted=YES_NO,
+)
+_WHOLE_PLAN: Schema = {"allOf": [_PLAN, object_of(versions=list_of(_VERSION), nodes=list_of(_NODE))]}
+_KIND: list[Schema] = [{"name": "kind", "in": "path", "required": True, "schema": {"enum": list(KINDS)}}]
+_NUMBER: Schema = {"name": "version", "in": "path", "required": True, "schema": whole_between(1, 2**31)}
+_BYTES: Schema = {"application/octet-stream": TEXT}
+_CONTENT: Schema = {"required": True, "content": {"application/octet-stream": {"schema": TEXT}}}
 
 
 def paths() -> dict[str, dict[str, Schema]]:
     """Configurations and rollouts."""
-    version = object_of(version=WHOLE, sha256=TEXT, size=WHOLE, at=TIME, by=TEXT, wanted=YES_NO, here=YES_NO)
-    node = object_of(
-        id=TEXT,
-        name=TEXT,
-        running=WHOLE,
-        running_sha256=TEXT,
-        on_disk=WHOLE,
-        on_disk_sha256=TEXT,
-        wanted=WHOLE,
-        staged=YES_NO,
-        failed=YES_NO,
-        note=TEXT,
-        ready=YES_NO,
-        turn=YES_NO,
-        drifted=YES_NO,
-    )
-    whole_plan = {"allOf": [_PLAN, object_of(versions=list_of(version), nodes=list_of(node))]}
-    kind = [{"name": "kind", "in": "path", "required": True, "schema": {"enum": list(KINDS)}}]
-    bytes_: Schema = {"application/octet-stream": TEXT}
+    return _configs() | _rollouts() | _contents()
+
+
+def _with_content(operation: Schema) -> Schema:
+    """It takes a configuration as it is, and changes something or asks anew, so that none is cached."""
+    operation["requestBody"] = _CONTENT
+    del operation["responses"]["304"]
+    return operation
+
+
+def _configs() -> dict[str, dict[str, Schema]]:
     push = operation(
         "push_config",
         "bring a configuration to all gateways of a kind, in waves; from this manager's host only",
         json_answer("the plan; of a dry run, whether a gateway would run with it", {"type": "object"}),
-        parameters=[
-            *kind,
-            *query(
-                **_MANNER,
-                heal=FLAG,
-                force=FLAG,
-                dry_run=FLAG,
-            ),
-        ],
+        parameters=[*_KIND, *query(**_MANNER, heal=FLAG, force=FLAG, dry_run=FLAG)],
     )
-    push["requestBody"] = {"required": True, "content": {"application/octet-stream": {"schema": TEXT}}}
-    del push["responses"]["304"]
-    back = closed(
-        version=whole_between(1, 2**31),
-        **_MANNER,
-        heal=YES_NO,
-    )
-    check = operation(
-        "try_config",
-        "what a gateway that is connected here says of a configuration; for the other managers",
-        json_answer("it says", object_of(valid=YES_NO, node=TEXT, error=TEXT, manager=TEXT)),
-        parameters=kind,
-    )
-    check["requestBody"] = push["requestBody"]
-    del check["responses"]["304"]
     return {
-        "/api/v1/trials/{kind}": {"post": check},
         "/api/v1/config": {
             "get": operation(
                 "configs",
@@ -124,39 +113,33 @@ def paths() -> dict[str, dict[str, Schema]]:
             "get": operation(
                 "config",
                 "versions, rollout and nodes of a kind",
-                json_answer("the plan", whole_plan),
-                parameters=kind,
+                json_answer("the plan", _WHOLE_PLAN),
+                parameters=_KIND,
             ),
-            "put": push,
-        },
-        "/api/v1/bundle": {
-            "get": operation(
-                "bundle",
-                "what a new node starts from while no manager answers, signed",
-                json_answer("the signed bundle and the key", object_of(bundle=TEXT, key=TEXT, expires=TIME)),
-                parameters=query(kind={"enum": list(KINDS)}, days=whole_between(1, VALID_DAYS_MAX)),
-            )
+            "put": _with_content(push),
         },
         "/api/v1/config/{kind}/versions/{version}": {
             "get": operation(
                 "config_version",
                 "a configuration as it is",
-                answer("its bytes", bytes_),
-                parameters=[
-                    *kind,
-                    {"name": "version", "in": "path", "required": True, "schema": whole_between(1, 2**31)},
-                ],
+                answer("its bytes", _BYTES),
+                parameters=[*_KIND, _NUMBER],
             )
         },
         "/api/v1/config/{kind}/rollback": {
             "post": operation(
                 "roll_back_config",
                 "go back to a version, by default the one before; from this manager's host only",
-                json_answer("the plan", whole_plan),
-                parameters=kind,
-                body={**back, "required": []},
+                json_answer("the plan", _WHOLE_PLAN),
+                parameters=_KIND,
+                body={**closed(version=whole_between(1, 2**31), **_MANNER, heal=YES_NO), "required": []},
             )
         },
+    }
+
+
+def _rollouts() -> dict[str, dict[str, Schema]]:
+    return {
         "/api/v1/rollouts": {
             "get": operation(
                 "rollouts", "how far each rollout is", json_answer("them", object_of(rollouts=list_of(_PLAN)))
@@ -166,17 +149,41 @@ def paths() -> dict[str, dict[str, Schema]]:
             "post": operation(
                 "steer_rollout",
                 "pause, resume, promote or abort a rollout; from this manager's host only",
-                json_answer("the plan", whole_plan),
-                parameters=kind,
+                json_answer("the plan", _WHOLE_PLAN),
+                parameters=_KIND,
                 body=closed(action={"enum": ["pause", "resume", "promote", "abort"]}),
             )
         },
+    }
+
+
+def _contents() -> dict[str, dict[str, Schema]]:
+    """What managers ask each other for, and what a node starts from."""
+    return {
         "/api/v1/contents/{sha256}": {
             "get": operation(
                 "content",
                 "the configuration of this hash, for other managers",
-                answer("its bytes", bytes_),
+                answer("its bytes", _BYTES),
                 parameters=[{"name": "sha256", "in": "path", "required": True, "schema": TEXT}],
+            )
+        },
+        "/api/v1/trials/{kind}": {
+            "post": _with_content(
+                operation(
+                    "try_config",
+                    "what a gateway that is connected here says of a configuration; for the other managers",
+                    json_answer("it says", object_of(valid=YES_NO, node=TEXT, error=TEXT, manager=TEXT)),
+                    parameters=_KIND,
+                )
+            )
+        },
+        "/api/v1/bundle": {
+            "get": operation(
+                "bundle",
+                "what a new node starts from while no manager answers, signed",
+                json_answer("the signed bundle and the key", object_of(bundle=TEXT, key=TEXT, expires=TIME)),
+                parameters=query(kind={"enum": list(KINDS)}, days=whole_between(1, VALID_DAYS_MAX)),
             )
         },
     }
