@@ -442,7 +442,7 @@ class _Connection(asyncio.Protocol):
 
     def put(self, message: bytes) -> bool:
         """Send a message; false where too many wait already."""
-        if self._socket.state is State.OPEN:
+        if self._number and not self._ending:
             frame = framed(message)
             if frame is None:
                 self._socket.send_binary(message)

@@ -20,6 +20,8 @@ class Session:
     peer: str
     id: str = ""
     hello: Hello | None = None
+    key: SessionKey = (0, 0)
+    """What tells it from the other sessions of its node, as in `NodeRecord.session`."""
     admitted: bool = False
     ticket: Ticket | None = None
     """What the node has on its disk, as far as it has said …"""
@@ -41,11 +43,6 @@ class Session:
     """What its gateway has answered, as of its last report in this session."""
     cloned: bool = False
     """Whether it was told to draw a new identity: what it had already sent as the old one counts nothing."""
-
-    @property
-    def key(self) -> SessionKey:
-        """What tells it from the other sessions of its node, as in `NodeRecord.session`."""
-        return (0, 0) if self.hello is None else (self.hello.incarnation, self.hello.nonce)
 
     @property
     def asked(self) -> tuple[int, int]:

@@ -178,7 +178,8 @@ class Sessions:
         if session.id and session.id != id_:
             self._detach(session)
             self._sessions[session.conn] = session
-        session.id, session.hello, session.admitted = id_, hello, False
+        session.id, session.hello, session.key = id_, hello, (hello.incarnation, hello.nonce)
+        session.admitted = False
         session.ticket, session.left, session.asks = ticket, hello.left, 0
         session.token, session.counted, session.told = token, False, None
         session.limits_version = max(session.limits_version, hello.limits_version)

@@ -138,6 +138,10 @@ def _read_limits(value: object) -> Limits:
     return limits
 
 
+def _write_limits(limits: Limits) -> dict[str, list[float]]:
+    return {name: [limit.max_rate, limit.every, limit.per_client] for name, limit in limits.items()}
+
+
 def _read_served(value: object) -> tuple[Served, ...]:
     if not isinstance(value, list) or len(value) > SERVED_MAX:
         raise ValueError(f"must be a list of at most {SERVED_MAX} rows")
@@ -153,6 +157,10 @@ def _read_served_row(row: object) -> Served:
             if all(low < high for low, high in pairwise((-1, *found[::2], BUCKETS))):
                 return Served(kind, name, _read_int(requests), _read_int(errors), _read_float(seconds), found)
     raise ValueError("must have rows of [kind, name, requests, errors, seconds, [bucket, count, ...]]")
+
+
+def _write_served(rows: tuple[Served, ...]) -> list[list[object]]:
+    return [[row.kind, row.name, row.requests, row.errors, row.seconds, row.buckets] for row in rows]
 
 
 def _read_data(value: object) -> Data:
@@ -206,27 +214,31 @@ _FIELDS = {
 }
 
 
+_WRITERS: dict[Any, Any] = {
+    Limits: _write_limits,
+    Leases: _write_leases,
+    ConfigState: config_state_packed,
+    tuple[Served, ...]: _write_served,
+}
+"""All others stand in a frame as they are."""
+_WRITTEN = {
+    kind: (name, [(f.name, _WRITERS.get(get_type_hints(kind)[f.name])) for f in fields(kind)])
+    for name, kind in _KINDS.items()
+}
+_PACKER = msgpack.Packer()  # one for all: to make one takes longer than to pack most messages
+
 REPORT_BEGINS: bytes = b"\x92" + msgpack.packb(Report.__name__.lower())
 """The first bytes of every `Report`, as `encode` writes it: a pair, of which this is the first half."""
 
 
 def encode(message: AnyMessage) -> bytes:
     """The frame of `message`; raises `ProtocolError` where it would exceed `FRAME_BYTES_MAX`."""
+    kind, written = _WRITTEN[type(message)]
     body: dict[str, Any] = {}
-    for name, reader, _ in _FIELDS[type(message)]:
+    for name, writer in written:
         value = getattr(message, name)
-        if reader is _read_limits:
-            value = {limit: [share.max_rate, share.every, share.per_client] for limit, share in value.items()}
-        elif reader is _read_leases:
-            value = _write_leases(value)
-        elif reader is read_config_state:
-            value = config_state_packed(value)
-        elif reader is _read_served:
-            value = [
-                [row.kind, row.name, row.requests, row.errors, row.seconds, row.buckets] for row in value
-            ]
-        body[name] = value
-    frame: bytes = msgpack.packb([type(message).__name__.lower(), body])
+        body[name] = value if writer is None else writer(value)
+    frame: bytes = _PACKER.pack([kind, body])
     if len(frame) > FRAME_BYTES_MAX:
         raise ProtocolError(f"a {type(message).__name__} of {len(frame)} bytes exceeds {FRAME_BYTES_MAX}")
     return frame
