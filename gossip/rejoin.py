@@ -175,6 +175,11 @@ class Rejoin:
         """Whether some configured peer is, or may turn out to be, somebody else."""
         return any(not state.tried or state.failures or state.met for state in self._peers.values())
 
+    @property
+    def remembered(self) -> list[str]:
+        """Where members were before we started, and nobody has answered yet."""
+        return [peer for peer, state in self._peers.items() if state.forget_at < inf]
+
     def unmet(self) -> list[str]:
         """Configured peers of which nothing is known, since nobody has answered there yet, or any more."""
         return [peer for peer, state in self._peers.items() if not state.tried or state.failures]

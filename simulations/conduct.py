@@ -23,6 +23,8 @@ AWAY = 1.0
 """A member that did not run for this long knows nothing of the others, nor for as long afterwards."""
 SUSPECTED_MAX = 45.0
 """The longest suspicion lasts 24 s, a little more where many are known who are gone."""
+GONE_MAX = SUSPECTED_MAX + 5.0
+"""Seconds after the end of a process by which it is probed, suspected and given up."""
 LEAVE_TOLD = 3.0
 """Seconds after its end by which a member that left is known to have left."""
 
@@ -72,6 +74,8 @@ class Conduct:
         """When each host was last seen to run, before it was away for long."""
         self._away: dict[str, float] = {}
         """When each host was last seen to be away, after it was so for long."""
+        self._last_ran: dict[str, float] = {}
+        """When a process of each name was last seen."""
         self._broken_at = 0.0
         self._left: list[tuple[float, SimManager, int, list[tuple[SimManager, int]]]] = []
         """When who ended after a leave, at which start, and whom it had told."""
@@ -156,10 +160,13 @@ class Conduct:
                     self._away[process.host] = now
             else:
                 self._ran[process.host] = now
+        self._last_ran |= {manager.name: now for manager in self._managers if manager.alive}
         for manager in self._managers:
             if manager.alive:
                 self._no_stranger_is_a_member(manager)
                 self._a_suspicion_comes_to_an_end(manager)
+                self._who_is_well_is_known_as_it_is(manager)
+                self._who_is_gone_is_given_up(manager)
         self._who_was_let_in_is_not_refused()
         for leave in [leave for leave in self._left if leave[0] + LEAVE_TOLD <= now]:
             self._left.remove(leave)
@@ -189,12 +196,36 @@ class Conduct:
             if member.name not in ours:
                 self._fail(f"{manager.name} has {member.name} among its members, a stranger")
 
+    def _who_is_well_is_known_as_it_is(self, manager: SimManager) -> None:
+        """Of a process that is well, who is well too has that one's metadata, and not its predecessor's."""
+        if manager.loop.busy or not self._is_well(manager.host):
+            return
+        for member in manager.core.group.kin():
+            named = [other for other in self._managers if other.name == member.name]
+            # Who starts under a clock set back learns how high it was from whole tables, which are rare.
+            if len(named) != 1 or not named[0].alive or named[0].set_back or not self._is_well(named[0].host):
+                continue
+            if member.meta != named[0].core.group.swim.members.me.meta:
+                self._fail(f"{manager.name} has the metadata of an earlier {member.name}")
+
+    def _who_is_gone_is_given_up(self, manager: SimManager) -> None:
+        """Of whom no process runs, nobody says for long that it does, who is well."""
+        if manager.loop.busy or not self._is_well(manager.host, GONE_MAX):
+            return
+        for member in manager.core.group.swim.members.present():
+            gone_since = self._last_ran.get(member.name, self._world.now)
+            if self._world.now - gone_since > GONE_MAX:
+                self._fail(
+                    f"{manager.name} holds {member.name} for {member.state.name.lower()}, which is gone"
+                )
+
     def _a_suspicion_comes_to_an_end(self, manager: SimManager) -> None:
         """Who is suspected has refuted or is given up in time, wherever somebody is awake to see to it."""
         seen, now = self._seen[manager.host, manager.starts], self._world.now
-        suspects = manager.core.group.swim.members.suspects
+        suspects = [m for m in manager.core.group.swim.members if m.state is State.SUSPECT]
         since, seen.suspected = seen.suspected, {}
-        for name, member in suspects.items():
+        for member in suspects:
+            name = member.name
             began, incarnation = since.get(name, (now, member.incarnation))
             if incarnation != member.incarnation or manager.loop.busy or manager.waits_for_disk:
                 began = now

@@ -11,7 +11,9 @@ from simulations.node_faults import NodeFaults
 from simulations.operator_faults import OperatorFaults
 from simulations.plan import (
     DISK_KINDS,
+    DISKLESS_KINDS,
     DOCUMENT_KINDS,
+    FEW_PEERS_KINDS,
     KINDS,
     OF_LINKS,
     RARE_KINDS,
@@ -30,7 +32,15 @@ class Fire(LinkFaults, ManagerFaults, NodeFaults, OperatorFaults):
         self._met: set[frozenset[str]] = set()
         self._faults: dict[str, Callable[[], str]] = {
             kind: getattr(self, f"_{kind}")
-            for kind in (*KINDS, *DISK_KINDS, *RARE_KINDS, *DOCUMENT_KINDS, *RETENTION_KINDS)
+            for kind in (
+                *KINDS,
+                *DISK_KINDS,
+                *DISKLESS_KINDS,
+                *RARE_KINDS,
+                *DOCUMENT_KINDS,
+                *RETENTION_KINDS,
+                *FEW_PEERS_KINDS,
+            )
         }
 
     def burn(self) -> None:

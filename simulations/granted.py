@@ -82,7 +82,7 @@ class TokensWatch:
         self._managers = managers
         self._nodes = nodes
         self._fail = fail
-        self._calm = False
+        self._calm = True
         self._known: set[str] = set()
         """Ids that were in when all came to be calm …"""
         self._returned: set[str] = set()

@@ -28,6 +28,23 @@ class LinkFaults(Ground):
         seconds = self._for_a_while(self.network.partition(hosts[:at], hosts[at:]))
         return f"{' '.join(hosts[:at])} | {' '.join(hosts[at:])} for {seconds:.1f} s"
 
+    def _long_split(self) -> str:
+        """Two sides give each other up, for so long that neither tells the other anything any more."""
+        hosts = [manager.host for manager in self.managers]
+        if len(hosts) < 2 or self.world.now < self._split_until:
+            return ""
+        self.random.shuffle(hosts)
+        at = self.random.randrange(1, len(hosts))
+        nodes = {node.host: self.random.random() < 0.5 for node in self.nodes}
+        left = hosts[:at] + [host for host, ours in nodes.items() if ours]
+        right = hosts[at:] + [host for host, ours in nodes.items() if not ours]
+        seconds = self.random.uniform(50.0, 90.0)
+        self._split_until = self.world.now + seconds
+        self.world.after(seconds, self.network.partition(left, right))
+        return f"{' '.join(left)} | {' '.join(right)} for {seconds:.1f} s"
+
+    _split_until = 0.0
+
     def _ring_of_majorities(self) -> str:
         """Each manager reaches its neighbours in a ring, and nobody else: each sees another majority."""
         ring = [manager.host for manager in self.managers]

@@ -1,5 +1,7 @@
 """What happens to managers and their disks. Each fault says what it did, or nothing where it could not."""
 
+from functools import partial
+
 from simulations.ground import NODES_MAX, Ground
 from simulations.processes import NODE_PORT
 
@@ -129,6 +131,35 @@ class ManagerFaults(Ground):
         self.world.after(due + 2.0, cut)
         self.world.after(due + 2.0 + late + self.random.uniform(0.0, 10.0), lambda: self._start_again(gone))
         return f"{gone.name}, and {deaf.name} is cut off for {late:.1f} s after {due:.0f} s"
+
+    def _blackout(self) -> str:
+        """Managers lose each other and then all their power; the first is back late, if at all."""
+        hosts = [manager.host for manager in self.managers]
+        if len(hosts) < 2 or self.world.now < self._dark_until:
+            return ""
+        self.random.shuffle(hosts)
+        at = self.random.randrange(1, len(hosts))
+        whole = self.network.partition(hosts[:at], hosts[at:])
+        dark, dawn = self.random.uniform(25.0, 40.0), self.random.uniform(5.0, 20.0)
+
+        def cut_power() -> None:
+            if self.world.now >= self._ends:
+                return
+            self.watch.disturb()
+            for manager in self.managers:
+                manager.power_off()
+                if manager is not self.managers[0]:
+                    self.world.after(self.random.uniform(0.0, 5.0), partial(self._start_again, manager))
+                elif self.random.random() < 0.4:
+                    self._for_a_while(partial(self._start_again, manager))
+
+        self._dark_until = self.world.now + dark + dawn
+        self.world.after(dark, cut_power)
+        self.world.after(dark + dawn, whole)
+        sides = f"{' '.join(hosts[:at])} | {' '.join(hosts[at:])}"
+        return f"{sides} for {dark + dawn:.1f} s, without power after {dark:.1f} s"
+
+    _dark_until = 0.0
 
     def _set_cap(self) -> str:
         manager = self._manager()

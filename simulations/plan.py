@@ -67,6 +67,8 @@ RARE_KINDS = (
 )
 """More, each drawn by a chance of its own as those of disks are: all else of a seed stays as it was."""
 RARE_SHARE = 0.12
+DISKLESS_KINDS = ("long_split",)
+"""More such, where managers have none: with disks they are cut off in a blackout."""
 RARE_WEIGHT = 3
 """Where one is drawn it happens as often as so many others: few seeds have it, and those get deep into it."""
 
@@ -80,6 +82,8 @@ DOCUMENT_KINDS = ("document", "document", "ask_issuer")
 DOCUMENTS_SHARE = 0.2
 TOKENS_SHARE = 0.25
 """Of the seeds: there newcomers need a join token."""
+ONLY_TOKENS_SHARE = 0.5
+"""Of those: there is no cap besides, which would have newcomers claim seats whatever their token says."""
 TOKENS = {"fleet": 0.5, "ever": 0.3, "brief": 0.1, "": 0.05, "of another group": 0.05}
 """What each node shows is drawn."""
 RETENTION_SHARE = 0.5
@@ -89,10 +93,16 @@ RETENTION_KINDS = ("forget_unheard", "forget_unheard")
 """More, in these."""
 FEW_PEERS_SHARE = 0.3
 """Of those with disks: there all managers are configured with the first one alone."""
+FEW_PEERS_KINDS = ("blackout",) * 3
+"""More, in these."""
+FIRE_FOR_LONG = 120.0
+"""For so long things break where splits are long."""
 OF_ADDRESSES = frozenset({"old_store", "twin_manager", "move_manager", "rename_manager", "leave_for_good"})
 """Not in these: who came to be there with nobody in mind would never be met."""
 
 OF_LINKS = frozenset({"partition", "lonely_link", "one_way", "no_udp", "no_tcp", "clog", "flip_flop"}) | {
+    "long_split",
+    "blackout",
     "hit_in_turn",
     "far_link",
     "bad_weather",
@@ -173,19 +183,19 @@ class Plan:
             # By a chance of its own: all else is as without disks.
             disk_random = Random(f"{seed}/plan of disks")
             kinds += tuple(kind for kind in DISK_KINDS if disk_random.random() < share)
-        for kind in RARE_KINDS:
+        for kind in RARE_KINDS if disks else DISKLESS_KINDS + RARE_KINDS:
             if Random(f"{seed}/{kind}").random() < RARE_SHARE:
                 kinds += (kind,) * RARE_WEIGHT
         kinds += more
         few_peers = disks and Random(f"{seed}/few peers").random() < FEW_PEERS_SHARE
         if few_peers:
-            kinds = tuple(kind for kind in kinds if kind not in OF_ADDRESSES)
+            kinds = tuple(kind for kind in kinds if kind not in OF_ADDRESSES) + FEW_PEERS_KINDS
         return cls(
             seed=seed,
             managers=random.choice((1, 2, 2, 3, 3, 3, 3, 4, 4, 5)),
             nodes=nodes,
             kinds=kinds or (random.choice(KINDS),),
-            fire=random.choice((30.0, 60.0, 120.0)),
+            fire=max(random.choice((30.0, 60.0, 120.0)), FIRE_FOR_LONG if "long_split" in kinds else 0.0),
             gap=random.choice((1.0, 3.0, 8.0)),
             lasting=random.choice((2.0, 10.0, 20.0, 40.0)),
             config=config,
@@ -229,6 +239,8 @@ def _terms(seed: int, config: ManagerConfig) -> tuple[ManagerConfig, tuple[str, 
             JoinToken("brief", digest("brief"), expires=WALL_AT_START + chance.choice((10.0, 60.0))),
         )
         config = replace(config, join_tokens=tokens)
+        if chance.random() < ONLY_TOKENS_SHARE:
+            config = replace(config, max_nodes=None)
     if (chance := Random(f"{seed}/documents")).random() < DOCUMENTS_SHARE:
         config = replace(
             config,

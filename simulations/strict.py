@@ -11,11 +11,13 @@ from random import Random
 from manager.disk.saved import Saved
 from simulations.faults import Fire
 from simulations.nodes import SimNode
-from simulations.plan import Plan
+from simulations.plan import FEW_PEERS_KINDS, Plan
 from simulations.processes import STOP_SECONDS_MAX, SimManager
 from simulations.rollout_faults import AT_TURN_KINDS, ROLLOUT_KINDS, RolloutFaults
 
 NOT_SURVIVED = frozenset({"old_disk", "copy_disk"})
+NOT_HERE = frozenset(FEW_PEERS_KINDS)
+"""Every manager is configured with all the others, and power cuts are drawn by a kind of their own."""
 BACK_KINDS = ("old_store", "twin_manager")
 """What lets a founder spend rights a second time: found at the first contact, and over then (R5)."""
 RIGHTS_KINDS = (
@@ -42,7 +44,7 @@ def strict_plan(seed: int) -> Plan:
     plan = Plan.draw(seed, disks=True)
     random = Random(f"{seed}/plan of rights")
     share = random.choice((0.1, 0.25, 0.5, 1.0))
-    kinds = tuple(kind for kind in plan.kinds if kind not in (*NOT_SURVIVED, *BACK_KINDS))
+    kinds = tuple(kind for kind in plan.kinds if kind not in (*NOT_SURVIVED, *NOT_HERE, *BACK_KINDS))
     kinds += tuple(kind for kind in RIGHTS_KINDS if random.random() < share)
     at_a_time = 0
     if Random(f"{seed}/stores that go back").random() < BACK_SHARE:

@@ -196,6 +196,7 @@ class Watch:
         self._no_running_node_vanishes(manager, shown)
         self._nodes_go_forward(manager, shown)
         self._seats_counted_are_seats_shown(manager, shown)
+        self._who_is_unreachable_holds_its_seat(manager, shown)
         seen.removed = {view.id: view for view in shown if view.record.state is NodeState.REMOVED}
         seen.given_up = [v for v in shown if v.state is NodeState.DOWN and v.record.state in RUNNING]
 
@@ -280,8 +281,8 @@ class Watch:
 
         Who never heard that it was let in may claim a seat elsewhere, by a later hello.
         """
-        if manager.core.founders is not None:
-            # With disks a lazy copy may list what its owner forgot meanwhile; judged under the other policy.
+        if manager.disk is not None:
+            # A lazy copy may list what its owner forgot meanwhile, or what was let go of: judged without.
             return
         seen, view = self._of(manager), manager.core.registry.view
         for id_, was in seen.running.items():
@@ -331,6 +332,14 @@ class Watch:
         if counted != (registry.used, registry.running):
             told = f"{registry.used} seats, {registry.running} running"
             self._fail(f"{manager.name} says {told}; there are {counted[0]} and {counted[1]}")
+
+    def _who_is_unreachable_holds_its_seat(self, manager: SimManager, shown: list[NodeView]) -> None:
+        """A node that runs as far as is known keeps its seat, unless it is over the limit (A4)."""
+        if manager.core.founders is not None:
+            return  # there a seat ends with its ticket
+        for view in shown:
+            if view.running and not view.seat and not view.record.over_limit:
+                self._fail(f"{manager.name} shows {view.record.name} {view.state.value} and without a seat")
 
     def _is_set_back(self, id_: str) -> bool:
         return any(id_ in node.disk.ids and (node.set_back or node.copied) for node in self._nodes)

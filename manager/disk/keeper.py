@@ -10,7 +10,7 @@ from typing import TypeAlias
 
 from gossip.group import Group
 from gossip.ledger import Digest
-from gossip.messages import Address, State
+from gossip.messages import State
 from gossip.pages import NOTHING, Mark, Piece
 from manager.audit import Audit
 from manager.disk.saved import INCARNATION, MEMBERS, Changes, Saved
@@ -83,7 +83,7 @@ class Keeper:
             owners = list(self._group.ledger.pages)
             former = self._changed_former()
             dropped = self._dropped()
-            facts[MEMBERS] = "\n".join(map(str, self._members()))
+            facts[MEMBERS] = "\n".join(self._members())
             for ask in self._ask_lazily:
                 facts |= ask()
         facts = {name: fact for name, fact in facts.items() if self._facts.get(name) != fact}
@@ -167,8 +167,11 @@ class Keeper:
         self._former = {owner: page.mark for owner, page in held.items()}
         return changed
 
-    def _members(self) -> list[Address]:
+    def _members(self) -> list[str]:
         """Where to look for the others after a restart: first those that run."""
-        others = [m for m in self._group.swim.members.others() if m.state is not State.LEFT]
+        swim = self._group.swim
+        others = [m for m in swim.members.others() if m.state is not State.LEFT]
         others.sort(key=lambda member: (not member.present, member.name))
-        return [member.address for member in others[:MEMBERS_MAX]]
+        # Who has not been met again since the last restart is looked for after the next one too.
+        known = [str(member.address) for member in others] + swim.rejoin.remembered
+        return list(dict.fromkeys(known))[:MEMBERS_MAX]

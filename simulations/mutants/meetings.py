@@ -17,9 +17,9 @@ from simulations.mutants.patch import Patch
 def only_the_living_are_remembered(patch: Patch) -> None:
     """After an outage of all, who was down before it is looked for by nobody (libnetwork#2134)."""
 
-    def members(self: Keeper) -> list[Address]:
+    def members(self: Keeper) -> list[str]:
         others = self._group.swim.members.others()
-        return [member.address for member in others if member.state is State.ALIVE]
+        return [str(member.address) for member in others if member.state is State.ALIVE]
 
     patch(Keeper, "_members", members)
 

@@ -205,6 +205,15 @@ def test_members_are_looked_for_where_they_were_though_no_peer_is_configured() -
     assert not [line for line in second.lines() if "cannot join" in line]
 
 
+def test_members_that_were_not_met_again_are_looked_for_after_the_next_restart_too() -> None:
+    saved = Saved()
+    first = Life(saved)
+    first.done(first.core.packet_received([Alive("m2", 1, M2, b"", OUR_VERSIONS)], M2, 0.0))
+    first.wait(2.0)
+    Life(saved, seed=2).wait(60.0)
+    assert Resolve(str(M2)) in Life(saved, seed=3).effects
+
+
 def other_page(generation: int, *ids: str) -> Ledger:
     """Manager m2's page with nodes that it serves."""
     serving = life(Saved())
