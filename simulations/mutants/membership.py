@@ -248,7 +248,7 @@ def own_death_is_believed(patch: Patch) -> None:
         return [] if claim.node == self._me.name else right(self, claim, *rest, **how)
 
     patch(Claims, "dead", dead)
-    patch(Claims, "_refute_if_current", lambda *_, **__: [])
+    patch(Claims, "_accused", lambda *_, **__: [])
 
 
 def equal_accusation_is_old(patch: Patch) -> None:

@@ -14,24 +14,14 @@ SEEDS = 40
 SLOW = frozenset(
     {
         "busy_blames_others",
-        "documents_not_copied",
-        "forgotten_in_the_wrong_order",
-        "former_name_is_believed",
-        "grace_by_our_own_view",
         "late_duplicate_after_collection",
         "late_echo_from_elsewhere",
         "late_reset_taken",
-        "merge_waits_for_ever",
         "new_metadata_ignored",
-        "no_claims",
-        "notes_are_not_heeded",
-        "old_disk_is_welcomed",
         "only_the_living_are_remembered",
-        "seat_not_held",
         "silence_is_ours",
         "stale_alive_ends_suspicion",
         "unreached_is_not_suspected",
-        "uses_counted_alone",
     }
 )
 """Take more seeds than `make test` has time for; `make mutants` has it."""
