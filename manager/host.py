@@ -484,6 +484,8 @@ class ManagerHost:
     def _carry_out(self, items: Sequence[_Item]) -> None:
         for effect in items:
             match effect:
+                case ToNode(conn, message):
+                    self._seed.send(conn, message)
                 case Send():
                     self._gossip.send(effect)
                 case OpenStream(token=token):
@@ -494,8 +496,6 @@ class ManagerHost:
                     looking.add_done_callback(self._looking.discard)
                 case SaveKeyring(keyring):
                     self._saving = self._loop.create_task(self._save(keyring))
-                case ToNode(conn, message):
-                    self._seed.send(conn, message)
                 case CloseNode(conn, code, reason):
                     self._seed.end(conn, code, reason)
                 case Persist():

@@ -122,7 +122,7 @@ class Shares:
     def has_lapsed(self, id_: str, now: float) -> bool:
         """Whether the node, which speaks now, was silent for so long that its shares may be others'."""
         tenant = self._tenants.get(id_)
-        return tenant is not None and any(told.limits for told in tenant.told) and tenant.all_over(now)
+        return tenant is not None and tenant.has_lapsed(now)
 
     def revive(self, id_: str, version: int, now: float) -> None:
         """A node that had lapsed has in force what was safe; it is to be told before it is answered."""

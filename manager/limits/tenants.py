@@ -13,6 +13,9 @@ CLOCK_RATE = 1.01
 """Two clocks differ by no more than that."""
 
 
+_USUAL = Lease()
+
+
 @dataclass(frozen=True, slots=True)
 class _Told:
     version: int
@@ -54,7 +57,7 @@ class Tenant:
         most = 0.0
         for told in self.told:
             if (limit := told.limits.get(name)) is not None:
-                safe = told.leases.get(name, Lease()).safe
+                safe = told.leases.get(name, _USUAL).safe
                 whole = reserved or safe is None or not self.over(name, now)
                 most = max(most, rate(limit) if whole or safe is None else min(rate(limit), rate(safe)))
         return most
@@ -69,8 +72,18 @@ class Tenant:
     def all_over(self, now: float) -> bool:
         return all(self.over(name, now) for told in self.told for name in told.limits)
 
+    def has_lapsed(self, now: float) -> bool:
+        """Whether it was told of a limit, and the leases of all are over; asked for every report."""
+        lapsed = False
+        for told in self.told:
+            for name in told.limits:
+                if now < self.renewed + CLOCK_RATE * told.leases.get(name, _USUAL).lasts:
+                    return False
+                lapsed = True
+        return lapsed
+
     def lasts(self, name: str) -> float:
-        leases = [told.leases.get(name, Lease()) for told in self.told if name in told.limits]
+        leases = [told.leases.get(name, _USUAL) for told in self.told if name in told.limits]
         return CLOCK_RATE * max((lease.lasts for lease in leases), default=0.0)
 
     @property
