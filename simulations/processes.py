@@ -3,7 +3,6 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import count
 from typing import Literal, Protocol, TypeAlias
 
 from gossip.config import LAN, GossipConfig
@@ -36,12 +35,11 @@ from manager.rollout.plan import PlanError
 from manager.seats.vouching import RightsError
 from manager.subscription.documents import DocumentError
 from manager.terms import SUBSCRIPTION, ManagerConfig
-from node.codec import ProtocolError, decode, encode
-from node.protocol import CLOSE_GOING, AnyMessage, Report
+from node.protocol import CLOSE_GOING
 from simulations.disk import ManagerDisk
-from simulations.line import Line
+from simulations.door import NodeDoor
 from simulations.loop import CLOCK_JUMP, CLOCK_WATCHED_EVERY, Loop
-from simulations.network import Connection, Network
+from simulations.network import Network
 from simulations.world import World
 
 GOSSIP_PORT = 7946
@@ -192,8 +190,7 @@ class SimManager:
             self.loop.end()
             self._crash_disk()
             self._network.vanish(self.host, dark=True)
-            for connection in self._connections.values():
-                connection.drop(1)
+            self._door.vanish()
 
     def stop(self) -> None:
         """SIGTERM."""
@@ -259,13 +256,11 @@ class SimManager:
         self.alive = True
         self.conflicting = False
         self.started = self._world.now
-        self._connections: dict[int, Connection] = {}
         self._turn_ends = False
         """Whether it does so soon."""
-        self._numbers = count(1)
         self._chance = self._world.random(f"{self.host}/{self.name}/{self.starts}/loop")
         self.loop = Loop(self._world, self._chance, self._rate, self.skew, self._lag)
-        self._line = Line(self.loop)
+        self._door = NodeDoor(self.loop, lambda: self.core, self._end_turn_soon)
         self._clock_offset = self.loop.wall_offset
         group = Group(
             name=self.name,
@@ -284,7 +279,7 @@ class SimManager:
         self._commits: Commits[_Item] = Commits(lambda item: waits_for_nothing(item, self.name))
         self._network.listen(self.host, GOSSIP_PORT, self._datagram, self._stream)
         self._network.listen(self.host, HTTP_PORT, lambda data, sender: None, self._give_content)
-        self._network.serve(self.host, NODE_PORT, self._accept)
+        self._network.serve(self.host, NODE_PORT, self._door.accept)
         self.core = core
         if self._observer is not None:
             self._observer.started(self)
@@ -312,8 +307,7 @@ class SimManager:
         self.loop.end()
         self._crash_disk()
         self._network.vanish(self.host)
-        for connection in list(self._connections.values()):
-            connection.close(1, code)
+        self._door.end(code)
 
     def _watch_clock(self) -> None:
         offset = self.loop.wall_offset
@@ -354,40 +348,6 @@ class SimManager:
             self._perform(effects, _Answer(reply, answer))
 
         self.loop.submit(handle)
-
-    def _accept(self, connection: Connection, client: str, opened: Callable[[], None]) -> None:
-        number, line = next(self._numbers), self._line
-
-        def receive(data: bytes) -> None:
-            try:
-                message = decode(data)
-            except ProtocolError as error:
-                raise AssertionError(f"a node sent what no manager can read: {error}") from error
-            if isinstance(message, Report):
-                line.put(number, lambda: said(message))
-            else:
-                line.take(number)
-                said(message)
-
-        def said(message: AnyMessage | None) -> None:
-            if message is not None and number in self._connections:
-                self.core.node_message(number, message, client, self.loop.now, more=True)  # type: ignore[arg-type]
-                self._end_turn_soon()
-
-        def closed(code: int | None) -> None:
-            line.take(number)
-            if self._connections.pop(number, None) is not None:
-                self.core.node_closed(number, code, self.loop.now, more=True)
-                self._end_turn_soon()
-
-        loop = self.loop
-        self._connections[number] = connection
-        connection.attach(
-            1,
-            lambda data: loop.submit(lambda: receive(data)),
-            lambda code: loop.submit(lambda: closed(code)),
-        )
-        loop.submit(opened)
 
     def _end_turn_soon(self) -> None:
         """Once for all that the sockets have now, as the real shell does."""
@@ -440,14 +400,12 @@ class SimManager:
                 case Resolve(peer):
                     self._resolve(peer)
                 case ToNode(conn, message):
-                    if conn in self._connections:
+                    if self._door.is_open(conn):
                         if self._observer is not None:
                             self._observer.sent(self, effect)
-                        self._connections[conn].send(1, encode(message))
+                        self._door.send(conn, message)
                 case CloseNode(conn, code):
-                    connection = self._connections.pop(conn, None)
-                    if connection is not None:
-                        connection.close(1, code)
+                    self._door.close(conn, code)
                 case Log(_, text):
                     self.lines.append((self._world.now, text))
                 case SaveKeyring() | KeysDone() | Reached():
