@@ -514,7 +514,7 @@ class Manager:
             return  # whose seat is beyond the cap is for its founder to say (S7)
         for id_ in self._page.mark_surplus(self._seats(now), now):
             if (record := self._page.record(id_)) is not None:
-                self._sessions.send_limits(id_, record, now)
+                self._sessions.telling.push(id_, record, now)
 
     def _forget_pages(self, now: float) -> None:
         forgotten, output = self._retention.sweep(now)
@@ -533,7 +533,7 @@ class Manager:
         if self.home is not None:
             self.home.look(self.cap, self._terms.serial, now)
         self._sessions.admit_newcomers(now)
-        self._sessions.check_limits(now)
+        self._sessions.telling.check(now)
         if self.home is not None:
             self.home.look(self.cap, self._terms.serial, now)
         self._absorb(self.group.flush(now), now)

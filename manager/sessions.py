@@ -10,6 +10,7 @@ from gossip.group import Group
 from manager.effects import Level
 from manager.identity import Identity, Ticket, TicketError
 from manager.limits.shares import Shares
+from manager.limits.telling import Telling
 from manager.outbox import Outbox
 from manager.page import NodePage
 from manager.records import CLONE, CONNECTION_ENDED, CloneNote, NodeRecord, NodeState, SessionKey, kind_of
@@ -38,8 +39,6 @@ from node.protocol import (
     Hello,
     Here,
     Leave,
-    Limits,
-    LimitsPush,
     Managers,
     NewTicket,
     NodeMessage,
@@ -96,6 +95,9 @@ class Sessions:
         self.lost = 0
         """How often a node that was let in here was gone without a goodbye."""
         self.shares = Shares(group, registry, page, terms, None if desk is None else desk.founders)
+        self.telling = Telling(
+            self.shares, page, terms, outbox, self._by_id, self._ticket, strict=desk is not None
+        )
 
     def __len__(self) -> int:
         return len(self._sessions)
@@ -202,7 +204,7 @@ class Sessions:
     def _report(self, session: Session, report: Report, now: float) -> None:
         id_, key, wall, counters = session.id, session.key, self._group.wall(now), report.counters
         if session.admitted and self.shares.has_lapsed(id_, now):
-            self._revive(session, now)
+            self.telling.revive(session, now)
         self._outbox.say(session.conn, Reported(number=report.number))
         if session.admitted:
             session.told = self.traffic.add(id_, session.told, report.served, wall)
@@ -227,7 +229,7 @@ class Sessions:
             self._outbox.log(Level.INFO, f"{id_} speaks again")
             self._page.change(id_, record, NodeState.ACTIVE, "speaks again", now)
         if session.limits_sent is not None and session.limits_sent[3] != record.over_since:
-            self.send_limits(id_, record, now)
+            self.telling.push(id_, record, now)
 
     def _ended(self, session: Session, why: str, now: float) -> None:
         """The node's end was seen; it counts for this session's incarnation only (rule I1)."""
@@ -367,9 +369,9 @@ class Sessions:
         self._page.heard(session.id, now)
         if self.shares.due(now):
             self.shares.work_out(now)
-        share = self._limits_of(record, session.id, now)
+        share = self.telling.limits_of(record, session.id, now)
         if share is not None:
-            self._note_sent(session, share, record)
+            self.telling.note(session, share, record)
         welcome = Welcome(
             id=session.id,
             ticket=ticket or self._ticket(session.id, record),
@@ -537,7 +539,7 @@ class Sessions:
         since = self._page.over_since(record, over=over, now=now)
         record = replace(record, seat=seat, over_limit=over, over_since=since)
         self._page.write(session.id, record, now)
-        self.send_limits(session.id, record, now)
+        self.telling.push(session.id, record, now)
 
     def _refuse_page_full(self, session: Session) -> None:
         sentence = (
@@ -617,7 +619,7 @@ class Sessions:
             del self._clone_notes[id_]
             self._group.ledger.delete(CLONE + id_)
         if self._registry.over:
-            self._tell_surplus(now)
+            self.telling.surplus(now)
         self.stats.recall_more()
         self.stats.expire(self._group.wall(now))
         self.traffic.expire(self._group.wall(now))
@@ -630,38 +632,6 @@ class Sessions:
                 self._withdraw(session, now)
                 self._detach(session)
         self._challenged = any(session.challenge is not None for session in self._sessions.values())
-
-    def _tell_surplus(self, now: float) -> None:
-        """Nodes whose margin has ended fall to the free limits (rule A3)."""
-        for session in self._by_id.values():
-            record = self._page.record(session.id)
-            if record is not None and record.over_limit:
-                self.send_limits(session.id, record, now)
-
-    def _limits_of(self, record: NodeRecord, id_: str, now: float) -> Limits | None:
-        """What a node may pass: its share, or, where its margin or the subscription ended, the free limits.
-
-        None as long as it is to wait for its share.
-        """
-        free = self._terms.config.free_limits
-        lapsed = self._desk is not None and not record.seat
-        if free and (lapsed or self._terms.free_only or self._page.margin_over(record, now)):
-            return free
-        return self.shares.share_of(id_, now)
-
-    def _note_sent(self, session: Session, share: Limits, record: NodeRecord) -> None:
-        session.limits_version += 1
-        leases = self.shares.leases_of(share)
-        session.limits_sent = (share, leases, record.over_limit, record.over_since)
-        self.shares.told(session.id, session.limits_version, share, leases)
-
-    def _revive(self, session: Session, now: float) -> None:
-        """Its leases were over, and it reports again: it is told its share anew before they are renewed."""
-        self.shares.revive(session.id, session.limits_version, now)
-        self.shares.work_out(now)
-        session.limits_sent = None
-        if (record := self._page.record(session.id)) is not None:
-            self.send_limits(session.id, record, now)
 
     def excuse(self, late: float) -> None:
         """We did not listen for `late` seconds: challenges have so much more time."""
@@ -694,34 +664,3 @@ class Sessions:
                 self._outbox.close(session.conn, CLOSE_GOING, "this manager stops")
                 self._withdraw(session, now)
                 self._detach(session)
-
-    def check_limits(self, now: float) -> None:
-        """Push the shares that have changed, the more nodes the less often."""
-        if not self.shares.due(now):
-            return
-        self.shares.work_out(now)
-        for session in self._by_id.values():
-            record = self._page.record(session.id)
-            if record is not None:
-                self.send_limits(session.id, record, now)
-
-    def send_limits(self, id_: str, record: NodeRecord, now: float) -> None:
-        """Tell the node what it may pass by its `record`, unless it has been told."""
-        session, over, since = self._by_id.get(id_), record.over_limit, record.over_since
-        if session is None or not session.admitted:
-            return
-        share = self._limits_of(record, id_, now)
-        leases = self.shares.leases_of(share or {})
-        if share is None or session.limits_sent == (share, leases, over, since):
-            return
-        told = 0.0 if session.limits_sent is None else session.limits_sent[3]
-        self._note_sent(session, share, record)
-        push = LimitsPush(
-            version=session.limits_version,
-            limits=share,
-            leases=leases,
-            over_limit=over,
-            ticket="" if self._desk is not None or since == told else self._ticket(id_, record),
-        )
-        self._outbox.say(session.conn, push)
-        self._outbox.log(Level.DEBUG, f"Sending the limits to the krakend: {id_}")
