@@ -22,7 +22,8 @@ from simulations.literature.rules import RULES
 from simulations.mutants import MUTANTS, OF_DISKS, OF_STRICT
 from simulations.mutants.hunt import PART, SEEDS_MAX, hunt_part, merged, parts
 from simulations.report import Line, Report, Size
-from simulations.sweep import Log, Progress, Shard, read_lines, sweep
+from simulations.story import PLAYED_TO
+from simulations.sweep import Log, Played, Progress, Shard, read_lines, sweep
 
 KINDS_OF: dict[Policy, str] = {"available": "fuzz", "strict": "strict"}
 """What the lines of a sweep are called."""
@@ -214,7 +215,12 @@ def _run(parser: argparse.ArgumentParser, given: argparse.Namespace) -> int:
         if path is not None and (why := _unwritable(path)):
             parser.error(f"cannot write {path}: {why}")
     started = time.perf_counter()
-    report: Report = module.run(managers, nodes, given.seed, given.minutes or size.minutes)
+    played = Played(given.name)
+    PLAYED_TO.set(played.at)
+    try:
+        report: Report = module.run(managers, nodes, given.seed, given.minutes or size.minutes)
+    finally:
+        played.stop()
     seconds = time.perf_counter() - started
     print(report.text())
     print(f"{seconds:.1f} s of real time, {report.events / seconds:.0f} events a second")

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from hashlib import sha256
 
 from gossip.config import LAN, GossipConfig
@@ -12,12 +13,14 @@ from simulations.cluster import DEFAULT, Cluster
 from simulations.nodes import SimNode
 from simulations.processes import SimManager
 from simulations.report import Report, Row, Sample
-from simulations.sweep import Played
 from simulations.watch import Broken, Watch
 from simulations.world import Deadline
 
 SAMPLE_EVERY = 1.0
 RUNNING = ("active", "unreachable")
+
+PLAYED_TO: ContextVar[Callable[[float], None]] = ContextVar("PLAYED_TO", default=lambda now: None)
+"""Told from time to time how many seconds of a story are played, for whoever waits for its end."""
 
 
 class Story:
@@ -35,7 +38,6 @@ class Story:
         watch: type[Watch] = Watch,
     ) -> None:
         self.report = Report(name, seed)
-        self._played = Played(name)
         self.cluster = Cluster(seed, managers, config, gossip, watch=watch, disks=disks)
         self.world = self.cluster.world
         self.network = self.cluster.network
@@ -55,8 +57,6 @@ class Story:
         except (AssertionError, Deadline) as error:
             named = f"{error.checker}: " if isinstance(error, Broken) else ""
             self.report.broken.append(f"{named}{error}")
-        finally:
-            self._played.stop()
         self.report.last = last_events([*self.managers, *self.cluster.nodes], self.report.broken)
         self.report.trace, self.report.events = self.world.trace, self.world.events
         self.report.spoken = sorted(
@@ -177,7 +177,7 @@ class Story:
     def _sample(self) -> None:
         self.world.after(SAMPLE_EVERY, self._sample)
         now = self.world.now
-        self._played.at(now)
+        PLAYED_TO.get()(now)
         for manager in self.managers:
             if not manager.alive:
                 self._ended.setdefault(manager.name, now)
