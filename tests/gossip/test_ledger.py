@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from gossip.errors import WireError
 from gossip.ledger import GENERATION_LIMIT, PAGES_MAX, Ledger, PageFull, generation_at
 from gossip.ledger_messages import DigestIs, Heard, LedgerMessage, Pieces, Push, Sender, Summary, Sync
-from gossip.page_notes import SUCCEEDS
+from gossip.page_notes import SUCCEEDED_MAX, SUCCEEDS, read_succession, succession_note
 from gossip.pages import (
     NOTHING,
     PAGE_BYTES_MAX,
@@ -20,7 +20,9 @@ from gossip.pages import (
     VALUE_BYTES_MAX,
     Entry,
     Mark,
+    Page,
     Piece,
+    laid_over,
     split,
 )
 from gossip.wire.ledger import decode_ledger, encode_ledger
@@ -153,6 +155,52 @@ def test_the_owner_collects_tombstones_when_it_has_too_many() -> None:
         owner.flush()
     assert owner.own.tombstones <= TOMBSTONES_MAX
     assert owner.own.floor > 0
+
+
+def test_a_tombstone_that_was_never_told_is_not_collected() -> None:
+    """Who has the value would keep it: the next piece would not say that it is gone."""
+    owner, copy = Ledger("a", GENERATION, tombstones_max=2), Ledger("b", GENERATION)
+    for key in "wxyz":
+        owner.put(key, b"1")
+    news = owner.flush()
+    assert news is not None
+    copy.apply(news)
+    for key in "wxyz":
+        owner.delete(key)
+    assert owner.own.floor <= news.upto
+    deleted = owner.flush()
+    assert deleted is not None
+    assert copy.apply(deleted) is not None
+    assert living(copy) == {}
+
+
+def test_a_page_that_is_newer_than_the_note_which_forgets_it_stays() -> None:
+    """Rule L6: its owner came back after all, and wrote, before the note was heard."""
+    owner, writer, reader = Ledger("a", GENERATION), Ledger("b", GENERATION), Ledger("c", GENERATION)
+    owner.put("x", b"1")
+    for copy in (writer, reader):
+        reconcile(copy, owner)
+    writer.forget("a", NOW)
+    owner.put("x", b"2")
+    reconcile(reader, owner)
+    reconcile(reader, writer)
+    assert reader.let_go() == []
+    assert living(reader) == {"x": b"2"}
+    assert writer.let_go() == [("a", ("x",))]
+
+
+def test_a_page_with_what_is_beneath_it_is_ahead_of_the_same_page_without() -> None:
+    lower, upper = Page("a", GENERATION), Page("a", GENERATION + 1)
+    lower.store(Entry("x", 1, b"lower"))
+    upper.store(Entry("x", 1, b"upper"))
+    both = laid_over(lower, upper)
+    assert dict(both.items()) == {"x": b"upper"}
+    assert both.mark > upper.mark
+
+
+def test_of_more_earlier_generations_than_the_note_holds_the_newest_stand_in_it() -> None:
+    note = succession_note({}, [Mark(generation, 7) for generation in range(1, SUCCEEDED_MAX + 3)])
+    assert read_succession(note) == {generation: 7 for generation in range(3, SUCCEEDED_MAX + 3)}
 
 
 def test_a_higher_generation_replaces_the_page_and_the_former_one_is_offered_to_its_owner() -> None:
@@ -309,6 +357,13 @@ def test_a_piece_that_makes_a_page_larger_than_its_writer_may_is_refused() -> No
         copy.apply(Piece("a", GENERATION, 1, entries[-1].version, 0, entries))
     assert copy.pages["a"] is page
     assert page.version == 1
+
+
+def test_a_piece_of_more_entries_than_a_page_may_have_is_refused() -> None:
+    count = PAGE_ENTRIES_MAX + TOMBSTONES_MAX + 1
+    entries = tuple(Entry(f"{at:x}", at, None) for at in range(1, count + 1))
+    with pytest.raises(ValueError, match="larger"):
+        Ledger("b", GENERATION).apply(Piece("a", GENERATION, 0, count, 0, entries))
 
 
 def test_more_pages_than_a_group_has_are_not_taken() -> None:

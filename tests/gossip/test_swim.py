@@ -628,9 +628,10 @@ def test_an_agents_address_is_repeated_in_the_form_in_which_the_agent_wrote_it()
     assert told(core) == [replace(claim, incarnation=2, mapped=False)]
 
 
-def test_versions_that_would_spoil_every_push_pull_of_agents_are_refused() -> None:
+@pytest.mark.parametrize("versions", [Versions(1, 5, 2, 0, 0, 0), Versions(1, 5, 2, 0, 9, 9)])
+def test_versions_that_would_spoil_every_push_pull_of_agents_are_refused(versions: Versions) -> None:
     core = swim()
-    claim = Alive("m2", 1, address(2), b"", Versions(1, 5, 2, 0, 0, 0))
+    claim = Alive("m2", 1, address(2), b"", versions)
     assert core.receive(claim, address(2), 1.0) == [Rejected("versions")]
 
 
@@ -715,6 +716,18 @@ def test_who_pings_us_and_is_suspected_here_hears_of_it() -> None:
     output = core.receive(Ping(7, "m1", address(2), "m2"), address(2), 1.1)
     assert (address(2), (Suspect("m2", 1, "m1"),)) in sent(output)
     assert sent(core.receive(Ping(8, "m1", address(3), "m3"), address(3), 1.1)) == [(address(3), (Ack(8),))]
+
+
+def test_a_confirmation_is_told_on_and_one_too_many_is_not() -> None:
+    core = swim("m2", "m3", "m4", "m5", "m6", "m7", "m8")
+    core.receive(Suspect("m2", 1, "m3"), address(3), 1.0)
+    told(core)
+    for accuser in ("m4", "m5", "m6"):
+        core.receive(Suspect("m2", 1, accuser), address(4), 1.1)
+        assert told(core) == [Suspect("m2", 1, accuser)]
+        core.broadcasts.take(10**6, 0, 1, 10**6)
+    core.receive(Suspect("m2", 1, "m7"), address(4), 1.2)
+    assert Suspect("m2", 1, "m7") not in told(core)
 
 
 def test_what_another_knows_of_our_suspects_confirms_none() -> None:
