@@ -23,6 +23,8 @@ from simulations.plan import (
 )
 from simulations.processes import SimManager
 
+WHISPER_LOSS = 0.8
+
 
 class Fire(LinkFaults, ManagerFaults, NodeFaults, OperatorFaults):
     """A cluster, and what breaks in it."""
@@ -52,6 +54,8 @@ class Fire(LinkFaults, ManagerFaults, NodeFaults, OperatorFaults):
         self._break(sorted(UNDISTURBING), self.plan.calm)
         self.watch.disturb()
         self.network.links = replace(self.plan.links)
+        if self.plan.whispers:
+            self._whisper()
         self._break(self.plan.kinds, self._ends)
 
     def _break(self, kinds: Sequence[str], until: float) -> None:
@@ -65,6 +69,17 @@ class Fire(LinkFaults, ManagerFaults, NodeFaults, OperatorFaults):
             told = self._faults[kind]()
             if told:
                 self.story.append(f"{self.world.now:9.3f} s  {kind}: {told}")
+
+    def _whisper(self) -> None:
+        """Of what one manager sends to others most is lost, until all is healed; by a chance of its own."""
+        manager = self.world.random("whisper").choice(self.managers)
+        links = replace(self.plan.links, loss=WHISPER_LOSS)
+        for other in self.managers:
+            if other is not manager:
+                self.network.set_link(manager.host, other.host, links, one_way=True)
+        self.watch.break_links()
+        told = f"{WHISPER_LOSS:.0%} of what {manager.name} sends to managers is lost"
+        self.story.append(f"{self.world.now:9.3f} s  whisper: {told}")
 
     def heal(self) -> None:
         """Nothing breaks any longer: whole links, everything runs, at full speed. Clocks stay as they are."""

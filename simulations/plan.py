@@ -91,6 +91,8 @@ SOON = 20.0
 """Of the seeds in which nodes are given up within so many seconds: pages of the gone go as soon."""
 RETENTION_KINDS = ("forget_unheard", "forget_unheard")
 """More, in these."""
+WHISPERS_SHARE = 0.3
+"""Of those with four managers or more: there most of what one of them sends is lost."""
 FEW_PEERS_SHARE = 0.3
 """Of those with disks: there all managers are configured with the first one alone."""
 FEW_PEERS_KINDS = ("blackout",) * 3
@@ -150,6 +152,8 @@ class Plan:
     """Managers take together what comes within so many seconds, at the most."""
     few_peers: bool = False
     """Whether managers are configured with the first one alone, and remember the others."""
+    whispers: bool = False
+    """Whether one manager is hardly heard by the others while things break."""
     at_a_time: int = 0
     """How many nodes rollouts may have out at once; 0: there are none."""
 
@@ -190,7 +194,7 @@ class Plan:
         few_peers = disks and Random(f"{seed}/few peers").random() < FEW_PEERS_SHARE
         if few_peers:
             kinds = tuple(kind for kind in kinds if kind not in OF_ADDRESSES) + FEW_PEERS_KINDS
-        return cls(
+        plan = cls(
             seed=seed,
             managers=random.choice((1, 2, 2, 3, 3, 3, 3, 4, 4, 5)),
             nodes=nodes,
@@ -214,6 +218,8 @@ class Plan:
             lag=Random(f"{seed}/lag").choice(LAGS),  # by a chance of its own, as above
             few_peers=few_peers,
         )
+        whispers = Random(f"{seed}/whisper").random() < WHISPERS_SHARE
+        return replace(plan, whispers=whispers and plan.managers >= 4)
 
     def text(self) -> str:
         """A line for people."""

@@ -11,6 +11,7 @@ from gossip.claims import Claims
 from gossip.conflicts import Conflicts
 from gossip.effects import NameConflict
 from gossip.exchanges import Exchanges
+from gossip.hearing import Hearing
 from gossip.members import Member, Members
 from gossip.messages import Address, Alive, Dead, PushPull, State, Suspect
 from gossip.probe import Prober
@@ -249,6 +250,11 @@ def own_death_is_believed(patch: Patch) -> None:
 
     patch(Claims, "dead", dead)
     patch(Claims, "_accused", lambda *_, **__: [])
+
+
+def aside_for_ever(patch: Patch) -> None:
+    """Who stood aside since little was heard of it never finds out that it is heard again."""
+    patch(Hearing, "heard_again", lambda *_: False)
 
 
 def equal_accusation_is_old(patch: Patch) -> None:

@@ -27,6 +27,7 @@ SLOW = frozenset(
 """Take more seeds than `make test` has time for; `make mutants` has it."""
 
 NAMED_AT = {
+    "aside_for_ever": 46,
     "conflict_of_others_is_fatal": 6,
     "dead_name_keeps_its_address": 14,
     "documents_not_copied": 17,
