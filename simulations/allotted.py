@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 
-from manager.limits.sharing import rate
+from manager.limits.sharing import added, rate
 from node.leases import larger
 from simulations.nodes import SimNode
 from simulations.processes import SimManager
@@ -12,7 +12,7 @@ ROUNDING = 1.0001
 
 def in_force(nodes: list[SimNode], name: str) -> float:
     """The sum over all gateways that run, of what they work under or were told."""
-    return sum(
+    return added(
         rate(limits[name])
         for node in nodes
         if node.alive and name in (limits := larger(node.applied.limits, node.session.state.in_force))

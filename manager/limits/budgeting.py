@@ -15,7 +15,7 @@ from manager.limits.census import Census
 from manager.limits.entitled import Entitlements
 from manager.limits.handover import Handover
 from manager.limits.others import Others
-from manager.limits.sharing import rate
+from manager.limits.sharing import added, rate
 from manager.limits.sides import Side
 from manager.limits.tenants import CLOCK_RATE, Tenant
 from manager.terms import Terms
@@ -209,7 +209,7 @@ class Budgeting:
         if now >= self._reserved_until and not work.frozen:
             budget.reserve = 0.0
         # Whoever came back is among those that hold something, and who is elsewhere is no longer listed here.
-        return sum(work.held.values()) + work.census.left[self._group.name] * budget.reserve_each
+        return added(work.held.values()) + work.census.left[self._group.name] * budget.reserve_each
 
     def _count_others(self, work: _Round) -> None:
         """What counts for the other managers, and what of ours is theirs."""
@@ -224,15 +224,15 @@ class Budgeting:
         if self._hands_over:
             budget.untaken = self._side.untaken(budget, holdings)
             if not work.fresh:
-                rest = max(budget.usable, budget.reserve) - sum(work.net.values())
+                rest = max(budget.usable, budget.reserve) - added(work.net.values())
                 self._side.pay(work.name, budget, holdings, rest)
 
     def _divide_among_those_in_reach(self, work: _Round, tenants: Mapping[str, Tenant]) -> None:
         """In a split there is only what those in reach have together (rule Q6)."""
         budget, me, net = work.budget, self._group.name, work.net
         unused = {id_: amount for id_, amount in net.items() if not tenants[id_].connected}
-        carried = sum(part for id_, part in work.brought.items() if id_ not in unused)
-        budget.divides = max(0.0, budget.room(work.total) - sum(unused.values())) + carried
+        carried = added(part for id_, part in work.brought.items() if id_ not in unused)
+        budget.divides = max(0.0, budget.room(work.total) - added(unused.values())) + carried
         whole, kept = work.entitled, self._entitlements.kept(work.total)
         work.entitled = self._side.divide(budget, work.holdings, whole, kept)
         part = work.entitled[me] / whole[me] if whole.get(me) else 0.0
@@ -242,12 +242,12 @@ class Budgeting:
         """Give back what is not ours, use what was added and is answered for, add what we lack."""
         budget, now = work.budget, work.now
         mine = work.entitled.get(self._group.name, 0.0)
-        budget.settle(sum(work.net.values()), mine, now, keeps=work.frozen)
+        budget.settle(added(work.net.values()), mine, now, keeps=work.frozen)
         if budget.pending and self.is_answered(now):
             self._end_addition(work)
         if work.fresh:
             return
-        lacking = (mine - budget.published) + sum(
+        lacking = (mine - budget.published) + added(
             max(0.0, work.entitled.get(owner, 0.0) - amount) for owner, amount in budget.others.items()
         )
         if budget.add(work.total, mine, lacking, now):
@@ -269,14 +269,14 @@ class Budgeting:
         if mine <= 0:
             return
         budget = work.budget
-        most = budget.room(work.total) + sum(work.brought.values()) if sides else budget.usable
+        most = budget.room(work.total) + added(work.brought.values()) if sides else budget.usable
         work.targets = {id_: target * min(1.0, most / mine) for id_, target in work.targets.items()}
 
     def _hand_over(self, work: _Round) -> None:
         """Give others in reach what our nodes do not want."""
         has = {id_: max(work.held[id_], work.brought.get(id_, 0.0)) for id_ in work.targets}
-        grow = sum(max(0.0, target - has[id_]) for id_, target in work.targets.items())
-        rest = work.budget.room(work.total) - sum(work.net.values())
+        grow = added(max(0.0, target - has[id_]) for id_, target in work.targets.items())
+        rest = work.budget.room(work.total) - added(work.net.values())
         self._side.hand_over(work.name, work.budget, work.total, rest, grow)
 
     def _publish(self, work: _Round) -> None:
@@ -304,8 +304,8 @@ def _give(work: _Round) -> dict[str, Part]:
     brought, held = work.brought, work.held
     targets = {id_: max(target, brought.get(id_, 0.0)) for id_, target in work.targets.items()}
     has = {id_: max(amount, brought.get(id_, 0.0)) for id_, amount in held.items()}
-    room = work.budget.room(work.total) - sum(amount - brought.get(id_, 0.0) for id_, amount in has.items())
-    lacking = sum(max(0.0, target - has[id_]) for id_, target in targets.items())
+    room = work.budget.room(work.total) - added(amount - brought.get(id_, 0.0) for id_, amount in has.items())
+    lacking = added(max(0.0, target - has[id_]) for id_, target in targets.items())
     part = 0.0 if work.fresh or not lacking else max(0.0, min(1.0, room / lacking))
     return {
         id_: Part(target, held[id_], min(target, has[id_]) + max(0.0, target - has[id_]) * part)

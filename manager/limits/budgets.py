@@ -12,6 +12,7 @@ from functools import lru_cache
 from typing import Any
 
 from manager.limits.handover import Gift, Handover
+from manager.limits.sharing import added
 from manager.packing import pack, unpack
 
 HELD = "held/"
@@ -108,7 +109,7 @@ class Budget:
     @property
     def not_ours(self) -> float:
         """What counts for others, or will."""
-        return sum(self.others.values()) + self.untaken + self.owed
+        return added(self.others.values()) + self.untaken + self.owed
 
     def room(self, total: float) -> float:
         """What may be in force at our nodes: what went elsewhere with a node is not ours."""

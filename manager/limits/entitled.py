@@ -9,7 +9,7 @@ from manager.limits.budgets import Holding
 from manager.limits.carried import kept
 from manager.limits.census import Census
 from manager.limits.demand import Demand
-from manager.limits.sharing import Division, as_share, level, rate
+from manager.limits.sharing import Division, added, as_share, level, rate
 from manager.registry import NodeView
 from manager.seats.founders import Founders
 from manager.terms import Terms
@@ -43,16 +43,17 @@ class Entitlements:
         """
         me, by_demand = self._group.name, self._is_by_demand(name)
         weights = {
-            owner: sum(self._weight(name, view) for view in views) for owner, views in census.running.items()
+            owner: added(self._weight(name, view) for view in views)
+            for owner, views in census.running.items()
         }
         wishes = {
             owner: self._wishes_of(name, owner, weight, census, holdings) for owner, weight in weights.items()
         }
         keep = self.kept(total)
-        division = level(total - sum(keep.values()), [wish for each in wishes.values() for wish in each])
+        division = level(total - added(keep.values()), [wish for each in wishes.values() for wish in each])
         self._divisions[name] = division
         entitled = {
-            owner: sum(division.part(weight, demand) for weight, demand in wishes.get(owner, ()))
+            owner: added(division.part(weight, demand) for weight, demand in wishes.get(owner, ()))
             + keep.get(owner, 0.0)
             for owner in sorted({*wishes, *keep})
         }

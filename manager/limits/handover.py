@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from manager.limits.sharing import added
+
 GIFT_MIN = 0.005
 """Of the limit: less than that is not handed over."""
 
@@ -87,7 +89,7 @@ def parts(
     """
     keep = {name: min(kept.get(name, 0.0), entitled.get(name, 0.0)) for name in divides}
     owed = {name: entitled.get(name, 0.0) - keep[name] for name in divides}
-    left, wanted = max(0.0, sum(divides.values()) - sum(keep.values())), sum(owed.values())
+    left, wanted = max(0.0, added(divides.values()) - added(keep.values())), added(owed.values())
     part = left / wanted if wanted > 0 else 0.0
     return {name: owed[name] * part + keep[name] for name in sorted(divides)}
 
@@ -97,8 +99,8 @@ def gifts(
 ) -> dict[str, float]:
     """How much `me` gives to whom, at most `most` together, of what it has beyond what it should."""
     lack = {name: max(0.0, amount - has[name]) for name, amount in should.items() if name != me}
-    beyond = sum(max(0.0, has[name] - amount) for name, amount in should.items())
-    mine, lacking = has[me] - should[me], sum(lack.values())
+    beyond = added(max(0.0, has[name] - amount) for name, amount in should.items())
+    mine, lacking = has[me] - should[me], added(lack.values())
     if lacking <= 0 or mine <= 0:
         return {}
     gives = min(most, mine * min(1.0, lacking / beyond))

@@ -6,6 +6,7 @@ from gossip.group import Group
 from manager.limits.apart import Apart
 from manager.limits.budgets import HELD, Budget, Holding
 from manager.limits.handover import Handover, gifts, outstanding, parts
+from manager.limits.sharing import added
 from manager.limits.tenants import Tenant
 
 UNPAID_SECONDS = 60.0
@@ -60,7 +61,7 @@ class Side:
 
     def untaken(self, budget: Budget, holdings: Mapping[str, Holding]) -> float:
         """What we gave, and was not taken yet."""
-        return sum(
+        return added(
             max(0.0, gift.amount - self._taken(to, holdings))
             for to, gift in sorted(budget.given.items())
             if to in holdings or self.is_member(to)
@@ -75,14 +76,14 @@ class Side:
         handover = holdings[owner].handover
         if handover is None:
             return 0.0
-        return self._owed(handover.brought) + sum(
+        return self._owed(handover.brought) + added(
             self._outstanding(owner, to, holdings) for to in sorted(handover.given) if to in holdings
         )
 
     def _owed(self, brought: Mapping[str, float]) -> float:
         """Less what counts for the managers that are out of reach, from which it came."""
         pages = self._group.ledger.pages
-        return sum(
+        return added(
             part
             for origin, part in sorted(brought.items())
             if not (origin in pages and self._apart.is_out_of_reach(origin))
@@ -108,7 +109,7 @@ class Side:
         for to in has:
             if to != me:
                 has[to] += budget.given[to].amount - self._taken(to, holdings) if to in budget.given else 0.0
-                has[to] += sum(
+                has[to] += added(
                     self._outstanding(giver, to, holdings) for giver in has if giver not in (me, to)
                 )
         self._has, self._holdings = has, holdings
