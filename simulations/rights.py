@@ -12,7 +12,7 @@ from typing import NoReturn
 from gossip.pages import NOTHING, Page
 from manager.identity import Identity, Ticket
 from manager.seats.home import UNLIMITED, Home
-from manager.seats.records import SEAT, Asked, Seat, unpack
+from manager.seats.records import MET, SEAT, Asked, Met, Seat, unpack
 from node.protocol import ManagerMessage, Refused
 from simulations.granted import turned_away
 from simulations.nodes import SimNode
@@ -40,6 +40,8 @@ class _Account:
     peak: int = 0
     """… since a total that all have followed, owing nothing."""
     origin: int = 0
+    met: bool = False
+    """Whether it spent something, when all others had met it."""
     lost: bool = False
     """Whether its store was lost: what that had given lives on, and another origin is none that is met."""
     clean: set[tuple[int, int]] = field(default_factory=set)
@@ -96,6 +98,9 @@ class RightsWatch:
         if mark != account.mark:
             account.mark = mark
             self._note(account, home)
+            if account.seats and not account.met:
+                account.met = True
+                self._who_spends_was_met(manager, account)
             self._judge()
             self._shares_are_within_the_total()
             self._who_keeps_its_store_is_not_barred(manager, home)
@@ -238,6 +243,18 @@ class RightsWatch:
                 self._every_ticket_has_its_seat(ticket, homes)
             if ticket.home in freed:
                 self._what_is_inherited_is_over(ticket)
+
+    def _who_spends_was_met(self, manager: SimManager, account: _Account) -> None:
+        """Every other founder has said yes to it before it gives anything, or is expelled (R1)."""
+        founders = manager.core.founders
+        assert founders is not None
+        for name in founders.names:
+            pages = [m.core.group.ledger.own for m in self.managers if m.name == name]
+            met = [unpack(Met, page.get(MET + account.name)) for page in pages]
+            yes = any(one is not None and one.origin == account.origin for one in met)
+            back = any(one.lost or one.back for one in self._accounts.values())
+            if name not in (account.name, *founders.known.expelled) and not yes and not back:
+                self.fail(f"{account.name} gives a right away, and {name} has never met it")
 
     def _every_ticket_has_its_seat(self, ticket: Ticket, homes: list[_Account]) -> None:
         """Its home counts a seat for it as spent, for as long as it lives by its node's own clocks.

@@ -21,7 +21,6 @@ CONFIG = ManagerConfig(
 )
 NAMED_AT = {
     "a_lost_connection_ends_a_turn": 48,
-    "turns_end_by_the_clock": 12,
     "who_conducts_counts_alone": 12,
 }
 """The seed that named each when that was last looked up; others take more, which `make mutants` has."""
@@ -46,7 +45,7 @@ def test_half_of_the_seeds_without_stores_that_go_back_have_rollouts() -> None:
     assert not any("old_store" in plan.kinds or "twin_manager" in plan.kinds for plan in drawn)
 
 
-def sleep_in_a_turn() -> None:
+def test_a_node_whose_host_sleeps_in_its_turn_keeps_that_however_long_nobody_hears_it() -> None:
     """A rollout of one node at a time; the first host that is out sleeps until its node counts as down."""
     cluster = Cluster(1, 3, CONFIG, disks=True)
     cluster.world.run_until(cluster.formed, 15.0, "formed")
@@ -68,15 +67,3 @@ def sleep_in_a_turn() -> None:
     sleeper.loop.resume()
     new = sha256(b"second").hexdigest()
     cluster.world.run_until(lambda: all(node.gateway.on_disk == new for node in nodes), 200.0, "all have it")
-
-
-def test_a_node_whose_host_sleeps_in_its_turn_keeps_that_however_long_nobody_hears_it() -> None:
-    sleep_in_a_turn()
-
-
-def test_where_a_turn_ends_with_its_nodes_connection_another_goes_out_beside_the_sleeper(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    turns.a_lost_connection_ends_a_turn(monkeypatch.setattr)
-    with pytest.raises(AssertionError, match="are out at once"):
-        sleep_in_a_turn()
