@@ -1,13 +1,15 @@
 """One manager's decisions about nodes, by calling it and comparing what it says."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from random import Random
 
 import pytest
 
+from gossip.effects import FormerPage
 from gossip.group import Group
 from gossip.messages import Address
-from gossip.pages import Entry, Piece
+from gossip.pages import Entry, Mark, Piece
 from manager.core import Manager
 from manager.effects import CloseNode, Level, Log, ManagerEffect, ToNode
 from manager.identity import Identity
@@ -303,6 +305,33 @@ def test_a_node_that_moves_has_been_active_all_the_time_and_one_that_starts_anew
     assert bench.node(1).since == WALL - 90.0
     bench.say(3, hello(1, incarnation=4, nonce=2))
     assert bench.node(1).since == WALL + 2.0
+
+
+def test_a_refusal_is_erased_when_the_node_is_let_in_elsewhere() -> None:
+    """As `moved` it would come to light as a node, once the newer record is forgotten (rule I6)."""
+    bench = Bench(ManagerConfig(max_nodes=1))
+    bench.say(1, hello(1))
+    bench.say(2, hello(2))
+    entry, ledger = NODE + IDENTITY.id_of(key(2)), bench.core.group.ledger
+    record = NodeRecord(NodeState.ACTIVE, 2, 1, 5, True, False, WALL, "said hello", "n2", "", "")
+    ledger.apply(Piece("m2", 1, 0, 1, 0, (Entry(entry, 1, record.pack()),), reset=True))
+    bench.core._page_changed("m2", (entry,), 0.0)
+    assert ledger.own.get(entry) is None
+    assert bench.node(2).manager == "m2"
+
+
+def test_who_waited_for_a_seat_before_a_managers_restart_is_not_taken_over() -> None:
+    """It was never let in; it says hello again, and is a newcomer."""
+    bench = Bench()
+    record = NodeRecord(NodeState.CLAIMED, 1, 1, 5, True, False, WALL, "waits", "n1", "", "")
+    running = replace(record, state=NodeState.ACTIVE, name="n2")
+    entries = (
+        (NODE + IDENTITY.id_of(key(1)), record.pack()),
+        (NODE + IDENTITY.id_of(key(2)), running.pack()),
+    )
+    bench.core._page.adopt(FormerPage((Mark(1, 2),), entries), 0.0)
+    assert [id_ for id_, _ in bench.core.registry.own_records()] == [IDENTITY.id_of(key(2))]
+    assert bench.state(2) is NodeState.UNREACHABLE
 
 
 def test_a_node_is_refused_since_it_was_first_and_forgotten_when_it_asks_no_more() -> None:

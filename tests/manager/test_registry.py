@@ -82,3 +82,48 @@ def test_of_a_manager_that_had_left_before_we_came_nobody_is_on_the_way() -> Non
     nodes = holding()
     nodes.liveness({"m1"}, {"m1"}, {"m2"}, 0.0)
     assert state(nodes) is NodeState.UNREACHABLE
+
+
+def written(nodes: Registry, ledger: Ledger, owner: str, record: NodeRecord) -> None:
+    """`record` of node `n` stands on `owner`'s page."""
+    page = ledger.pages.get(owner)
+    version = 1 if page is None else page.version + 1
+    ledger.apply(Piece(owner, 1, version - 1, version, 0, (Entry(f"{NODE}n", version, record.pack()),)))
+    nodes.page_changed(owner, [f"{NODE}n"], 0.0)
+
+
+def test_a_record_is_forgotten_once_no_page_names_an_older_one_that_knows_of_no_newer() -> None:
+    """Rule I6: else the older one would come to light as if the node ran there."""
+    ledger = Ledger("m1", 1)
+    nodes = Registry(ledger, GRACE, WINDOW, 0.0, Outbox())
+    ledger.put(f"{NODE}n", replace(RECORD, incarnation=5, state=NodeState.DOWN).pack())
+    nodes.page_changed("m1", [f"{NODE}n"], 0.0)
+    for other, may in (
+        (replace(RECORD, incarnation=4), False),
+        (replace(RECORD, incarnation=4, state=NodeState.MOVED), True),
+        (replace(RECORD, incarnation=6), True),
+    ):
+        written(nodes, ledger, "m2", other)
+        assert nodes.may_forget("n") is may
+
+
+def test_who_waited_for_a_seat_at_a_manager_that_is_dead_is_refused_and_has_none() -> None:
+    ledger = Ledger("m1", 1)
+    nodes = Registry(ledger, GRACE, WINDOW, 0.0, Outbox())
+    written(nodes, ledger, "m2", replace(RECORD, state=NodeState.CLAIMED))
+    nodes.liveness({"m1", "m2"}, {"m1", "m2"}, set(), 0.0)
+    assert state(nodes) is NodeState.CLAIMED
+    nodes.liveness({"m1"}, {"m1"}, set(), 10.0)
+    assert (state(nodes), nodes.used) == (NodeState.REFUSED, 0)
+
+
+def test_the_seat_of_a_removed_node_whose_manager_is_dead_is_free_after_the_rejoin_window() -> None:
+    """Nobody else ends it: that manager would have."""
+    ledger = Ledger("m1", 1)
+    nodes = Registry(ledger, GRACE, WINDOW, 0.0, Outbox())
+    written(nodes, ledger, "m2", replace(RECORD, state=NodeState.REMOVED))
+    nodes.liveness({"m1"}, {"m1"}, set(), 10.0)
+    after(nodes, 10.0 + WINDOW - 0.01)
+    assert nodes.used == 1
+    after(nodes, 10.0 + WINDOW)
+    assert nodes.used == 0
