@@ -17,7 +17,7 @@ WINDOW = 60.0
 """Seconds for which an accusation counts."""
 ACCUSATIONS = 15
 """So many in that time, and so many times as often as each of the others: where all lose much, all are.
-Of ten members one that loses 80 % of what it sends is accused anew 60 times, one that loses 60 % three."""
+Of ten members one that loses 80 % of what it sends is accused anew 70 times, one that loses 60 % three."""
 ACCUSERS = 3
 """Members that must have accused us: neither a bad one, nor the other two of three, can be meant by it."""
 PINGS = 12
