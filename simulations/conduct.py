@@ -7,6 +7,7 @@ that has run and been awake for a while, in a network that has been whole for as
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from math import inf
 from typing import NoReturn
 
 from gossip.effects import OpenStream, Send
@@ -21,6 +22,10 @@ WELL_AFTER = 20.0
 """How long a member must be well to have answered every earlier accusation."""
 AWAY = 1.0
 """A member that did not run for this long knows nothing of the others, nor for as long afterwards."""
+LONG_AWAY = 2.5
+"""Who handles nothing for this long, by its own clock, was not called when it should have probed …"""
+LISTENS = 0.15
+"""… and judges nobody for at least so long afterwards."""
 SUSPECTED_MAX = 45.0
 """The longest suspicion lasts 24 s, a little more where many are known who are gone."""
 GONE_MAX = SUSPECTED_MAX + 5.0
@@ -50,6 +55,10 @@ class _Seen:
     missed: dict[str, int] = field(default_factory=dict)
     """Probes of others since a member was probed."""
     lines: int = 0
+    turned: float = inf
+    """When it handled its last input, by its own clock."""
+    woke: float = -inf
+    """When it did so for the first time after it was away for long."""
 
 
 class Conduct:
@@ -111,11 +120,16 @@ class Conduct:
         """`manager` has handled an input."""
         seen = self._seen[manager.host, manager.starts]
         self._helpers_are_asked(manager, seen)
+        if manager.loop.now - seen.turned >= LONG_AWAY:
+            seen.woke = manager.loop.now
+        seen.turned = manager.loop.now
         lines = manager.lines
         if len(lines) > seen.lines:
             for _, line in lines[seen.lines :]:
                 if " is unreachable: silent" in line or " is down: silent" in line:
                     self._nobody_who_speaks_is_silent(manager, line)
+                elif line.endswith(f" is dead: no refutation reached {manager.name}"):
+                    self._who_was_away_listens_before_it_judges(manager, line)
             seen.lines = len(lines)
         prober = manager.core.group.swim.prober
         probe, seen.accused = prober._probe, prober.accused
@@ -226,6 +240,8 @@ class Conduct:
         since, seen.suspected = seen.suspected, {}
         for member in suspects:
             name = member.name
+            if member.suspicion is None:
+                self._fail(f"{manager.name} suspects {name}, and no time runs in which it must answer")
             began, incarnation = since.get(name, (now, member.incarnation))
             if incarnation != member.incarnation or manager.loop.busy or manager.waits_for_disk:
                 began = now
@@ -262,6 +278,12 @@ class Conduct:
         away = self._world.now - self._away.get(manager.host, -AWAY) < AWAY
         if away and self._is_well(named[0].host):
             self._fail(f"{manager.name} was away itself, and accuses {member.name}")
+
+    def _who_was_away_listens_before_it_judges(self, manager: SimManager, line: str) -> None:
+        """Who did not run hears first what waits in its sockets: a refutation may be there."""
+        since = manager.loop.now - self._seen[manager.host, manager.starts].woke
+        if since < LISTENS:
+            self._fail(f"{manager.name} was away until {since:.2f} s ago, and says: {line}")
 
     def _accusers_are_well(self, manager: SimManager, name: str) -> bool:
         """Whether `manager`, and all who it knows to accuse `name`, have been well for a while."""
