@@ -4,7 +4,7 @@ Nothing of the managers' own counting is believed: a ticket is valid by its node
 a founder follows, or has followed since it last owed nothing.
 """
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import NoReturn
@@ -22,6 +22,10 @@ REACH_SECONDS = 5.0
 """Seconds in which every founder has been asked that does not answer."""
 QUICK = 0.1
 """Seconds that a commit may take, at most: a founder behind a slow disk is left for another."""
+
+
+GIVEN_MAX = 8
+"""Tickets that one node gets within a second, at the most: its first, whole, and in the place of others'."""
 
 
 @dataclass(slots=True)
@@ -84,6 +88,8 @@ class RightsWatch:
     _accounts: dict[SimManager, _Account] = field(default_factory=dict)
     _read: dict[str, Ticket] = field(default_factory=dict)
     """Tickets, by their text."""
+    _given: dict[tuple[SimManager, int, int], deque[float]] = field(default_factory=dict)
+    """When the last tickets were given, by process and connection."""
     _enough_since: float = 0.0
     """Since when there are rights within reach for all that wait for one."""
 
@@ -104,6 +110,13 @@ class RightsWatch:
             self._judge()
             self._shares_are_within_the_total()
             self._who_keeps_its_store_is_not_barred(manager, home)
+
+    def gave(self, manager: SimManager, conn: int, now: float) -> None:
+        """`manager` gives a node that it serves another ticket."""
+        before = self._given.setdefault((manager, manager.starts, conn), deque(maxlen=GIVEN_MAX))
+        if len(before) == GIVEN_MAX and now - before[0] < 1.0:
+            self._tickets_are_kept_for_a_while(manager)
+        before.append(now)
 
     def looked(self) -> None:
         """Some time has passed, and clocks may have been set. A ticket's end is no event of ours."""
@@ -227,6 +240,10 @@ class RightsWatch:
         return settled and gone & founders <= self._freed()
 
     # The checkers
+
+    def _tickets_are_kept_for_a_while(self, manager: SimManager) -> None:
+        """A node asks for the next one when that is due, not as fast as it can: each is three disks' work."""
+        self.fail(f"{manager.name} gives one node {GIVEN_MAX} tickets within a second")
 
     def _judge(self) -> None:
         tickets = [self._ticket(node) for node in self.nodes if node.has_ticket]

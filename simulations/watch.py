@@ -15,6 +15,7 @@ from gossip.wire.ledger import PREFIX
 from manager.effects import ToNode
 from manager.records import NODE, SEES, NodeState, Setting, pack_names, unpack_names
 from manager.registry import NodeView
+from node.protocol import NewTicket
 from simulations.allotted import AllottedAtRest
 from simulations.capped import CapWatch
 from simulations.conduct import Conduct
@@ -124,6 +125,8 @@ class Watch:
             self._kept.said(manager, effect.message)
             self._margins.said(manager.name, manager.group_name, effect.message)
             self._tokens.said(manager, effect.message)
+            if isinstance(effect.message, NewTicket):
+                self.rights.gave(manager, effect.conn, self._world.now)
             self.rights.said(manager, effect.message, self._world.now)
             return
         if effect.address.host == manager.host:

@@ -173,10 +173,17 @@ class Desk:
         return self._config.ephemeral_life if question.ephemeral else self._config.ticket_life
 
     def _is_due(self, question: Question) -> bool:
+        """Whether a founder is to be asked: a node that gets another ticket asks again at once."""
         ticket = question.ticket
-        if ticket is None or ticket.first or question.left < RENEWED_BELOW * self._life(question):
+        if ticket is None or self._is_old(question) or ticket.home in self.founders.known.expelled:
             return True
-        return ticket.home in self.founders.known.expelled or self.is_over(question.id, ticket)
+        return self.is_over(question.id, ticket) and bool(self._whom(question))
+
+    def _is_old(self, question: Question) -> bool:
+        """Whether its ticket is to be renewed by now."""
+        ticket = question.ticket
+        first = ticket is not None and ticket.first
+        return first or question.left < RENEWED_BELOW * self._life(question)
 
     def decided(self, now: float) -> list[Answer]:
         """The questions that are answered now, or that no founder answers."""
@@ -296,7 +303,10 @@ class Desk:
         elif not over and not late:
             # What is renewed in time needs no right; a home that is away for an hour needs no moving.
             others = []
-        return others + renews if over else renews + others
+        if over:
+            # Its own home only renews it, and does that no sooner than others.
+            return others + renews if self._is_old(question) else others
+        return renews + others
 
     def _order(self, left: dict[str, int]) -> list[str]:
         """By what is left, less what we have asked for ourselves."""

@@ -9,7 +9,7 @@ from gossip.messages import State
 from manager.core import Manager
 from manager.records import NodeState
 from manager.seats import home as homes
-from manager.seats.desk import Desk
+from manager.seats.desk import Desk, Question
 from manager.seats.home import Home
 from manager.seats.records import MET, Ended
 from manager.seats.rights import STRETCH, Founder
@@ -250,6 +250,16 @@ def seats_end_never(patch: Patch) -> None:
         return right(self, id_, seat, inf)
 
     patch(Home, "_hold", hold)
+
+
+def renewed_at_once_beyond_the_cap(patch: Patch) -> None:
+    """Who is beyond a lowered cap is given another ticket whenever it has taken one (S7)."""
+    right = Desk._is_old
+
+    def is_old(self: Desk, question: Question) -> bool:
+        return right(self, question) or self.is_over(question.id, question.ticket)
+
+    patch(Desk, "_is_old", is_old)
 
 
 def renewed_beyond_the_cap(patch: Patch) -> None:

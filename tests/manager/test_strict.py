@@ -240,10 +240,11 @@ def test_beyond_a_lowered_cap_the_last_seated_are_over_and_not_renewed_after_the
     assert subscription_view(manager.core, manager.now())["pending"] == told
     assert isinstance(joins(manager, 3), Refused)
     first, second = (ticket.ticket for ticket in tickets if ticket is not None)
-    assert renews(manager, 2, 2, second, 500.0) is not None, "the margin is not over"
+    assert renews(manager, 2, 2, second, 990.0) is None, "it asks again as soon as it has an answer"
+    assert renews(manager, 2, 3, second, 500.0) is not None, "the margin is not over"
     assert subscription_view(manager.core, manager.now())["pending"] == ""
     manager.wait(51.0)
-    assert renews(manager, 2, 3, second, 400.0) is None
+    assert renews(manager, 2, 4, second, 400.0) is None
     assert renews(manager, 1, 2, first, 400.0) is not None
 
 
