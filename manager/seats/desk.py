@@ -180,10 +180,13 @@ class Desk:
         return self.is_over(question.id, ticket) and bool(self._whom(question))
 
     def _is_old(self, question: Question) -> bool:
-        """Whether its ticket is to be renewed by now."""
-        ticket = question.ticket
+        """Whether its ticket is to be renewed by now; its home may give another life than we would."""
+        ticket, life = question.ticket, self._life(question)
+        seat = None if ticket is None else self.founders.seat(ticket.home, question.id)
+        if ticket is not None and seat is not None and seat.asked == ticket.asked:
+            life = min(life, seat.life)
         first = ticket is not None and ticket.first
-        return first or question.left < RENEWED_BELOW * self._life(question)
+        return first or question.left < RENEWED_BELOW * life
 
     def decided(self, now: float) -> list[Answer]:
         """The questions that are answered now, or that no founder answers."""
@@ -243,6 +246,7 @@ class Desk:
     def _answer(self, question: Question, home: str, seat: Seat) -> Answer:
         before = question.ticket
         moves = before is not None and not self._is_of(before, home)
+        renews = before is not None and not moves and question.left > 0
         ticket = Ticket(
             self._group.group_name,
             question.id,
@@ -252,7 +256,7 @@ class Desk:
             *question.asked,
             replaces=before.home if before is not None and moves else "",
             replaces_origin=before.origin if before is not None and moves else 0,
-            first=seat.life < self._life(question),
+            first=not renews and seat.life < self._life(question),
         )
         return Answer(question, ticket, seat.life, seat.over_since > 0)
 

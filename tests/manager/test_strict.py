@@ -224,6 +224,19 @@ def test_a_node_whose_ticket_is_over_runs_on_under_the_free_limits() -> None:
     assert manager.limits_of[1]["public"].max_rate > 1.0
 
 
+def test_a_home_with_a_shorter_life_is_not_asked_again_and_again() -> None:
+    """`ticket_life` is raised, and the home's manager is still to be restarted with that."""
+    manager = running(replace(ALONE, ticket_life=2 * LIFE))
+    home = manager.core.home
+    assert home is not None
+    home._config = ALONE
+    second = renews(manager, 1, 1, welcomed(manager, 1).ticket, 59.0)
+    assert second is not None
+    assert second.life == LIFE
+    assert renews(manager, 1, 2, second.ticket, LIFE - 1.0) is None
+    assert renews(manager, 1, 3, second.ticket, 0.7 * LIFE) is not None
+
+
 # S7: a lowered cap
 
 
