@@ -106,6 +106,7 @@ def _nodes(report: Report, axis: Axes) -> None:
 
 def _detections(report: Report, axis: Axes) -> None:
     axis.hist(report.detections, bins=min(40, 5 + len(report.detections) // 3))
+    axis.set_xlim(left=0)
     axis.set_xlabel("seconds from a manager's end until another held it for dead")
     axis.yaxis.set_major_locator(MaxNLocator(integer=True))
     axis.set_title(f"{len(report.detections)} detections", fontsize=9, loc="left")

@@ -21,6 +21,7 @@ SMALLER = {
     "skewed-demand": (3, 20, 0.5),
     "slow-disk": (3, 10, 1.0),
     "split-brain": (3, 12, 2.0),
+    "split-brain-strict": (3, 6, 0.5),
     "split-failover": (3, 12, 1.5),
     "subscription-in-a-split": (3, 9, 1.5),
     "thundering-herd": (3, 400, 1.0),
