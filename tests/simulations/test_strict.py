@@ -19,10 +19,12 @@ NAMED_AT = {
     "life_from_receipt": 12,
     "lives_on_after_a_reboot": 48,
     "lower_total_at_once": 32,
+    "nobody_else_is_asked": 7,
     "restart_ends_lives": 6,
     "said_before_it_is_on_disk": 1,
     "same_ticket_again": 4,
     "seats_end_never": 15,
+    "shorter_ticket_shortens": 12,
     "spent_before_all_said_yes": 1,
     "turns_end_by_the_clock": 15,
 }
