@@ -46,6 +46,8 @@ class _Account:
     origin: int = 0
     met: bool = False
     """Whether it spent something, when all others had met it."""
+    founded: int = 0
+    """The origin under which it was a founder first."""
     lost: bool = False
     """Whether its store was lost: what that had given lives on, and another origin is none that is met."""
     clean: set[tuple[int, int]] = field(default_factory=set)
@@ -207,6 +209,10 @@ class RightsWatch:
             account.back.clear()
         account.barred = said.barred
         # A store that went back does not know what it owes, until that is found and over (R5).
+        if said.founded:
+            account.founded = account.founded or said.origin
+            if account.founded != said.origin:
+                self._a_lost_store_is_not_met_again(account)
         account.lost |= account.origin not in (0, said.origin)
         account.origin = said.origin
         owes = said.owes or bool(account.back) or account.lost
@@ -260,6 +266,10 @@ class RightsWatch:
                 self._every_ticket_has_its_seat(ticket, homes)
             if ticket.home in freed:
                 self._what_is_inherited_is_over(ticket)
+
+    def _a_lost_store_is_not_met_again(self, account: _Account) -> None:
+        """What it had given lives on, so that under its name nobody else gives anything (R1)."""
+        self.fail(f"{account.name} is a founder again, and the store is lost by which it was one")
 
     def _who_spends_was_met(self, manager: SimManager, account: _Account) -> None:
         """Every other founder has said yes to it before it gives anything, or is expelled (R1)."""
