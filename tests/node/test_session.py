@@ -38,6 +38,7 @@ from node.protocol import (
     Report,
     Reported,
     Served,
+    Void,
     Welcome,
 )
 from node.search import HELLOS_MAX
@@ -419,6 +420,19 @@ def test_a_push_of_limits_is_applied_and_saved_and_confirmed_once_the_gateway_ha
     ]
     assert made.limits_applied(4, PUBLIC, 2.5) == [Send(Report(number=2, limits_version=4))]
     assert made.received(LimitsPush(version=3, limits=PUBLIC), 2.1) == []
+
+
+def test_a_ticket_is_void_by_a_word_about_the_present_session_alone() -> None:
+    """A late word about an earlier one would cost a ticket that was given since."""
+    made, _ = greeted()
+    made.received(welcome(made), 0.1)
+    held, incarnation = made.state.ticket, made.state.incarnation
+    assert made.received(Void(incarnation=incarnation - 1), 0.2) == []
+    assert made.state.ticket == held
+    effects = made.received(Void(incarnation=incarnation), 0.3)
+    [hello] = [one.message for one in effects if isinstance(one, Send)]
+    assert isinstance(hello, Hello)
+    assert (hello.ticket, hello.incarnation) == ("", incarnation + 1)
 
 
 def test_a_ticket_that_comes_with_limits_is_kept_with_them() -> None:
