@@ -236,7 +236,8 @@ class Conduct:
     def _a_suspicion_comes_to_an_end(self, manager: SimManager) -> None:
         """Who is suspected has refuted or is given up in time, wherever somebody is awake to see to it."""
         seen, now = self._seen[manager.host, manager.starts], self._world.now
-        suspects = [m for m in manager.core.group.swim.members if m.state is State.SUSPECT]
+        # Who stands aside says so of itself, for as long as little is heard of it.
+        suspects = [m for m in manager.core.group.swim.members.others() if m.state is State.SUSPECT]
         since, seen.suspected = seen.suspected, {}
         for member in suspects:
             name = member.name
