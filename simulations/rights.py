@@ -169,6 +169,8 @@ class RightsWatch:
         )
         account.last_back = _Back(UNLIMITED if twin else len(missing), witnesses=witnesses)
         account.back.append(account.last_back)
+        # That it was barred, an earlier store does not know: this is no end of it.
+        account.barred = False
 
     @property
     def excess(self) -> int:
