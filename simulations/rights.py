@@ -158,6 +158,7 @@ class RightsWatch:
             return
         disk.is_old = False
         account = self._accounts.setdefault(manager, _Account(manager.name))
+        account.barred = False  # an older store may be from before that
         page = disk.saved.pages.get(manager.name)
         kept = {} if page is None else seats_on(page)
         missing = {id_ for id_, asked in account.seats.items() if kept.get(id_) != asked}
@@ -277,7 +278,7 @@ class RightsWatch:
         """Every other founder has said yes to it before it gives anything, or is expelled (R1)."""
         founders = manager.core.founders
         assert founders is not None
-        for name in founders.names:
+        for name in sorted(set(founders.names) - self._expelled()):
             pages = [m.core.group.ledger.own for m in self.managers if m.name == name]
             met = [unpack(Met, page.get(MET + account.name)) for page in pages]
             yes = any(one is not None and one.origin == account.origin for one in met)
