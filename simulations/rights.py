@@ -154,7 +154,7 @@ class RightsWatch:
     def started(self, manager: SimManager) -> None:
         """A process begins; its store may not be the last one of its name (R5)."""
         disk = manager.disk
-        if disk is None or not disk.is_old:
+        if manager.core.home is None or disk is None or not disk.is_old:
             return
         disk.is_old = False
         account = self._accounts.setdefault(manager, _Account(manager.name))

@@ -60,6 +60,8 @@ def test_a_rule_that_is_left_out_is_named_by_a_checker(mutant: str) -> None:
         # A store that went back, or a lazy copy, brings back a node that all had forgotten.
         49,
         3148,
+        # A manager that is no founder started from an old store, and was waited for as if it were one.
+        1007,
         # A node was forgotten while it was out for a rollout, and its turn came back (T2).
         30160,
     ],
