@@ -184,7 +184,7 @@ class RightsWatch:
         for manager, account in self._accounts.items():
             back, alone = account.last_back, sum(m.name == manager.name for m in self.managers) == 1
             gone = account.name in self._expelled() or not manager.alive
-            if back is None or back.found or account.lost or gone or not alone:
+            if manager.core.home is None or back is None or back.found or account.lost or gone or not alone:
                 continue
             names = [m.name for m, starts in back.witnesses if m.alive and m.starts == starts]
             if names:
