@@ -118,8 +118,14 @@ class NodePage:
                 self.erase(id_, now)
                 return view.record.session
             self._last_heard.pop(id_, None)
-            self.change(id_, own, NodeState.MOVED, f"moved to {view.manager}", now)
+            self.write(id_, self._moved(own, view.manager, now), now)
         return view.record.session
+
+    def _moved(self, record: NodeRecord, manager: str, now: float) -> NodeRecord:
+        if record.state is NodeState.MOVED:
+            return record
+        why, since = f"moved to {manager}", self._group.wall(now)
+        return replace(record, state=NodeState.MOVED, why=why, since=since)
 
     def adopt(self, former: FormerPage, now: float) -> None:
         """Take over what stood on our page before we started: its nodes have time to come back (rule I6)."""
@@ -143,6 +149,9 @@ class NodePage:
         if record.state is NodeState.CLAIMED or (own is not None and own.session >= record.session):
             return False
         if view is not None and view.manager != self._group.name and view.record.session > record.session:
+            if record.state not in _NEVER_IN:
+                # Who has not heard of the newer record yet has only this one to list the node by.
+                self.write(id_, self._moved(record, view.manager, now), now)
             return False
         if record.state in _RUNNING:
             why = f"its manager {self._group.name} has started anew"

@@ -334,6 +334,26 @@ def test_who_waited_for_a_seat_before_a_managers_restart_is_not_taken_over() -> 
     assert bench.state(2) is NodeState.UNREACHABLE
 
 
+def test_a_node_that_moved_before_a_managers_restart_is_still_on_its_page_as_moved() -> None:
+    """Seed 248: who had not heard of the newer record yet no longer listed the node (rule I6)."""
+    bench = Bench()
+    record = NodeRecord(NodeState.ACTIVE, 1, 1, 5, True, False, WALL, "said hello", "n1", "", "")
+    refused = replace(record, state=NodeState.REFUSED, seat=False, name="n2")
+    entries = tuple((NODE + IDENTITY.id_of(key(at)), old.pack()) for at, old in ((1, record), (2, refused)))
+    newer = tuple(Entry(entry, 1, replace(record, incarnation=2).pack()) for entry, _ in entries)
+    bench.core.group.ledger.apply(Piece("m2", 1, 0, 1, 0, newer, reset=True))
+    bench.core.registry.page_changed("m2", [entry for entry, _ in entries], 0.0)
+    bench.core._page.adopt(FormerPage((Mark(1, 2),), entries), 0.0)
+    [(id_, kept)] = bench.core.registry.own_records()
+    assert (id_, kept.state, kept.seat, kept.why) == (
+        IDENTITY.id_of(key(1)),
+        NodeState.MOVED,
+        True,
+        "moved to m2",
+    )
+    assert bench.node(1).manager == "m2"
+
+
 def test_a_node_is_refused_since_it_was_first_and_forgotten_when_it_asks_no_more() -> None:
     bench = Bench(ManagerConfig(max_nodes=1))
     bench.say(1, hello(1))
