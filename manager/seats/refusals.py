@@ -1,16 +1,19 @@
 """Why no founder gives a right, whom that is up to, and what to do: for nodes and for people (S8)."""
 
 from collections.abc import Collection
+from typing import TYPE_CHECKING
 
-from manager.seats.founders import Founders
 from manager.seats.rights import Account
+
+if TYPE_CHECKING:  # `kcm` needs one sentence of this alone
+    from manager.seats.founders import Founders
 
 FULL = "Your current subscription does not allow more nodes running. Please upgrade to add more nodes."
 
 OUT_OF_REACH = "out_of_reach"
 
 
-def refusal(me: str, founders: Founders, reachable: Collection[str]) -> tuple[str, str]:
+def refusal(me: str, founders: "Founders", reachable: Collection[str]) -> tuple[str, str]:
     """(code, sentence) for a node that got no ticket at manager `me`."""
     kept: dict[str, list[str]] = {}
     for name in founders.names:
@@ -22,7 +25,7 @@ def refusal(me: str, founders: Founders, reachable: Collection[str]) -> tuple[st
     return OUT_OF_REACH, f"No right to run one more node is within reach of manager {me}: {ways}."
 
 
-def keeps(name: str, founders: Founders, reachable: Collection[str]) -> str:
+def keeps(name: str, founders: "Founders", reachable: Collection[str]) -> str:
     """What keeps founder `name` from giving rights that it may have; empty where it has simply given all."""
     account = founders.known.accounts.get(name)
     if name not in reachable:
@@ -41,7 +44,7 @@ def _said_once(names: list[str], why: str) -> str:
     return f"{first} {why}" + (f" (the same goes for {', '.join(others)})" if others else "")
 
 
-def _keeps(account: Account, founders: Founders, met_another: Collection[str]) -> str:
+def _keeps(account: Account, founders: "Founders", met_another: Collection[str]) -> str:
     names = ", ".join(sorted(account.waits_for))
     if not account.founded and met_another:
         return (
@@ -65,7 +68,7 @@ def _keeps(account: Account, founders: Founders, met_another: Collection[str]) -
     return ""
 
 
-def _what_keeps_it_from_holding(account: Account, founders: Founders) -> str:
+def _what_keeps_it_from_holding(account: Account, founders: "Founders") -> str:
     """Who has given more than its part of the lowered cap, or has not said that it follows it (R4)."""
     accounts = founders.known.accounts
     owing = [name for name in sorted(account.waits_for) if name in accounts and accounts[name].owes]
