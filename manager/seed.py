@@ -134,7 +134,7 @@ class SeedServer:
     def _take_line(self) -> None:
         line, self._line = self._line, []
         for connection in line:
-            connection.take()
+            connection.take_alone()
 
     def send(self, conn: int, message: ManagerMessage) -> None:
         """Send on `conn`, if it is still there."""
@@ -239,7 +239,7 @@ class _Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._leave_others()
-        self.take()
+        self.take_alone()
         self._server.went(self)
         self._greeted()
         if self._waits is not None:
@@ -298,7 +298,7 @@ class _Connection(asyncio.Protocol):
     def _heard(self, data: bytes) -> None:
         if data:
             self._unfed += data
-            self.take()
+            self.take_alone()
         else:
             self.rouse()  # the transport finds the end, or what has failed
 
@@ -313,6 +313,15 @@ class _Connection(asyncio.Protocol):
         if self._rests:
             self._rests = False
             self._server.together.remove(self._plain)
+
+    def take_alone(self) -> None:
+        """Take what has come; a fault of ours with it ends this connection and nobody else's."""
+        try:
+            self.take()
+        except Exception:
+            log = logging.getLogger(__name__)
+            log.exception("what a node at %s said could not be taken: its connection is ended", self.peer)
+            self.abort()
 
     def take(self) -> None:
         """Take what has come, as far as it is whole and may have its turn."""
@@ -414,7 +423,7 @@ class _Connection(asyncio.Protocol):
         self._waits = None
         if self._transport is not None and not self._transport.is_closing():
             self._transport.resume_reading()
-            self.take()
+            self.take_alone()
 
     def _message(self, payload: bytes) -> None:
         try:
@@ -474,6 +483,8 @@ class _Connection(asyncio.Protocol):
         else:
             self._leave_others()
             self._transport.close()
+            if self._transport.get_write_buffer_size():
+                self._loop.call_later(CLOSE_SECONDS_MAX, self.abort)  # the other end may not read
 
     def pause_writing(self) -> None:
         self._unsent = 0

@@ -46,6 +46,12 @@ class Together:
         self._epoll.unregister(descriptor)
 
     def _read(self) -> None:
+        try:
+            self._read_once()
+        finally:
+            self._reads = self._loop.call_later(TOGETHER_SECONDS, self._read) if self._heard else None
+
+    def _read_once(self) -> None:
         # Asked at intervals: to have the loop watch this set costs more the more are in it.
         for descriptor, _ in self._epoll.poll(0, AT_ONCE):
             heard = self._heard.get(descriptor)
@@ -56,4 +62,3 @@ class Together:
             except OSError:
                 data = b""
             heard(data)
-        self._reads = self._loop.call_later(TOGETHER_SECONDS, self._read) if self._heard else None

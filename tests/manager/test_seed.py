@@ -169,6 +169,68 @@ async def test_garbage_after_a_report_ends_its_connection(bench: Bench, http: Cl
     assert bench.rejected == {"protocol": 1}
 
 
+@pytest.mark.parametrize("first", [False, True], ids=["read together", "in line"])
+async def test_a_fault_of_ours_with_what_a_node_said_ends_its_connection_and_no_other(
+    bench: Bench, http: ClientSession, caplog: pytest.LogCaptureFixture, first: bool
+) -> None:
+    nodes = [await (dial if first else dial_resting)(bench, http) for _ in range(4)]
+    took, faulty = bench.server.message, Report(number=13)
+
+    def takes(conn: int, message: NodeMessage, peer: str) -> None:
+        if message == faulty:
+            raise RuntimeError("a fault of ours")
+        took(conn, message, peer)
+
+    bench.server.message = takes
+    for number, node in enumerate(nodes, start=12):
+        await node.send_bytes(encode(Report(number=number)))
+    for number in (12, 14, 15):
+        await bench.until(partial(_said, bench, Report(number=number)))
+    await bench.until(lambda: bench.closed)
+    for node in (nodes[0], *nodes[2:]):
+        await node.send_bytes(encode(Report(number=20)))
+    await bench.until(lambda: [message for _, message in bench.messages].count(Report(number=20)) == 3)
+    assert len(bench.closed) == 1
+    assert "could not be taken" in caplog.text
+
+
+def _said(bench: Bench, wanted: NodeMessage) -> bool:
+    return wanted in [message for _, message in bench.messages]
+
+
+async def dial_resting(bench: Bench, http: ClientSession) -> ClientWebSocketResponse:
+    return (await resting(bench, http))[1]
+
+
+async def test_who_says_goodbye_and_does_not_read_is_not_waited_for(
+    bench: Bench, http: ClientSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(manager.seed, "CLOSE_SECONDS_MAX", 0.1)
+    node = ClientProtocol(parse_uri(f"ws://127.0.0.1:{bench.port}{PATH}"))
+    node.send_request(node.connect())
+    loop = asyncio.get_running_loop()
+    with socket.socket() as deaf:
+        deaf.setblocking(False)
+        deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        await loop.sock_connect(deaf, ("127.0.0.1", bench.port))
+        await loop.sock_sendall(deaf, b"".join(node.data_to_send()))
+        node.receive_data(await loop.sock_recv(deaf, 4096))
+        assert isinstance(node.events_received()[0], Response)
+        node.send_binary(encode(HELLO))
+        await loop.sock_sendall(deaf, b"".join(node.data_to_send()))
+        await bench.until(lambda: bench.messages)
+        big = Welcome(id="x" * 1000, ticket="", incarnation=1, manager="m", managers=("y" * 1000,) * 50)
+        for _ in range(UNSENT_MESSAGES_MAX):
+            bench.server.send(1, big)
+        node.send_close(1000)
+        await loop.sock_sendall(deaf, b"".join(node.data_to_send()))
+        await bench.until(lambda: bench.closed)
+        async with asyncio.timeout(10):
+            await bench.server.close()
+    assert bench.closed == [(1, 1000)]
+    assert not bench.rejected
+
+
 async def test_who_floods_waits_its_turn_and_keeps_nobody_else_waiting(
     bench: Bench, http: ClientSession
 ) -> None:

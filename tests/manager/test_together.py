@@ -91,3 +91,18 @@ async def test_whoever_is_removed_while_others_are_heard_hears_nothing(bench: Be
     bench.hears = lambda number, data: bench.heard.append((number, data))  # type: ignore[method-assign]
     await bench.until(lambda: len(bench.heard) > 1)
     assert {number for number, _ in bench.heard} == {bench.heard[0][0]}
+
+
+async def test_a_fault_with_what_one_said_leaves_nobody_unheard(bench: Bench) -> None:
+    numbers = [bench.pair() for _ in range(3)]
+    hears, faults = bench.hears, iter([True])
+
+    def fails_once(number: int, data: bytes) -> None:
+        if next(faults, False):
+            raise RuntimeError("a fault of ours")
+        hears(number, data)
+
+    bench.hears = fails_once  # type: ignore[method-assign]
+    for number in numbers:
+        bench.far[number].send(b"a word")
+    await bench.until(lambda: len(bench.heard) == 2)
