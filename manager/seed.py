@@ -290,10 +290,11 @@ class _Connection(asyncio.Protocol):
         """It says nothing more for some time: read it together with others."""
         if self._plain < 0 or self._rests or self._ending or self._waits is not None:
             return
-        if self._transport is not None and not self._transport.is_closing():
+        if self._transport is None or self._transport.is_closing():
+            return
+        if self._server.together.add(self._plain, self._heard):
             self._rests = True
             self._transport.pause_reading()
-            self._server.together.add(self._plain, self._heard)
 
     def _heard(self, data: bytes) -> None:
         if data:
@@ -451,6 +452,8 @@ class _Connection(asyncio.Protocol):
 
     def put(self, message: bytes) -> bool:
         """Send a message; false where too many wait already."""
+        if self._transport is None or self._transport.is_closing():
+            return True  # whoever is let go for that is counted once
         if self._number and not self._ending:
             frame = framed(message)
             if frame is None:

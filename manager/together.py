@@ -34,12 +34,16 @@ class Together:
             self._reads.cancel()
         self._epoll.close()
 
-    def add(self, descriptor: int, heard: Heard) -> None:
-        """Nobody else reads it until it is removed."""
-        self._epoll.register(descriptor, select.EPOLLIN)
+    def add(self, descriptor: int, heard: Heard) -> bool:
+        """Nobody else may read it until it is removed; false where the system watches no more."""
+        try:
+            self._epoll.register(descriptor, select.EPOLLIN)
+        except OSError:  # beyond fs.epoll.max_user_watches
+            return False
         self._heard[descriptor] = heard
         if self._reads is None:
             self._reads = self._loop.call_later(TOGETHER_SECONDS, self._read)
+        return True
 
     def remove(self, descriptor: int) -> None:
         del self._heard[descriptor]

@@ -140,6 +140,17 @@ async def test_whoever_has_reported_is_heard_again_asked_or_not(bench: Bench, ht
     await bench.until(lambda: bench.messages[-1] == (conn, Report(number=5)))
 
 
+async def test_whom_the_system_does_not_watch_together_with_others_is_heard_all_the_same(
+    bench: Bench, http: ClientSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bench.server.together, "add", lambda descriptor, heard: False)
+    conn, node = await resting(bench, http)
+    await node.send_bytes(encode(Report(number=2)))
+    await bench.until(lambda: bench.messages[-1] == (conn, Report(number=2)))
+    await node.close()
+    await bench.until(lambda: bench.closed)
+
+
 async def test_the_end_of_a_node_that_had_reported_is_noticed(bench: Bench, http: ClientSession) -> None:
     first, leaves = await resting(bench, http)
     await leaves.close(code=4001)
@@ -356,6 +367,7 @@ async def test_a_node_that_does_not_read_is_let_go_and_disturbs_nobody(
     bench.server.send(2, Reported(number=3))
     assert await good.receive_bytes() == encode(Reported(number=3))
     await bench.until(lambda: [conn for conn, _ in bench.closed] == [1])
+    assert bench.rejected == {"slow_reader": 1}, "said once"
 
 
 async def test_a_connection_that_never_says_hello_is_closed(

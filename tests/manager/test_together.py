@@ -4,6 +4,7 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator, Callable
 from functools import partial
+from pathlib import Path
 
 import pytest
 
@@ -106,3 +107,11 @@ async def test_a_fault_with_what_one_said_leaves_nobody_unheard(bench: Bench) ->
     for number in numbers:
         bench.far[number].send(b"a word")
     await bench.until(lambda: len(bench.heard) == 2)
+
+
+async def test_what_cannot_be_watched_is_not_taken(bench: Bench, tmp_path: Path) -> None:
+    with (tmp_path / "file").open("w") as file:
+        assert not bench.together.add(file.fileno(), lambda data: None)
+    number = bench.pair()
+    bench.far[number].send(b"a word")
+    await bench.until(lambda: bench.heard == [(number, b"a word")])
