@@ -36,7 +36,7 @@ OF_ANY_GROUP = {
     r"memberlist: Was able to connect to": "a datagram was late: the machine is busy",
     r"serf: Shutdown without a Leave": "a signal ended it",
     r"agent: Serf shutdown detected": "it left, and was quicker at that than at ending",
-    r"memberlist: Failed to send \S.*: use of closed network connection": "the same: it had closed its own socket",
+    r"memberlist: Failed to send \S.*: use of closed network connection": "the same, by its own socket",
 }
 """What agents complain of whoever else is in the group, and why. A group of agents alone was heard to."""
 
