@@ -36,6 +36,8 @@ ROLLOUTS_SHARE = 0.5
 """Of the others."""
 AT_TURN_SHARE = 0.3
 """Of those with rollouts."""
+CONSERVE_SHARE = 0.3
+"""Of the seeds: in a split managers hand budgets over, and the sum of all sides holds (Q6)."""
 _SAID_AGAIN = 2.0
 
 
@@ -68,6 +70,7 @@ def strict_plan(seed: int) -> Plan:
         ticket_life=life,
         ephemeral_life=random.choice((5.0, life)),
         margin=random.choice((5.0, 20.0)),
+        limits_mode="conserve" if Random(f"{seed}/conserve").random() < CONSERVE_SHARE else "available",
         max_nodes=random.choice((None, 1, 2, 4, 8, nodes, max(1, nodes - 1), nodes + 2)),
     )
     return replace(
