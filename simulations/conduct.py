@@ -282,9 +282,13 @@ class Conduct:
 
     def _who_was_away_listens_before_it_judges(self, manager: SimManager, line: str) -> None:
         """Who did not run hears first what waits in its sockets: a refutation may be there."""
-        since = manager.loop.now - self._seen[manager.host, manager.starts].woke
-        if since < LISTENS:
-            self._fail(f"{manager.name} was away until {since:.2f} s ago, and says: {line}")
+        member = manager.core.group.swim.members.get(line.split()[1])
+        if member is None:
+            return
+        # Not when it says so: what it says may have waited for its disk, and for it to wake up.
+        since = member.changed - self._seen[manager.host, manager.starts].woke
+        if 0 <= since < LISTENS:
+            self._fail(f"{manager.name} had been away until {since:.2f} s before, and says: {line}")
 
     def _accusers_are_well(self, manager: SimManager, name: str) -> bool:
         """Whether `manager`, and all who it knows to accuse `name`, have been well for a while."""

@@ -62,6 +62,8 @@ def test_a_rule_that_is_left_out_is_named_by_a_checker(mutant: str) -> None:
         3148,
         # A manager that is no founder started from an old store, and was waited for as if it were one.
         1007,
+        # What a manager said before it stood still waited for its disk, and came when it was awake again.
+        193,
         # A node was forgotten while it was out for a rollout, and its turn came back (T2).
         30160,
     ],
