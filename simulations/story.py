@@ -107,6 +107,23 @@ class Story:
         """Let time pass until nothing is amiss; gives the seconds that took."""
         return self.cluster.settle(within, what)
 
+    def heal(self) -> None:
+        """The network is whole again, and all managers agree."""
+        self.network.heal()
+        took = self.settle(60.0, "all managers agree after the heal")
+        self.say("healed", f"all agree after {took:.1f} s")
+
+    def only_given_up(self, manager: SimManager, others: list[SimManager]) -> dict[str, int]:
+        """How often each of `others` gave `manager` up, which it may; one of themselves it may not."""
+        times: dict[str, int] = {}
+        for other in others:
+            times[other.name] = sum(f"member {manager.name} is dead" in text for _, text in other.lines)
+            for third in others:
+                gone = any(f"member {third.name} is dead" in text for _, text in other.lines)
+                self.expect(not gone, f"{other.name} gave up {third.name}, which was well")
+        self.say("meanwhile", f"{manager.name} was given up, times by manager: {times}")
+        return times
+
     def split(self, left: list[SimManager], right: list[SimManager]) -> None:
         """Part the managers, each side with half of the nodes."""
         nodes = [node.host for node in self.cluster.nodes]

@@ -24,17 +24,9 @@ def run(managers: int, nodes: int, seed: int, minutes: float) -> Report:
         story.say("lossy", f"{LOSS:.0%} of what {faint.name} sends to other managers is lost")
         story.world.run_for(minutes * 60)
         story.see("meanwhile")
-        times: dict[str, int] = {}
-        for other in others:
-            times[other.name] = sum(f"member {faint.name} is dead" in text for _, text in other.lines)
-            for third in others:
-                gone = any(f"member {third.name} is dead" in text for _, text in other.lines)
-                story.expect(not gone, f"{other.name} gave up {third.name}, which was well")
-        story.say("meanwhile", f"{faint.name} was given up, times by manager: {times}")
+        times = story.only_given_up(faint, others)
         story.expect(max(times.values()) <= 2, f"{faint.name} came and went: {times}")
-        story.network.heal()
-        took = story.settle(60.0, "all managers agree after the heal")
-        story.say("healed", f"all agree after {took:.1f} s")
+        story.heal()
         story.see("afterwards")
         story.expect(story.ids() == ids, "a node has another id than before")
         story.all_in_place()
