@@ -242,10 +242,23 @@ def _unwritable(path: Path) -> str:
     return "" if os.access(target, os.W_OK) and not path.is_dir() else "it is a folder, or not yours to write"
 
 
+def _log(parser: argparse.ArgumentParser, record: Path | None) -> Log:
+    """The file of `--record`: what is wrong with it is said before anything is played."""
+    if record is not None and (why := _unwritable(record)):
+        parser.error(f"cannot write {record}: {why}")
+    try:
+        read_lines([record] if record is not None and record.exists() else [])
+    except ValueError as error:
+        parser.error(f"{error}: remove that line, or give another file")
+    except OSError as error:
+        parser.error(f"cannot read {error}")
+    return Log(record)
+
+
 def _fuzz(parser: argparse.ArgumentParser, given: argparse.Namespace) -> int:
     total = given.seeds or (_UNTIL_FAILURE if given.until_failure else 100)
     cells = range(given.first_seed, given.first_seed + total)[given.shard.index - 1 :: given.shard.count]
-    log, progress = Log(given.record), Progress("seeds")
+    log, progress = _log(parser, given.record), Progress("seeds")
     with_disks = given.disks and given.policy == "available"
     kind = "disks" if with_disks else KINDS_OF[given.policy]
     work = fuzz.cell_with_disks if with_disks else partial(fuzz.cell, given.policy)
@@ -294,7 +307,7 @@ def _replay(
 
 
 def _mutants(parser: argparse.ArgumentParser, given: argparse.Namespace) -> int:
-    left, log = list(given.shard.of(given.only or MUTANTS)), Log(given.record)
+    left, log = list(given.shard.of(given.only or MUTANTS)), _log(parser, given.record)
     lines: list[Line] = []
     ends = given.first_seed + given.seeds
     for first in range(given.first_seed, ends, PART):
@@ -325,7 +338,7 @@ def _grid(parser: argparse.ArgumentParser, given: argparse.Namespace) -> int:
             example = cells(name, grid.rules, given.seed, [])[0]
             parser.error(f"no cell of {name} matches: they are named like {example}")
         chosen = list(given.shard.of(matching[: given.limit]))
-        log, progress = Log(given.record), Progress(f"cells of {name}")
+        log, progress = _log(parser, given.record), Progress(f"cells of {name}")
         lines += sweep(name, chosen, grid.run, jobs=given.jobs, log=log, progress=progress)
     if not lines:
         print("nothing was left to do; see `report`")

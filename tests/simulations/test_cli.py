@@ -59,6 +59,8 @@ def test_without_matplotlib_a_picture_is_refused_with_the_remedy(
         (["report", "nowhere.jsonl"], "nowhere.jsonl"),
         (["run", "flip-flop", "--trace", "/nowhere/x.jsonl"], "there is no folder /nowhere"),
         (["run", "flip-flop", "--plot", "x.doc"], "png, "),
+        (["fuzz", "--record", "/nowhere/x.jsonl"], "there is no folder /nowhere"),
+        (["fuzz", "--record", __file__], "line 1 is not a line of a sweep: remove that line"),
         (["grid", "small", "--cells", "n3"], "they are named like memberlist/n"),
         (["grid", "heal", "--rules", "memberlist"], "they are named like ours/n"),
     ],
