@@ -37,6 +37,7 @@ SHELLS = (
     "manager.config.limits",
     "manager.config.values",
     "manager.config.configured",
+    "manager.connection",
     "manager.garbage",
     "manager.host",
     "manager.disk.journal",

@@ -18,6 +18,7 @@ from gossip.host import GossipSockets
 from gossip.kinship import Kinship
 from gossip.messages import Message, User
 from manager.cli.main import main_manager
+from manager.connection import Connection
 from manager.limits.budgets import Holding
 from manager.records import CloneNote, NodeRecord, Runs, Setting, Turn
 
@@ -75,19 +76,19 @@ def become_later() -> None:
             self._udp.sendto(UNKNOWN_PACKET, effect.address)
 
     GossipSockets.send = send_more  # type: ignore[method-assign]
-    encode, put = seed["encode"], seed["_Connection"].put
+    encode, put = seed["encode"], Connection.put
 
     def encode_more(message: Any) -> bytes:
         kind, body = msgpack.unpackb(encode(message))
         frame: bytes = msgpack.packb([kind, {**body, "later": NEWS}])
         return frame
 
-    def put_more(self: Any, frame: bytes) -> bool:
+    def put_more(self: Connection, message: bytes) -> bool:
         put(self, msgpack.packb(["rumour", {"later": NEWS}]))
-        return bool(put(self, frame))
+        return put(self, message)
 
     seed["encode"] = encode_more
-    seed["_Connection"].put = put_more
+    Connection.put = put_more  # type: ignore[method-assign]
 
 
 def become_earlier() -> None:

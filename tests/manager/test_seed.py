@@ -10,8 +10,6 @@ from functools import partial
 import msgpack
 import pytest
 from aiohttp import ClientSession, ClientWebSocketResponse, WSMsgType
-from hypothesis import given
-from hypothesis import strategies as st
 from websockets import Subprotocol
 from websockets.client import ClientProtocol
 from websockets.frames import Close, Frame, Opcode
@@ -19,9 +17,10 @@ from websockets.http11 import Response
 from websockets.protocol import Event
 from websockets.uri import parse_uri
 
-import manager.seed
+import manager.connection
+from manager.connection import UNGREETED_MAX, UNSENT_MESSAGES_MAX
 from manager.listeners import ListenError, listen
-from manager.seed import UNGREETED_MAX, UNSENT_MESSAGES_MAX, Allowance, SeedServer
+from manager.seed import SeedServer
 from node.codec import encode
 from node.protocol import (
     CLOSE_PROTOCOL,
@@ -216,7 +215,7 @@ async def dial_resting(bench: Bench, http: ClientSession) -> ClientWebSocketResp
 async def test_who_says_goodbye_and_does_not_read_is_not_waited_for(
     bench: Bench, http: ClientSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(manager.seed, "CLOSE_SECONDS_MAX", 0.1)
+    monkeypatch.setattr(manager.connection, "CLOSE_SECONDS_MAX", 0.1)
     node = ClientProtocol(parse_uri(f"ws://127.0.0.1:{bench.port}{PATH}"))
     node.send_request(node.connect())
     loop = asyncio.get_running_loop()
@@ -270,20 +269,6 @@ async def test_a_last_word_counts_though_the_connection_ends_with_it(
     await bench.until(lambda: bench.closed)
     assert [type(message) for _, message in bench.messages] == [Hello, Report, Leave]
     await node.close()
-
-
-@given(st.floats(0.1, 50.0), st.lists(st.floats(0, 3), max_size=200))
-def test_nobody_is_taken_more_of_than_burst_and_rate_allow(rate: float, pauses: list[float]) -> None:
-    allowance, now = Allowance(rate, 10), 100.0
-    for taken, pause in enumerate(pauses, start=1):
-        now += pause
-        now += allowance.take(now) or 0.0
-        assert taken <= 10 + rate * (now - 100.0) + 1e-6
-
-
-def test_whoever_reports_as_it_should_never_waits() -> None:
-    allowance = Allowance(5.0, 10)
-    assert all(allowance.take(1000.0 + at / 4) is None for at in range(1000))
 
 
 async def test_the_owner_ends_a_connection_after_what_it_sent(bench: Bench, http: ClientSession) -> None:
@@ -373,7 +358,7 @@ async def test_a_node_that_does_not_read_is_let_go_and_disturbs_nobody(
 async def test_a_connection_that_never_says_hello_is_closed(
     bench: Bench, http: ClientSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(manager.seed, "HELLO_SECONDS_MAX", 0.2)
+    monkeypatch.setattr(manager.connection, "HELLO_SECONDS_MAX", 0.2)
     silent, _ = await raw(bench, b"")
     half, _ = await raw(bench, b"GET /v1/node HTTP/1.1\r\nHost: x\r\n")
     upgraded = await dial(bench, http)
