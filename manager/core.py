@@ -57,7 +57,7 @@ from manager.seats.desk import Desk
 from manager.seats.founders import Founders
 from manager.seats.home import Home
 from manager.seats.vouching import Vouching
-from manager.sessions import Sessions
+from manager.sessions.sessions import Sessions
 from manager.settings import Settings
 from manager.sight import Sight
 from manager.stats import StatsWindow
@@ -243,7 +243,11 @@ class Manager:
 
     def _seats(self, now: float) -> int | None:
         """The cap, and what a surge adds to it at present; None for none."""
-        return None if self.cap is None else self.cap + self._sessions.surge.extra(self.group.wall(now))
+        return (
+            None
+            if self.cap is None
+            else self.cap + self._sessions.admission.surge.extra(self.group.wall(now))
+        )
 
     def unmarked(self, now: float) -> list[NodeView]:
         """The running nodes whose mark is not yet what the cap asks of their managers (A3)."""
@@ -476,7 +480,7 @@ class Manager:
             if (late := now - self._sweep_at) > _LAG_TOLERATED:
                 # We were away ourselves: what the nodes sent meanwhile waits in our sockets.
                 self._page.excuse(late)
-                self._sessions.excuse(late)
+                self._sessions.takeover.excuse(late)
                 why = f"it was held up for {late:.1f} s: paused, or its host is overloaded"
                 self._outbox.log(Level.WARNING, f"manager {self.name} is late: {why}")
                 self._note("manager", self.name, "", "late", why, now)
@@ -618,7 +622,7 @@ class Manager:
         for id_ in self.registry.page_changed(owner, keys, now):
             newer = self._page.outdated(id_, now)
             if newer is not None:
-                self._sessions.newer_elsewhere(id_, newer, now)
+                self._sessions.takeover.newer_elsewhere(id_, newer, now)
         former = self.max_nodes
         self.rollouts.page_changed(owner, keys)
         if self.founders is not None:
@@ -645,7 +649,7 @@ class Manager:
         if value is None:
             return
         try:
-            self._sessions.clone_noted(key[len(CLONE) :], CloneNote.unpack(value), now)
+            self._sessions.takeover.clone_noted(key[len(CLONE) :], CloneNote.unpack(value), now)
         except ValueError:
             self._outbox.count("ledger", "bad_clone_note")
 

@@ -3,14 +3,15 @@
 Rules are named as in `STATE.md`: A (admission), Q (limits), S (policy `strict`).
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 from manager.effects import Level
+from manager.identity import Identity
 from manager.limits.shares import Shares
 from manager.outbox import Outbox
 from manager.page import NodePage
 from manager.records import NodeRecord
-from manager.session import Session
+from manager.sessions.session import Session, ticket_of
 from manager.terms import Terms
 from node.protocol import Limits, LimitsPush
 
@@ -25,17 +26,17 @@ class Telling:
         terms: Terms,
         outbox: Outbox,
         by_id: Mapping[str, Session],
-        ticket: Callable[[str, NodeRecord], str],
+        identity: Identity,
         *,
         strict: bool,
     ) -> None:
-        """`ticket` is what a node shows of its record; under policy `strict` it has others."""
+        """`strict`: the policy under which founders give tickets, and no change of a record does."""
         self._shares = shares
         self._page = page
         self._terms = terms
         self._outbox = outbox
         self._by_id = by_id
-        self._ticket = ticket
+        self._identity = identity
         self._strict = strict
 
     def limits_of(self, record: NodeRecord, id_: str, now: float) -> Limits | None:
@@ -95,7 +96,7 @@ class Telling:
             limits=share,
             leases=leases,
             over_limit=over,
-            ticket="" if self._strict or since == told else self._ticket(id_, record),
+            ticket="" if self._strict or since == told else ticket_of(self._identity, id_, record),
         )
         self._outbox.say(session.conn, push)
         self._outbox.log(Level.DEBUG, f"Sending the limits to the krakend: {id_}")

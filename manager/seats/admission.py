@@ -55,8 +55,8 @@ class Admission:
     """Counts what is outstanding, and judges the claims on our page."""
 
     def __init__(self, group: Group, registry: Registry, surge: Surge) -> None:
+        self.surge = surge
         self._group = group
-        self._surge = surge
         self._registry = registry
         self._claims: dict[int, Claim] = {}
         self._open: deque[int] = deque()
@@ -139,7 +139,7 @@ class Admission:
             if cap is not None and claim.instead:
                 coming = {claim.instead, *(view.record.instead for view in before_it)}
                 coming |= {done.instead for done, verdict in judged if verdict is Verdict.IN}
-                seats = cap + self._surge.extra(self._group.wall(now), coming)
+                seats = cap + self.surge.extra(self._group.wall(now), coming)
             late = now - claim.at >= UNDECIDED_MAX
             fits = _fits(taken, len(before_it), seats, late=late)
             by_it = sum(view.record.token == claim.token for view in before_it)

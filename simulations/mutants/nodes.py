@@ -6,7 +6,9 @@ from typing import Any
 from manager.page import NodePage
 from manager.registry import Registry
 from manager.seats.admission import Admission
-from manager.sessions import Sessions
+from manager.sessions.newcomers import Newcomers
+from manager.sessions.sessions import Sessions
+from manager.sessions.takeover import TakeOver
 from manager.settings import Settings
 from manager.sight import Sight
 from manager.subscription.standing import Subscription
@@ -57,9 +59,9 @@ def end_of_an_old_session(patch: Patch) -> None:
     """The end of an old session ends the node that has moved on (I1)."""
 
     def ended(self: Sessions, session: Any, why: str, now: float) -> None:
-        self._detach(session)
+        self._connections.detach(session)
         record = self._page.record(session.id)
-        if not self._withdraw(session, now) and record is not None:
+        if not self._connections.withdraw(session, now) and record is not None:
             self._page.ended(session.id, record, why, now)
 
     patch(Sessions, "_ended", ended)
@@ -82,13 +84,13 @@ def forgotten_in_the_wrong_order(patch: Patch) -> None:
 
 def power_cycled_is_a_clone(patch: Patch) -> None:
     """A node that is back after a power cut is taken for a clone (I3)."""
-    right = Sessions._challenge
+    right = TakeOver.challenge
 
-    def challenge(self: Sessions, session: Any, newer: tuple[int, int], now: float) -> None:
+    def challenge(self: TakeOver, session: Any, newer: tuple[int, int], now: float) -> None:
         right(self, session, newer, now)
-        self._here(session, now)
+        self.here(session, now)
 
-    patch(Sessions, "_challenge", challenge)
+    patch(TakeOver, "challenge", challenge)
 
 
 def grace_by_our_own_view(patch: Patch) -> None:
@@ -150,7 +152,7 @@ def seats_counted_twice(patch: Patch) -> None:
 def silence_is_ours(patch: Patch) -> None:
     """A manager that was away itself blames its nodes for the time."""
     patch(NodePage, "excuse", lambda *_: None)
-    patch(Sessions, "excuse", lambda *_: None)
+    patch(TakeOver, "excuse", lambda *_: None)
 
 
 def seat_not_held(patch: Patch) -> None:
@@ -176,15 +178,15 @@ def margin_begins_anew(patch: Patch) -> None:
 
 def known_node_refused(patch: Patch) -> None:
     """A node that runs is refused when the cap is reached (A4)."""
-    right = Sessions._admit_known
+    right = Newcomers.admit_known
 
-    def admit(self: Sessions, session: Any, now: float) -> bool:
+    def admit(self: Newcomers, session: Any, now: float) -> bool:
         cap = self._terms.max_nodes
         if cap is not None and self._registry.used >= cap:
             return False
         return right(self, session, now)
 
-    patch(Sessions, "_admit_known", admit)
+    patch(Newcomers, "admit_known", admit)
 
 
 def uses_counted_alone(patch: Patch) -> None:

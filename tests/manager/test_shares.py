@@ -24,7 +24,7 @@ class Nodes(Bench):
         self.look()
 
     def look(self) -> None:
-        for conn in list(self.core._sessions._sessions):
+        for conn in list(self.core._sessions._connections.by_conn):
             for message in self.on(conn):
                 match message:
                     case Welcome(limits_follow=False) | LimitsPush():

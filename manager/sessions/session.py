@@ -1,10 +1,10 @@
-"""One connection of a node: what is known of it, and who its node says it is."""
+"""One connection of a node: what is known of it, who its node says it is, and by which ticket."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import inf
 
 from manager.identity import KEY_BYTES, Identity, Ticket, TicketError
-from manager.records import SessionKey
+from manager.records import NodeRecord, SessionKey
 from manager.tokens import JoinToken
 from manager.traffic import Told
 from node.protocol import PROTOCOL_MAX, PROTOCOL_MIN, Hello, Leases, Limits, is_node_id
@@ -86,3 +86,11 @@ def identify(identity: Identity, hello: Hello) -> tuple[str, Ticket | None, tupl
     if ticket.id != id_:
         return id_, None, ("foreign", f"its ticket is another node's; {_ANEW}")
     return id_, ticket, None
+
+
+def ticket_of(identity: Identity, id_: str, record: NodeRecord) -> str:
+    """By policy `available`: what the node shows wherever no page knows it."""
+    ticket = Ticket(identity.group, id_, record.stamp)
+    if record.over_since:
+        ticket = replace(ticket, incarnation=record.incarnation, over_since=record.over_since)
+    return identity.seal(ticket)
