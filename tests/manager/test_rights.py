@@ -198,6 +198,24 @@ def test_under_a_lowered_total_nothing_is_spent_before_nobody_owes() -> None:
     assert group.all_spent() == 6
 
 
+def test_what_a_founder_says_that_was_met_at_another_origin_settles_nothing() -> None:
+    group = Group().founded()
+    group.spend("b", 4)
+    kept = group.founders["b"]
+    group.founders["b"] = Founder("b", NAMES, "alike", 999, WAIT)
+    group.follow(6, 2)
+    group.all_tell()
+    assert not group.founders["b"].account().owes
+    assert group.spend("a", 1) == 0, "with the four of the store that is lost it would be eight of six"
+    assert group.founders["a"].account().waits_for == ("b",)
+    group.founders["b"] = kept
+    kept.give_back("b0")
+    kept.give_back("b1")
+    group.look("b")
+    group.all_tell()
+    assert group.spend("a", 9) == 2
+
+
 def test_whoever_gives_up_a_living_right_need_not_wait() -> None:
     group = Group().founded()
     group.spend("a", 4)

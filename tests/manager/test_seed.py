@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import socket
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from functools import partial
 
 import msgpack
@@ -37,6 +37,7 @@ from node.protocol import (
     Reported,
     Welcome,
 )
+from tests.waiting import until
 
 HELLO = Hello(key=bytes(32), incarnation=1, nonce=1)
 
@@ -58,14 +59,6 @@ class Bench:
             rejected=lambda reason, peer: self.rejected.update([reason]),
             near=lambda ip: ip not in self.far,
         )
-
-    async def until(self, condition: Callable[[], object]) -> None:
-        """Wait until `condition` gives something true."""
-        for _ in range(1000):
-            if condition():
-                return
-            await asyncio.sleep(0.01)
-        raise AssertionError("not within ten seconds")
 
 
 @pytest.fixture
@@ -105,13 +98,13 @@ async def test_messages_come_in_and_answers_go_out_on_their_connection(
     node = await dial(bench, http)
     assert node.protocol == SUBPROTOCOL
     await node.send_bytes(encode(HELLO))
-    await bench.until(lambda: bench.messages)
+    await until(lambda: bench.messages)
     [(conn, message)] = bench.messages
     assert message == HELLO
     bench.server.send(conn, Reported(number=7))
     assert await node.receive_bytes() == encode(Reported(number=7))
     await node.close()
-    await bench.until(lambda: bench.closed)
+    await until(lambda: bench.closed)
     assert bench.closed == [(conn, 1000)]
 
 
@@ -120,7 +113,7 @@ async def resting(bench: Bench, http: ClientSession) -> tuple[int, ClientWebSock
     node, before = await dial(bench, http), len(bench.messages)
     await node.send_bytes(encode(HELLO))
     await node.send_bytes(encode(Report(number=1)))
-    await bench.until(lambda: len(bench.messages) == before + 2)
+    await until(lambda: len(bench.messages) == before + 2)
     return bench.messages[-1][0], node
 
 
@@ -128,15 +121,15 @@ async def test_whoever_has_reported_is_heard_again_asked_or_not(bench: Bench, ht
     conn, node = await resting(bench, http)
     for number in range(2, 5):
         await node.send_bytes(encode(Report(number=number)))
-        await bench.until(partial(bench.messages.__contains__, (conn, Report(number=number))))
+        await until(partial(bench.messages.__contains__, (conn, Report(number=number))))
         bench.server.send(conn, Reported(number=number))
         assert await node.receive_bytes() == encode(Reported(number=number))
     bench.server.send(conn, Ask(number=7))
     assert await node.receive_bytes() == encode(Ask(number=7))
     await node.send_bytes(encode(Here(number=7)))
-    await bench.until(lambda: bench.messages[-1] == (conn, Here(number=7)))
+    await until(lambda: bench.messages[-1] == (conn, Here(number=7)))
     await node.send_bytes(encode(Report(number=5)))
-    await bench.until(lambda: bench.messages[-1] == (conn, Report(number=5)))
+    await until(lambda: bench.messages[-1] == (conn, Report(number=5)))
 
 
 async def test_whom_the_system_does_not_watch_together_with_others_is_heard_all_the_same(
@@ -145,21 +138,21 @@ async def test_whom_the_system_does_not_watch_together_with_others_is_heard_all_
     monkeypatch.setattr(bench.server.together, "add", lambda descriptor, heard: False)
     conn, node = await resting(bench, http)
     await node.send_bytes(encode(Report(number=2)))
-    await bench.until(lambda: bench.messages[-1] == (conn, Report(number=2)))
+    await until(lambda: bench.messages[-1] == (conn, Report(number=2)))
     await node.close()
-    await bench.until(lambda: bench.closed)
+    await until(lambda: bench.closed)
 
 
 async def test_the_end_of_a_node_that_had_reported_is_noticed(bench: Bench, http: ClientSession) -> None:
     first, leaves = await resting(bench, http)
     await leaves.close(code=4001)
-    await bench.until(lambda: bench.closed)
+    await until(lambda: bench.closed)
     second, dies = await resting(bench, http)
     response = dies._response.connection
     assert response is not None
     assert response.transport is not None
     response.transport.abort()
-    await bench.until(lambda: len(bench.closed) == 2)
+    await until(lambda: len(bench.closed) == 2)
     assert bench.closed == [(first, 4001), (second, None)]
 
 
@@ -195,11 +188,11 @@ async def test_a_fault_of_ours_with_what_a_node_said_ends_its_connection_and_no_
     for number, node in enumerate(nodes, start=12):
         await node.send_bytes(encode(Report(number=number)))
     for number in (12, 14, 15):
-        await bench.until(partial(_said, bench, Report(number=number)))
-    await bench.until(lambda: bench.closed)
+        await until(partial(_said, bench, Report(number=number)))
+    await until(lambda: bench.closed)
     for node in (nodes[0], *nodes[2:]):
         await node.send_bytes(encode(Report(number=20)))
-    await bench.until(lambda: [message for _, message in bench.messages].count(Report(number=20)) == 3)
+    await until(lambda: [message for _, message in bench.messages].count(Report(number=20)) == 3)
     assert len(bench.closed) == 1
     assert "could not be taken" in caplog.text
 
@@ -228,13 +221,13 @@ async def test_who_says_goodbye_and_does_not_read_is_not_waited_for(
         assert isinstance(node.events_received()[0], Response)
         node.send_binary(encode(HELLO))
         await loop.sock_sendall(deaf, b"".join(node.data_to_send()))
-        await bench.until(lambda: bench.messages)
+        await until(lambda: bench.messages)
         big = Welcome(id="x" * 1000, ticket="", incarnation=1, manager="m", managers=("y" * 1000,) * 50)
         for _ in range(UNSENT_MESSAGES_MAX):
             bench.server.send(1, big)
         node.send_close(1000)
         await loop.sock_sendall(deaf, b"".join(node.data_to_send()))
-        await bench.until(lambda: bench.closed)
+        await until(lambda: bench.closed)
         async with asyncio.timeout(10):
             await bench.server.close()
     assert bench.closed == [(1, 1000)]
@@ -247,10 +240,10 @@ async def test_who_floods_waits_its_turn_and_keeps_nobody_else_waiting(
     flood, other = await dial(bench, http), await dial(bench, http)
     for number in range(1, 501):
         await flood.send_bytes(encode(Report(number=number)))
-    await bench.until(lambda: bench.rejected["flood"])
+    await until(lambda: bench.rejected["flood"])
     for number in range(1, 4):
         await other.send_bytes(encode(Report(number=number)))
-    await bench.until(lambda: len({conn for conn, _ in bench.messages}) == 2)
+    await until(lambda: len({conn for conn, _ in bench.messages}) == 2)
     assert len([conn for conn, _ in bench.messages if conn == bench.messages[0][0]]) < 100
     assert bench.rejected == {"flood": 1}, "said once"
     assert bench.closed == []
@@ -261,12 +254,12 @@ async def test_a_last_word_counts_though_the_connection_ends_with_it(
 ) -> None:
     node = await dial(bench, http)
     await node.send_bytes(encode(HELLO))
-    await bench.until(lambda: bench.messages)
+    await until(lambda: bench.messages)
     await node.send_bytes(encode(Report(number=1)))
     await node.send_bytes(encode(Leave()))
     transport = node.get_extra_info("socket")
     transport.shutdown(socket.SHUT_WR)
-    await bench.until(lambda: bench.closed)
+    await until(lambda: bench.closed)
     assert [type(message) for _, message in bench.messages] == [Hello, Report, Leave]
     await node.close()
 
@@ -274,7 +267,7 @@ async def test_a_last_word_counts_though_the_connection_ends_with_it(
 async def test_the_owner_ends_a_connection_after_what_it_sent(bench: Bench, http: ClientSession) -> None:
     node = await dial(bench, http)
     await node.send_bytes(encode(HELLO))
-    await bench.until(lambda: bench.messages)
+    await until(lambda: bench.messages)
     bench.server.send(1, Reported(number=1))
     bench.server.end(1, CLOSE_REFUSED, "full")
     assert await node.receive_bytes() == encode(Reported(number=1))
@@ -307,7 +300,7 @@ async def test_a_malformed_message_ends_its_connection_with_the_field_that_is_wr
     assert named in str(end.extra)
     assert bench.rejected["protocol"] == 1
     await good.send_bytes(encode(Report(number=1)))
-    await bench.until(lambda: len(bench.messages) == 2)
+    await until(lambda: len(bench.messages) == 2)
 
 
 async def test_a_text_frame_ends_its_connection(bench: Bench, http: ClientSession) -> None:
@@ -324,7 +317,7 @@ async def test_an_oversized_frame_ends_its_connection_and_is_counted(
     await node.send_bytes(bytes(FRAME_BYTES_MAX + 1))
     end = await node.receive()
     assert (end.type, end.data) == (WSMsgType.CLOSE, 1009)
-    await bench.until(lambda: bench.rejected["oversized_frame"])
+    await until(lambda: bench.rejected["oversized_frame"])
 
 
 async def test_an_unknown_kind_of_message_is_passed_over(bench: Bench, http: ClientSession) -> None:
@@ -332,7 +325,7 @@ async def test_an_unknown_kind_of_message_is_passed_over(bench: Bench, http: Cli
     node = await dial(bench, http)
     await node.send_bytes(msgpack.packb(["novelty", {"x": 1}]))
     await node.send_bytes(encode(HELLO))
-    await bench.until(lambda: bench.messages)
+    await until(lambda: bench.messages)
     assert bench.closed == []
 
 
@@ -341,17 +334,17 @@ async def test_a_node_that_does_not_read_is_let_go_and_disturbs_nobody(
 ) -> None:
     deaf = await dial(bench, http)
     await deaf.send_bytes(encode(HELLO))
-    await bench.until(lambda: len(bench.messages) == 1)
+    await until(lambda: len(bench.messages) == 1)
     good = await dial(bench, http)
     await good.send_bytes(encode(HELLO))
-    await bench.until(lambda: len(bench.messages) == 2)
+    await until(lambda: len(bench.messages) == 2)
     big = Welcome(id="x" * 1000, ticket="", incarnation=1, manager="m", managers=("y" * 1000,) * 50)
     for _ in range(UNSENT_MESSAGES_MAX * 4):
         bench.server.send(1, big)
-    await bench.until(lambda: bench.rejected["slow_reader"])
+    await until(lambda: bench.rejected["slow_reader"])
     bench.server.send(2, Reported(number=3))
     assert await good.receive_bytes() == encode(Reported(number=3))
-    await bench.until(lambda: [conn for conn, _ in bench.closed] == [1])
+    await until(lambda: [conn for conn, _ in bench.closed] == [1])
     assert bench.rejected == {"slow_reader": 1}, "said once"
 
 
@@ -374,28 +367,28 @@ async def test_one_address_may_not_hold_more_than_its_share_of_connections_witho
 ) -> None:
     seated = await dial(bench, http)
     await seated.send_bytes(encode(HELLO))
-    await bench.until(lambda: bench.messages)
+    await until(lambda: bench.messages)
     strangers = [await raw(bench, b"") for _ in range(UNGREETED_MAX)]
-    await bench.until(lambda: bench.server.ungreeted["127.0.0.1"] == UNGREETED_MAX)
+    await until(lambda: bench.server.ungreeted["127.0.0.1"] == UNGREETED_MAX)
     refused, writer = await raw(bench, b"")
     async with asyncio.timeout(5):
         assert await _ended(refused)
     assert bench.rejected["too_many_without_hello"] == 1
     await seated.send_bytes(encode(Report(number=1)))
-    await bench.until(lambda: len(bench.messages) == 2)
+    await until(lambda: len(bench.messages) == 2)
     for _, stranger in [*strangers, (refused, writer)]:
         stranger.close()
-    await bench.until(lambda: not bench.server.ungreeted)
+    await until(lambda: not bench.server.ungreeted)
     late = await dial(bench, http)
     await late.send_bytes(encode(HELLO))
-    await bench.until(lambda: len(bench.messages) == 3)
+    await until(lambda: len(bench.messages) == 3)
 
 
 async def test_seated_sessions_are_not_counted_as_strangers(bench: Bench, http: ClientSession) -> None:
     nodes = [await dial(bench, http) for _ in range(5)]
     for node in nodes:
         await node.send_bytes(encode(HELLO))
-    await bench.until(lambda: len(bench.messages) == 5)
+    await until(lambda: len(bench.messages) == 5)
     assert not bench.server.ungreeted
 
 
@@ -424,7 +417,7 @@ async def test_a_node_that_gave_up_before_it_was_answered_is_counted_and_no_erro
     )
     with socket.create_connection(("127.0.0.1", bench.port)) as node:
         node.sendall(asked.encode())
-    await bench.until(lambda: bench.rejected["gone_in_handshake"])
+    await until(lambda: bench.rejected["gone_in_handshake"])
     await asyncio.sleep(0.1)
     assert not caplog.records
 
@@ -450,7 +443,7 @@ async def test_a_message_may_come_in_parts_and_byte_by_byte(bench: Bench) -> Non
     client.send_continuation(said[5:9], fin=False)
     client.send_continuation(said[9:], fin=True)
     assert await answers() == [Frame(Opcode.PONG, b"are you there")]
-    await bench.until(lambda: bench.messages)
+    await until(lambda: bench.messages)
     assert bench.messages == [(1, HELLO)]
     client.send_frame(Frame(Opcode.CONT, b"of what?"))
     [end] = await answers()

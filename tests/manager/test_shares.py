@@ -176,6 +176,17 @@ def test_weights_count_for_a_weighted_limit_alone() -> None:
     assert nodes.shares == {1: 100.0, 2: 200.0}
 
 
+def test_the_usual_share_is_never_more_than_the_limit_even_if_all_nodes_have_less_than_weight_1() -> None:
+    nodes = Nodes(sharing={"public": Sharing("weighted")})
+    nodes.join(1, weight=0.5)
+    nodes.settle(1)
+    assert nodes.shares == {1: 300.0}
+    assert nodes.core.shares.usual() == LIMITS
+    nodes.join(2, weight=1.5)
+    nodes.settle(1, 2)
+    assert nodes.core.shares.usual() == {"public": Limit(150.0)}
+
+
 def test_a_fair_share_follows_demand_and_small_changes_of_it_change_nothing() -> None:
     nodes = Nodes(sharing={"public": Sharing("fair_share")})
     for conn in (1, 2, 3):

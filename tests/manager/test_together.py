@@ -1,14 +1,14 @@
 """Connections that are read together, by real sockets."""
 
-import asyncio
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from functools import partial
 from pathlib import Path
 
 import pytest
 
 from manager.together import READ_BYTES, Together
+from tests.waiting import until
 
 
 class Bench:
@@ -33,13 +33,6 @@ class Bench:
         if not data:
             self.together.remove(self.near[number].fileno())
 
-    async def until(self, condition: Callable[[], object]) -> None:
-        for _ in range(1000):
-            if condition():
-                return
-            await asyncio.sleep(0.01)
-        raise AssertionError("not within ten seconds")
-
 
 @pytest.fixture
 async def bench() -> AsyncIterator[Bench]:
@@ -56,7 +49,7 @@ async def test_each_hears_what_the_other_end_of_its_own_said_whenever_that_is(be
         bench.far[one].send(word)
         bench.far[other].send(word)
         heard = {(one, word), (other, word)}
-        await bench.until(partial(heard.issubset, bench.heard))
+        await until(partial(heard.issubset, bench.heard))
     assert len(bench.heard) == 4
 
 
@@ -64,16 +57,16 @@ async def test_what_is_long_comes_in_parts_and_whole(bench: Bench) -> None:
     said = bytes(range(256)) * (3 * READ_BYTES // 256 + 1)
     number = bench.pair()
     bench.far[number].sendall(said)
-    await bench.until(lambda: sum(len(data) for _, data in bench.heard) == len(said))
+    await until(lambda: sum(len(data) for _, data in bench.heard) == len(said))
     assert b"".join(data for _, data in bench.heard) == said
 
 
 async def test_the_end_of_one_is_heard_once_and_the_others_go_on(bench: Bench) -> None:
     one, other = bench.pair(), bench.pair()
     bench.far[one].close()
-    await bench.until(lambda: (one, b"") in bench.heard)
+    await until(lambda: (one, b"") in bench.heard)
     bench.far[other].send(b"still here")
-    await bench.until(lambda: (other, b"still here") in bench.heard)
+    await until(lambda: (other, b"still here") in bench.heard)
     assert bench.heard.count((one, b"")) == 1
 
 
@@ -87,10 +80,10 @@ async def test_whoever_is_removed_while_others_are_heard_hears_nothing(bench: Be
     bench.hears = hears  # type: ignore[method-assign]
     bench.far[one].send(b"a")
     bench.far[other].send(b"b")
-    await bench.until(lambda: bench.heard)
+    await until(lambda: bench.heard)
     bench.far[bench.heard[0][0]].send(b"again")
     bench.hears = lambda number, data: bench.heard.append((number, data))  # type: ignore[method-assign]
-    await bench.until(lambda: len(bench.heard) > 1)
+    await until(lambda: len(bench.heard) > 1)
     assert {number for number, _ in bench.heard} == {bench.heard[0][0]}
 
 
@@ -106,7 +99,7 @@ async def test_a_fault_with_what_one_said_leaves_nobody_unheard(bench: Bench) ->
     bench.hears = fails_once  # type: ignore[method-assign]
     for number in numbers:
         bench.far[number].send(b"a word")
-    await bench.until(lambda: len(bench.heard) == 2)
+    await until(lambda: len(bench.heard) == 2)
 
 
 async def test_what_cannot_be_watched_is_not_taken(bench: Bench, tmp_path: Path) -> None:
@@ -114,4 +107,4 @@ async def test_what_cannot_be_watched_is_not_taken(bench: Bench, tmp_path: Path)
         assert not bench.together.add(file.fileno(), lambda data: None)
     number = bench.pair()
     bench.far[number].send(b"a word")
-    await bench.until(lambda: bench.heard == [(number, b"a word")])
+    await until(lambda: bench.heard == [(number, b"a word")])
