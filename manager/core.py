@@ -33,39 +33,34 @@ from gossip.effects import (
 from gossip.group import Group
 from gossip.key_messages import Verb
 from gossip.messages import Address, Message, State, StreamMessage
-from gossip.pages import Page
 from manager.audit import Audit
 from manager.disk.keeper import Keeper
 from manager.disk.saved import RESTORED, Saved
-from manager.effects import FetchContent, Level, ManagerEffect, Persist, Stop
+from manager.effects import Level, ManagerEffect, Persist, Stop
 from manager.events import EventLog
 from manager.history import History
-from manager.limits.shares import Shares
 from manager.limits.sharing import Sharing
 from manager.liveness import Liveness
 from manager.membership import MemberLog
 from manager.outbox import Outbox
 from manager.page import NodePage
-from manager.records import CLONE, GONE, SEES, CloneNote
+from manager.reading import Reading
+from manager.records import GONE
 from manager.registry import NodeView, Registry
 from manager.retention import Retention
 from manager.rollout.configs import Configs, Manner
 from manager.rollout.orders import Action, Order
-from manager.rollout.plan import CONFIG, Plan
+from manager.rollout.plan import Plan
 from manager.rollout.rollouts import Rollouts
 from manager.seats.desk import Desk
 from manager.seats.founders import Founders
 from manager.seats.home import Home
 from manager.seats.vouching import Vouching
 from manager.sessions.sessions import Sessions
-from manager.settings import Settings
 from manager.sight import Sight
-from manager.stats import StatsWindow
 from manager.subscription.days import Days
 from manager.subscription.renewals import Renewals
-from manager.subscription.standing import Subscription
 from manager.terms import ManagerConfig, Terms
-from manager.traffic import TrafficWindow
 from node.protocol import Limit, Limits, NodeMessage
 
 WENT_BACK = (
@@ -101,20 +96,24 @@ class Manager:
         self.audit = Audit(facts)
         self._started = now
         self._terms = Terms(group.ledger, group.group_name, config)
+        self.settings = self._terms.settings
+        """Where cap and limits come from. Read-only for others, as all parts are."""
+        self.subscription = self._terms.subscription
+        """The signed documents."""
         before = () if group.before is None else group.before.entries
         for line in self._terms.start(before, facts):
             self._outbox.log(Level.INFO, line)
         self._renewals = Renewals(group, self._terms, self.events, self._outbox)
         self._page = NodePage(group, self.registry, config, self._outbox)
         contents = {} if saved is None else saved.contents
-        self.configs = Configs(self._terms.settings, contents, group.wall, self._outbox)
+        self.configs = Configs(self.settings, contents, group.wall, self._outbox)
         self.founders = Founders(group.ledger, config.founders) if config.policy == "strict" else None
-        """Who may give rights to run nodes, under policy `strict`. Read-only for others."""
+        """Who may give rights to run nodes, under policy `strict`."""
         self.rollouts = Rollouts(group, self.registry, self.configs, self._outbox, self.founders)
         self.rollouts.recall(before)
         self.rollouts.contents_changed()
         self.home: Home | None = None
-        """Where this manager is a founder itself. Read-only for others."""
+        """Where this manager is a founder itself."""
         self.desk: Desk | None = None
         if self.founders is not None:
             if self.name in config.founders:
@@ -124,13 +123,30 @@ class Manager:
         self._sessions = Sessions(
             group, self.registry, self._page, self._terms, self.rollouts, self._outbox, self.desk
         )
+        self.stats = self._sessions.stats
+        """What the nodes reported to this manager."""
+        self.traffic = self._sessions.traffic
+        """What the gateways of those nodes answered."""
+        self.shares = self._sessions.shares
+        """Of the limits, for the nodes that this manager serves."""
         self._vouching = Vouching(
             group, self.registry, self._page, self.founders, self.home, self.desk, self._outbox
         )
         self._sight = Sight(group, self._outbox)
-        self._liveness = Liveness(group, self.registry, self._sight)
-        self._membership_changed = True
-        """Whether who is alive, or whom they see, is to be looked at anew."""
+        self._liveness = Liveness(group, self.registry, self._sight, self._sessions, config.node_port)
+        self._reading = Reading(
+            group,
+            self.registry,
+            self._page,
+            self._terms,
+            self.rollouts,
+            self._renewals,
+            self._sessions,
+            self._liveness,
+            self.founders,
+            self.home,
+            self._outbox,
+        )
         self._sweep_at = now + _SWEEP_EVERY
         self._going_ends = inf
         self._keeper: Keeper | None = None
@@ -158,14 +174,7 @@ class Manager:
 
     def _recall(self, saved: Saved, now: float) -> None:
         """Go on from where we ended, as our disk has it."""
-        ledger = self.group.ledger
-        for owner, page in saved.pages.items():
-            if owner != self.name:
-                keys = (*page.values, *_keys(ledger.former.get(owner)))
-                self.registry.page_changed(owner, keys, now)
-                self.rollouts.page_changed(owner, keys)
-        # They are as they were: these are no events.
-        self.registry.take_changes()
+        self._reading.recall(saved.pages, now)
         if self.group.before is not None:
             self._page.adopt(self.group.before, now)
             self.shares.recall(dict(self.group.before.entries), now)
@@ -193,11 +202,6 @@ class Manager:
         return self._terms.cap
 
     @property
-    def subscription(self) -> Subscription:
-        """The signed documents. Read-only for others."""
-        return self._terms.subscription
-
-    @property
     def limits(self) -> Limits:
         """The cluster-wide limits in force."""
         return self._terms.limits
@@ -205,26 +209,6 @@ class Manager:
     def sharing(self, name: str) -> Sharing:
         """How the limit is divided."""
         return self._terms.sharing(name)
-
-    @property
-    def settings(self) -> Settings:
-        """Where cap and limits come from."""
-        return self._terms.settings
-
-    @property
-    def stats(self) -> StatsWindow:
-        """What the nodes reported to this manager."""
-        return self._sessions.stats
-
-    @property
-    def traffic(self) -> TrafficWindow:
-        """What the gateways of those nodes answered."""
-        return self._sessions.traffic
-
-    @property
-    def shares(self) -> Shares:
-        """Of the limits, for the nodes that this manager serves. Read-only for others."""
-        return self._sessions.shares
 
     @property
     def fresh(self) -> bool:
@@ -375,10 +359,7 @@ class Manager:
 
     def content_fetched(self, content: bytes | None, now: float) -> list[ManagerEffect]:
         """What `FetchContent` has brought, None for nothing."""
-        if content is not None and not self.configs.fetched(content):
-            self._outbox.count("config", "not_what_was_asked_for")
-        self.rollouts.contents_changed()
-        self._fetch_content(now)
+        self.rollouts.content_fetched(content, now)
         return self._turn(now)
 
     def _plan_set(self, kind: str, plan: Plan, text: str, now: float) -> list[ManagerEffect]:
@@ -505,7 +486,7 @@ class Manager:
         settled = not self.going and not self.fresh
         if settled:
             self.rollouts.sweep(now)
-        self._fetch_content(now)
+        self.rollouts.fetch_content(now)
         wall = self.group.wall(now)
         self._renewals.sweep(wall, may_ask=settled)
         if settled:
@@ -525,10 +506,6 @@ class Manager:
         for owner in forgotten:
             self._outbox.log(Level.INFO, f"what manager {owner} wrote is let go of: it has gone")
         self._absorb(output, now)
-
-    def _fetch_content(self, now: float) -> None:
-        if self.group.kin() and (version := self.configs.to_fetch(now)) is not None:
-            self._outbox.add(FetchContent(version.sha256, version.size))
 
     def _turn(self, now: float) -> list[ManagerEffect]:
         """What every input ends with: decide what can now be decided, tell what was written."""
@@ -561,10 +538,7 @@ class Manager:
     def _absorb(self, output: list[Output], now: float) -> None:
         for item in output:
             self._take(item, now)
-        if self._membership_changed:
-            # Once, however many have come or gone with one input.
-            self._membership_changed = False
-            self._see_members(now)
+        self._liveness.look(now)
 
     def _take(self, item: Output, now: float) -> None:
         match item:
@@ -581,7 +555,7 @@ class Manager:
                 self._member_log.tell(item, now)
                 self._member_changed(item, now)
             case PageChanged(owner, keys):
-                self._page_changed(owner, keys, now)
+                self._reading.page_changed(owner, keys, now)
             case FormerPage():
                 if self.group.before is not None:
                     self._outbox.log(Level.WARNING, WENT_BACK)
@@ -608,58 +582,8 @@ class Manager:
     def _member_changed(self, change: MemberChanged, now: float) -> None:
         before = "" if change.before is None else change.before.name.lower()
         self._note("member", change.name, before, change.after.name.lower(), change.why, now)
-        # Who is suspected still counts as running.
-        self._membership_changed = self._membership_changed or change.after is not State.SUSPECT
+        if change.after is not State.SUSPECT:  # who still counts as running
+            self._liveness.changed()
         gone = change.after in (State.DEAD, State.LEFT)
         if gone and self.desk is not None and (warning := self.desk.loses(change.name)):
             self._outbox.log(Level.WARNING, warning)
-
-    def _page_changed(self, owner: str, keys: tuple[str, ...], now: float) -> None:
-        # Clones before records: who is told to become another node need not be asked whether it lives.
-        for key in keys:
-            if key.startswith(CLONE):
-                self._clone_noted(owner, key, now)
-        for id_ in self.registry.page_changed(owner, keys, now):
-            newer = self._page.outdated(id_, now)
-            if newer is not None:
-                self._sessions.takeover.newer_elsewhere(id_, newer, now)
-        former = self.max_nodes
-        self.rollouts.page_changed(owner, keys)
-        if self.founders is not None:
-            for line in self.founders.page_changed(owner, keys):
-                self._outbox.log(Level.WARNING, line)
-        if self.home is not None:
-            self.home.page_changed(owner, keys, now)
-        changed, warnings = self.settings.page_changed(keys)
-        if any(name.startswith(CONFIG) for name in changed):
-            self.rollouts.plan_changed()
-            self._fetch_content(now)
-        for warning in warnings:
-            self._outbox.log(Level.WARNING, warning)
-        self._renewals.page_changed(owner, keys, changed, former, self.group.wall(now))
-        if GONE in keys:
-            self._outbox.log(Level.INFO, f"manager {owner} leaves for good")
-        if SEES in keys and not self.registry.all_alive:
-            self._membership_changed = True
-        self.shares.changed()
-
-    def _clone_noted(self, owner: str, key: str, now: float) -> None:
-        page = self.group.ledger.pages.get(owner)
-        value = None if page is None else page.get(key)
-        if value is None:
-            return
-        try:
-            self._sessions.takeover.clone_noted(key[len(CLONE) :], CloneNote.unpack(value), now)
-        except ValueError:
-            self._outbox.count("ledger", "bad_clone_note")
-
-    def _see_members(self, now: float) -> None:
-        """What follows from who is alive by now (rule I7)."""
-        self._sessions.admission.forget_silence(self._liveness.look(now))
-        self.shares.changed()
-        if (managers := self._liveness.node_ports(self.config.node_port)) != self._sessions.managers:
-            self._sessions.tell_managers(managers)
-
-
-def _keys(page: Page | None) -> tuple[str, ...]:
-    return () if page is None else tuple(page.values)

@@ -6,6 +6,7 @@ from gossip.group import Group
 from gossip.members import Member
 from gossip.messages import Address, State
 from manager.registry import Registry
+from manager.sessions.sessions import Sessions
 from manager.sight import Sight
 
 TAG_NODE_PORT = "kcm_node"
@@ -13,15 +14,35 @@ TAG_HTTP_PORT = "kcm_http"
 
 
 class Liveness:
-    """Tells the registry whose nodes may be judged, and by whom."""
+    """Tells the registry whose nodes may be judged, and by whom; and nodes, where else they may go."""
 
-    def __init__(self, group: Group, registry: Registry, sight: Sight) -> None:
+    def __init__(
+        self, group: Group, registry: Registry, sight: Sight, sessions: Sessions, our_port: int
+    ) -> None:
+        """`our_port`: where we serve nodes."""
         self._group = group
         self._registry = registry
         self._sight = sight
+        self._sessions = sessions
+        self._our_port = our_port
+        self._changed = True
 
-    def look(self, now: float) -> set[str]:
-        """Derive it anew; gives the names of the managers alive, ours among them."""
+    def changed(self) -> None:
+        """Who is alive, or whom they see, is to be looked at anew."""
+        self._changed = True
+
+    def look(self, now: float) -> None:
+        """Once, however many have come or gone with one input; nothing where nobody has."""
+        if not self._changed:
+            return
+        self._changed = False
+        self._sessions.admission.forget_silence(self._derive(now))
+        self._sessions.shares.changed()
+        if (managers := self._node_ports()) != self._sessions.managers:
+            self._sessions.tell_managers(managers)
+
+    def _derive(self, now: float) -> set[str]:
+        """Gives the names of the managers alive, ours among them."""
         kin, me = self._kin(), self._group.name
         alive = {me, *(member.name for member in kin)}
         if alive - {me} != self._sight.of(me):
@@ -33,9 +54,9 @@ class Liveness:
         self._registry.liveness(alive, seen_by_alive, left, now)
         return alive
 
-    def node_ports(self, our_port: int) -> tuple[str, ...]:
-        """Where the managers alive serve nodes, `host:port`; ours, at `our_port`, first."""
-        ours = str(Address(self._group.swim.members.me.address.host, our_port))
+    def _node_ports(self) -> tuple[str, ...]:
+        """Where the managers alive serve nodes, `host:port`; ours first."""
+        ours = str(Address(self._group.swim.members.me.address.host, self._our_port))
         return ours, *self._ports_of(self._kin())
 
     def _ports_of(self, kin: Iterable[Member]) -> Iterable[str]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from gossip.group import Group
-from manager.effects import Level
+from manager.effects import FetchContent, Level
 from manager.outbox import Outbox
 from manager.records import (
     ANEW,
@@ -277,6 +277,18 @@ class Rollouts:
         packed = pack_names(sorted(hash_[:HASH_CHARS] for hash_ in self.configs.contents))
         if (self._group.ledger.own.get(HOLDS) or pack_names([])) != packed:
             self._group.ledger.put(HOLDS, packed, ends_something=True)
+
+    def fetch_content(self, now: float) -> None:
+        """Ask another manager for what a plan names and we have not got, where there is any."""
+        if self._group.kin() and (version := self.configs.to_fetch(now)) is not None:
+            self._outbox.add(FetchContent(version.sha256, version.size))
+
+    def content_fetched(self, content: bytes | None, now: float) -> None:
+        """What that has brought, None for nothing."""
+        if content is not None and not self.configs.fetched(content):
+            self._outbox.count("config", "not_what_was_asked_for")
+        self.contents_changed()
+        self.fetch_content(now)
 
     def _without(self, hash_: str) -> list[str]:
         """The managers alive that have not got this configuration."""

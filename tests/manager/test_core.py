@@ -315,7 +315,7 @@ def test_a_refusal_is_erased_when_the_node_is_let_in_elsewhere() -> None:
     entry, ledger = NODE + IDENTITY.id_of(key(2)), bench.core.group.ledger
     record = NodeRecord(NodeState.ACTIVE, 2, 1, 5, True, False, WALL, "said hello", "n2", "", "")
     ledger.apply(Piece("m2", 1, 0, 1, 0, (Entry(entry, 1, record.pack()),), reset=True))
-    bench.core._page_changed("m2", (entry,), 0.0)
+    bench.core._reading.page_changed("m2", (entry,), 0.0)
     assert ledger.own.get(entry) is None
     assert bench.node(2).manager == "m2"
 
