@@ -158,11 +158,11 @@ class Agent:
     def not_ready(self) -> str:
         if self._stopping:
             return "the agent is stopping"
-        if self._session.service.shown:
-            return WHY[self._session.service.shown]
+        if self._session.duties.service.shown:
+            return WHY[self._session.duties.service.shown]
         if self._gateway.draining:
             return "the gateway drains"
-        if self._session.restarts.going:
+        if self._session.duties.restarts.going:
             return "it is restarted for other limits"
         return "" if self._gateway.state == "running" else f"the gateway is {self._gateway.state}"
 
@@ -172,11 +172,11 @@ class Agent:
 
     @property
     def registered(self) -> bool:
-        return self._session.registered
+        return self._session.place.registered
 
     @property
     def degrades_in(self) -> float | None:
-        seconds = self._session.degrades_in(self._now())
+        seconds = self._session.place.degrades_in(self._now())
         return seconds if isfinite(seconds) else None
 
     @property
@@ -189,7 +189,7 @@ class Agent:
             "joined": self.joined,
             "manager": phase.manager if isinstance(phase, Joined) else "",
             "incarnation": state.incarnation,
-            "service": self._session.service.shown or "in service",
+            "service": self._session.duties.service.shown or "in service",
             "registered": self.registered,
             "degrades_in_seconds": self.degrades_in,
             "gateway": {
@@ -203,7 +203,7 @@ class Agent:
     @property
     def config(self) -> dict[str, object]:
         """The gateway's own configuration file, for `/v1/config`."""
-        state = self._session.configuration.state
+        state = self._session.duties.configuration.state
         return {
             "path": self._settings.gateway.config,
             "version": state.version,
@@ -303,7 +303,7 @@ class Agent:
         said: object = None
         while True:
             self.observe()
-            says = self._session.says, self._session.config
+            says = self._session.says, self._session.duties.state
             if said not in (None, says):
                 self.perform(self._session.noticed(self._now()))
             said = says
@@ -373,7 +373,7 @@ class Agent:
         self._session.gateway = kind if kind == "none" else f"{kind}: {self._gateway.state}"
         self._session.counters = self.counters
         self._config.look(self._gateway.restarts)
-        configuration = self._session.configuration
+        configuration = self._session.duties.configuration
         configuration.managed, configuration.ready = self._config.managed, not self.not_ready
         configuration.on_disk, configuration.running = self._config.on_disk, self._config.running
 

@@ -117,7 +117,7 @@ class Changes:
         self._shell.observe()
         restart = not self._shell.not_ready and self._gateway.restarts_for(self.limits[2])
         self._shell.perform(self._session.limits_restart(restart, self._now()))
-        return self._session.restarts.may
+        return self._session.duties.restarts.may
 
     async def stage(self, stage: Stage) -> None:
         error = ""

@@ -275,7 +275,7 @@ class SimNode:
             return
         restart = newest.limits != self.applied.limits and not self.gateway.out
         self._perform(self.session.limits_restart(restart, self.loop.now))
-        if self.gateway.out or not self.session.restarts.may:
+        if self.gateway.out or not self.session.duties.restarts.may:
             return  # it is looked at again
         self._newest = None
         if restart:
@@ -331,7 +331,7 @@ class SimNode:
 
     def _look_at_gateway(self) -> None:
         self.session.gateway = self.gateway.kind
-        configuration = self.session.configuration
+        configuration = self.session.duties.configuration
         configuration.managed = self.gateway.managed
         configuration.on_disk = configuration.running = self.gateway.on_disk
 

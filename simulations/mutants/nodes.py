@@ -44,11 +44,11 @@ def sessions_counted_not_hellos(patch: Patch) -> None:
     def say(self: Session) -> list[Any]:
         before = self.state.incarnation
         effects = hello(self)
-        self.state = replace(self.state, incarnation=before)
+        self._kept.state = replace(self.state, incarnation=before)
         return effects[1:]
 
     def welcomed(self: Session, message: Any, now: float) -> list[Any]:
-        self.state = replace(self.state, incarnation=max(self.state.incarnation, message.incarnation))
+        self._kept.state = replace(self.state, incarnation=max(self.state.incarnation, message.incarnation))
         return welcome(self, message, now)
 
     patch(Session, "_hello", say)

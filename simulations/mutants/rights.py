@@ -14,7 +14,7 @@ from manager.seats.home import Home
 from manager.seats.records import MET, Ended
 from manager.seats.rights import STRETCH, Founder
 from node.life import Life
-from node.session import Session
+from node.place import Place
 from simulations.mutants.patch import Patch
 
 
@@ -159,12 +159,12 @@ def shorter_ticket_shortens(patch: Patch) -> None:
 
 def life_from_receipt(patch: Patch) -> None:
     """A node counts its ticket's life from when it came (S2)."""
-    right = Session._take_ticket
+    right = Place._take_ticket
 
-    def take(self: Session, ticket: str, life: Life, now: float) -> list[Any]:
+    def take(self: Place, ticket: str, life: Life, now: float) -> list[Any]:
         return right(self, ticket, Life.asked_at(self._clock(), life.seconds), now)
 
-    patch(Session, "_take_ticket", take)
+    patch(Place, "_take_ticket", take)
 
 
 def clocks_are_equal(patch: Patch) -> None:

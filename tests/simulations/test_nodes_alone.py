@@ -26,9 +26,9 @@ def test_nodes_outlive_their_managers_for_a_week_then_give_up_and_are_back_withi
     for node in nodes:
         node.start()
     cluster.world.run_for(4.9 * DAY)
-    assert all(node.session.registered and node.applied.source != "free" for node in nodes)
+    assert all(node.session.place.registered and node.applied.source != "free" for node in nodes)
     cluster.world.run_for(0.2 * DAY)
-    assert not any(node.session.registered for node in nodes)
+    assert not any(node.session.place.registered for node in nodes)
     assert all((node.applied.source, node.applied.limits) == ("free", free) for node in nodes)
     for manager in cluster.managers:
         manager.restart()
