@@ -31,7 +31,6 @@ from gossip.effects import (
     StoodAside,
 )
 from gossip.group import Group
-from gossip.key_messages import Verb
 from gossip.messages import Address, Message, State, StreamMessage
 from manager.audit import Audit
 from manager.disk.keeper import Keeper
@@ -42,26 +41,26 @@ from manager.history import History
 from manager.limits.sharing import Sharing
 from manager.liveness import Liveness
 from manager.membership import MemberLog
+from manager.operator import Operator
 from manager.outbox import Outbox
 from manager.page import NodePage
 from manager.reading import Reading
 from manager.records import GONE
-from manager.registry import NodeView, Registry
+from manager.registry import Registry
 from manager.retention import Retention
-from manager.rollout.configs import Configs, Manner
-from manager.rollout.orders import Action, Order
-from manager.rollout.plan import Plan
+from manager.rollout.configs import Configs
 from manager.rollout.rollouts import Rollouts
 from manager.seats.desk import Desk
 from manager.seats.founders import Founders
 from manager.seats.home import Home
+from manager.seats.surplus import Surplus
 from manager.seats.vouching import Vouching
 from manager.sessions.sessions import Sessions
 from manager.sight import Sight
 from manager.subscription.days import Days
 from manager.subscription.renewals import Renewals
 from manager.terms import ManagerConfig, Terms
-from node.protocol import Limit, Limits, NodeMessage
+from node.protocol import Limits, NodeMessage
 
 WENT_BACK = (
     "the others know more of this manager than its state directory does: that was set back, or restored from "
@@ -77,7 +76,7 @@ _GOING_SECONDS_MAX = 3.0
 
 
 class Manager:
-    """A manager's core. Call `tick` no later than `next_deadline()`."""
+    """A manager's core. Call `tick` no later than `next_deadline()`; people have their say by `operator`."""
 
     def __init__(self, group: Group, config: ManagerConfig, now: float, saved: Saved | None = None) -> None:
         """`saved`: what is on disk, whose `memory` the group has; None where nothing is kept."""
@@ -129,9 +128,7 @@ class Manager:
         """What the gateways of those nodes answered."""
         self.shares = self._sessions.shares
         """Of the limits, for the nodes that this manager serves."""
-        self._vouching = Vouching(
-            group, self.registry, self._page, self.founders, self.home, self.desk, self._outbox
-        )
+        self.surplus = Surplus(group, self.registry, self._page, self._terms, self._sessions)
         self._sight = Sight(group, self._outbox)
         self._liveness = Liveness(group, self.registry, self._sight, self._sessions, config.node_port)
         self._reading = Reading(
@@ -147,6 +144,21 @@ class Manager:
             self.home,
             self._outbox,
         )
+        self.operator = Operator(
+            group,
+            self._terms,
+            self._renewals,
+            self.surplus,
+            Vouching(group, self.registry, self._page, self.founders, self.home, self.desk, self._outbox),
+            self.rollouts,
+            self._retention,
+            self._sessions,
+            self.audit,
+            self._outbox,
+            absorb=self._absorb,
+            turn=self._turn,
+        )
+        """What an operator has this manager do."""
         self._sweep_at = now + _SWEEP_EVERY
         self._going_ends = inf
         self._keeper: Keeper | None = None
@@ -225,23 +237,6 @@ class Manager:
         """How many sessions of nodes that were let in here ended without a goodbye."""
         return self._sessions.lost
 
-    def _seats(self, now: float) -> int | None:
-        """The cap, and what a surge adds to it at present; None for none."""
-        return (
-            None
-            if self.cap is None
-            else self.cap + self._sessions.admission.surge.extra(self.group.wall(now))
-        )
-
-    def unmarked(self, now: float) -> list[NodeView]:
-        """The running nodes whose mark is not yet what the cap asks of their managers (A3)."""
-        seats = self._seats(now)
-        if not self.registry.over and (seats is None or self.registry.used <= seats):
-            return []
-        surplus = set() if seats is None else self.registry.surplus(seats)
-        running = [view for view in self.registry.views() if view.running]
-        return [view for view in running if view.record.over_limit != (view.id in surplus)]
-
     def seeds(self) -> tuple[str, ...]:
         """The node ports of all managers alive, `host:port`."""
         return self._sessions.managers
@@ -250,135 +245,17 @@ class Manager:
         """The ids of the nodes that are connected here and let in."""
         return self._sessions.served()
 
-    # What an operator does
-
-    def set_max_nodes(self, max_nodes: int, now: float) -> list[ManagerEffect]:
-        """An operator's word, which wins over every YAML file and reaches all managers.
-
-        Raises `DocumentError` where a signed document holds.
-        """
-        self._renewals.set_max_nodes(max_nodes, self.group.wall(now))
-        # So that who asks next is told of seats as they are under this cap.
-        self._mark_surplus(now)
-        return self._turn(now)
-
-    def expel(self, name: str, now: float) -> list[ManagerEffect]:
-        """As `manager.seats.vouching.Vouching.expel`: raises `RightsError`."""
-        self._vouching.expel(name, now)
-        self.shares.changed()
-        return self._turn(now)
-
-    def note_change(self, who: str, change: str, status: int, now: float) -> list[ManagerEffect]:
-        """Somebody changed something over HTTP: that is on disk before the answer."""
-        self.audit.note(who, change, status, self.group.wall(now))
-        return self._turn(now)
-
-    def forget_node(self, id_: str, now: float) -> list[ManagerEffect]:
-        """As `manager.seats.vouching.Vouching.forget_node`: raises `RightsError`, `KeyError`."""
-        self._vouching.forget_node(id_, now)
-        return self._turn(now)
-
-    def order_node(self, id_: str, action: Action, by: str, now: float) -> tuple[Order, list[ManagerEffect]]:
-        """An operator's word to one node. Raises `OrderError`, `KeyError` where nobody knows the node."""
-        order = self.rollouts.order(id_, action, by, now)
-        return order, self._turn(now)
-
-    def set_limit(self, name: str, limit: Limit | None, sharing: Sharing, now: float) -> list[ManagerEffect]:
-        """An operator's word, as above; None takes the limit away. Raises `ValueError` for what cannot be."""
-        setting = self._terms.set_limit(name, limit, sharing)
-        what = "no limit" if limit is None else f"{limit.max_rate:g} per {limit.every:g} s"
-        self._outbox.log(Level.INFO, f"limits: {name} is {what} from now on (serial {setting.serial})")
-        return self._turn(now)
-
-    def force_leave(self, name: str, by: str, now: float, *, prune: bool) -> list[ManagerEffect]:
-        """As `gossip.group.Group.force_leave`: raises `ForceLeaveRefused`, `KeyError`."""
-        output = self.group.force_leave(name, now, prune=prune)
-        if prune:
-            self._retention.pruned(name)
-        word = "and no longer listed" if prune else "and not expected back"
-        self._outbox.log(Level.INFO, f"member {name} is declared gone by {by}, {word}")
-        self._absorb(output, now)
-        return self._turn(now)
-
-    def join(self, address: Address, now: float) -> tuple[int, list[ManagerEffect]]:
-        """As `gossip.group.Group.join`: `JoinTried` of the number follows."""
-        token, output = self.group.join(address, now)
-        self._absorb(output, now)
-        return token, self._turn(now)
-
-    def reach(self, now: float) -> list[ManagerEffect]:
-        """As `gossip.group.Group.reach`: `Reached` follows."""
-        self._absorb(self.group.reach(now), now)
-        return self._turn(now)
-
-    def change_keys(self, verb: Verb, key: str, without: Iterable[str], now: float) -> list[ManagerEffect]:
-        """As `gossip.keys.Keys.begin`: `KeysDone` follows, or `KeysRefused` is raised."""
-        self._absorb(self.group.change_keys(verb, key, without, now), now)
-        return self._turn(now)
-
-    def install(self, text: str, source: str, now: float) -> list[ManagerEffect]:
-        """Put a signed document from `source` into force, everywhere. Raises `DocumentError`."""
-        self._renewals.install(text, source, self.group.wall(now))
-        self._mark_surplus(now)
-        return self._turn(now)
-
-    def ask_issuer(self, now: float) -> list[ManagerEffect]:
-        """Ask the issuer's URL now, whoever's turn it is. Raises `DocumentError` where there is none."""
-        self._renewals.ask(self.group.wall(now))
-        return self._outbox.take()
+    # What the shell was asked to get
 
     def issuer_answered(self, text: str, now: float) -> list[ManagerEffect]:
         """The issuer's URL gave `text`; no call where it gave nothing."""
         self._renewals.answered(text, self.group.wall(now))
         return self._turn(now)
 
-    def push_config(
-        self, kind: str, content: bytes, by: str, manner: Manner, now: float, *, force: bool
-    ) -> list[ManagerEffect]:
-        """Bring `content` to all gateways of `kind`, in waves. Raises `PlanError`."""
-        plan = self.configs.push(kind, content, by, manner, now, force=force)
-        return self._plan_set(kind, plan, f"version {plan.target} pushed by {by}", now)
-
-    def roll_back_config(
-        self, kind: str, number: int | None, by: str, manner: Manner, now: float
-    ) -> list[ManagerEffect]:
-        """Bring an earlier version back; None: the one before. Raises `PlanError`."""
-        plan = self.configs.roll_back(kind, number, manner)
-        return self._plan_set(kind, plan, f"back to version {plan.target}, by {by}", now)
-
-    def steer_rollout(self, kind: str, action: str, by: str, now: float) -> list[ManagerEffect]:
-        """`pause`, `resume`, `promote` or `abort`. Raises `PlanError`."""
-        plan = self.configs.act(kind, action, by, self.rollouts.step(kind).skip)
-        return self._plan_set(kind, plan, f"rollout of version {plan.target}: {action}, by {by}", now)
-
-    def try_config(
-        self, kind: str, sha256: str, content: bytes, now: float
-    ) -> tuple[int, list[ManagerEffect]]:
-        """Let a gateway check `content`: `TrialDone` of the number follows. Raises `PlanError`."""
-        return self.rollouts.try_config(kind, sha256, content), self._turn(now)
-
     def content_fetched(self, content: bytes | None, now: float) -> list[ManagerEffect]:
         """What `FetchContent` has brought, None for nothing."""
         self.rollouts.content_fetched(content, now)
         return self._turn(now)
-
-    def _plan_set(self, kind: str, plan: Plan, text: str, now: float) -> list[ManagerEffect]:
-        self._outbox.log(Level.INFO, f"configuration for {kind}: {text}")
-        self.rollouts.plan_changed()
-        return self._turn(now)
-
-    def go(self, now: float, *, for_good: bool) -> list[ManagerEffect]:
-        """Send the nodes to the other managers, then leave the group; `Departed` follows."""
-        if self.going:
-            return []
-        if for_good:
-            self.group.ledger.put(GONE, b"", ends_something=True)
-        farewell = "leaving the group for good" if for_good else "leaving the group"
-        self._outbox.log(Level.INFO, f"{farewell}, {len(self._sessions)} nodes move")
-        self._note("manager", self.name, "", "leaving", farewell, now)
-        self._sessions.send_away(now)
-        self._going_ends = now + _GOING_SECONDS_MAX
-        return self.tick(now)
 
     # Gossip
 
@@ -431,7 +308,20 @@ class Manager:
         """What follows from all that came with `more`: one turn, and so one commit and one piece of news."""
         return self._turn(now)
 
-    # Time
+    # Going, and time
+
+    def go(self, now: float, *, for_good: bool) -> list[ManagerEffect]:
+        """Send the nodes to the other managers, then leave the group; `Departed` follows."""
+        if self.going:
+            return []
+        if for_good:
+            self.group.ledger.put(GONE, b"", ends_something=True)
+        farewell = "leaving the group for good" if for_good else "leaving the group"
+        self._outbox.log(Level.INFO, f"{farewell}, {len(self._sessions)} nodes move")
+        self._note("manager", self.name, "", "leaving", farewell, now)
+        self._sessions.send_away(now)
+        self._going_ends = now + _GOING_SECONDS_MAX
+        return self.tick(now)
 
     def adjust_clock(self, wall_offset: float) -> None:
         """The wall clock was set: what to add to `now` from here on."""
@@ -478,7 +368,7 @@ class Manager:
             self._sessions.is_down(id_, now)
         self._sessions.sweep(now)
         self.settings.copy_winners(now, sum(member.name < self.name for member in self.group.kin()))
-        self._mark_surplus(now)
+        self.surplus.mark(now)
         if self.desk is not None:
             self.desk.sweep(now)
         if self.home is not None:
@@ -493,13 +383,6 @@ class Manager:
             self._forget_pages(now)
         self.history.sample(wall, self.registry, self.cap)
         self.days.sample(wall, self.registry.used, self.cap)
-
-    def _mark_surplus(self, now: float) -> None:
-        if self.desk is not None:
-            return  # whose seat is beyond the cap is for its founder to say (S7)
-        for id_ in self._page.mark_surplus(self._seats(now), now):
-            if (record := self._page.record(id_)) is not None:
-                self._sessions.telling.push(id_, record, now)
 
     def _forget_pages(self, now: float) -> None:
         forgotten, output = self._retention.sweep(now)

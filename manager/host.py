@@ -173,34 +173,34 @@ class ManagerHost:
 
     async def set_max_nodes(self, max_nodes: int) -> None:
         """Returns when it is kept."""
-        await self._keep(self.core.set_max_nodes(max_nodes, self.now()))
+        await self._keep(self.core.operator.set_max_nodes(max_nodes, self.now()))
 
     async def set_limit(self, name: str, limit: Limit | None, sharing: Sharing) -> None:
         """Returns when it is kept. Raises `ValueError`."""
-        await self._keep(self.core.set_limit(name, limit, sharing, self.now()))
+        await self._keep(self.core.operator.set_limit(name, limit, sharing, self.now()))
 
     async def expel(self, name: str) -> None:
         """Returns when it is kept. Raises `RightsError`."""
-        await self._keep(self.core.expel(name, self.now()))
+        await self._keep(self.core.operator.expel(name, self.now()))
 
     async def note_change(self, who: str, change: str, status: int) -> None:
         """Returns when it is kept."""
-        await self._keep(self.core.note_change(who, change, status, self.now()))
+        await self._keep(self.core.operator.note_change(who, change, status, self.now()))
 
     async def forget_node(self, id_: str) -> None:
         """Returns when it is kept. Raises `RightsError`, `KeyError`."""
-        await self._keep(self.core.forget_node(id_, self.now()))
+        await self._keep(self.core.operator.forget_node(id_, self.now()))
 
     async def force_leave(self, name: str, by: str, *, prune: bool) -> None:
         """Returns when it is kept and told. Raises `ForceLeaveRefused`, `KeyError`."""
-        await self._keep(self.core.force_leave(name, by, self.now(), prune=prune))
+        await self._keep(self.core.operator.force_leave(name, by, self.now(), prune=prune))
 
     async def join(self, peer: str) -> dict[str, JoinTried]:
         """What became of each address that `peer` stands for; none where it is not known."""
         tried: dict[str, asyncio.Future[JoinTried]] = {}
         for place in await look_up(peer, self._gossip.family):
             address = Address.of(place.host, place.port)
-            token, effects = self.core.join(address, self.now())
+            token, effects = self.core.operator.join(address, self.now())
             tried[str(address)] = self._waiting.for_join(token)
             self._perform(effects)
         return {address: await outcome for address, outcome in tried.items()}
@@ -209,12 +209,12 @@ class ManagerHost:
         """Ask every member for an answer; whoever asks meanwhile shares it."""
         reached, new = self._waiting.for_reach()
         if new:
-            self._perform(self.core.reach(self.now()))
+            self._perform(self.core.operator.reach(self.now()))
         return await asyncio.shield(reached)
 
     async def order_node(self, id_: str, action: Action, by: str) -> Order:
         """Returns when it is kept. Raises `OrderError`, `KeyError`."""
-        order, effects = self.core.order_node(id_, action, by, self.now())
+        order, effects = self.core.operator.order_node(id_, action, by, self.now())
         await self._keep(effects)
         return order
 
@@ -250,26 +250,28 @@ class ManagerHost:
 
     async def change_keys(self, verb: Verb, key: str, without: Iterable[str]) -> KeysDone:
         """Do it on every member; takes some seconds where one does not answer. Raises `KeysRefused`."""
-        effects = self.core.change_keys(verb, key, without, self.now())
+        effects = self.core.operator.change_keys(verb, key, without, self.now())
         done = self._waiting.for_keys()
         self._perform(effects)
         return await done
 
     async def push_config(self, kind: str, content: bytes, by: str, manner: Manner, *, force: bool) -> None:
         """Returns when it is kept. Raises `PlanError`."""
-        await self._keep(self.core.push_config(kind, content, by, manner, self.now(), force=force))
+        await self._keep(self.core.operator.push_config(kind, content, by, manner, self.now(), force=force))
 
     async def roll_back_config(self, kind: str, number: int | None, by: str, manner: Manner) -> None:
         """Returns when it is kept. Raises `PlanError`."""
-        await self._keep(self.core.roll_back_config(kind, number, by, manner, self.now()))
+        await self._keep(self.core.operator.roll_back_config(kind, number, by, manner, self.now()))
 
     async def steer_rollout(self, kind: str, action: str, by: str) -> None:
         """Returns when it is kept. Raises `PlanError`."""
-        await self._keep(self.core.steer_rollout(kind, action, by, self.now()))
+        await self._keep(self.core.operator.steer_rollout(kind, action, by, self.now()))
 
     async def try_config(self, kind: str, content: bytes) -> TrialDone:
         """What a gateway of `kind` here says of `content`. Raises `PlanError` where none answers."""
-        number, effects = self.core.try_config(kind, sha256(content).hexdigest(), content, self.now())
+        number, effects = self.core.operator.try_config(
+            kind, sha256(content).hexdigest(), content, self.now()
+        )
         async with self._waiting.for_trial(number) as done:
             self._perform(effects)
             try:
@@ -387,11 +389,11 @@ class ManagerHost:
 
     async def install(self, text: str, source: str) -> None:
         """Put a signed subscription into force; returns when it is kept. Raises `DocumentError`."""
-        await self._keep(self.core.install(text, source, self.now()))
+        await self._keep(self.core.operator.install(text, source, self.now()))
 
     def ask_issuer(self) -> None:
         """Ask the issuer's URL at once; raises `DocumentError` where none is set."""
-        self._perform(self.core.ask_issuer(self.now()))
+        self._perform(self.core.operator.ask_issuer(self.now()))
 
     def _watch_subscription_file(self) -> None:
         """Take the file's document at the start, and again whenever the file has changed."""
@@ -399,7 +401,7 @@ class ManagerHost:
         if found is not None:
             text, source = found
             try:
-                self._perform(self.core.install(text, source, self.now()))
+                self._perform(self.core.operator.install(text, source, self.now()))
             except DocumentError as error:
                 self.count("subscription", "bad_document")
                 log.error("subscription: %s: %s", source, error)

@@ -51,7 +51,7 @@ class OperatorFaults(Ground):
         text = self._issued = sign(document, ISSUER if trusted else NOT_TRUSTED)
         if trusted and document.group == "krakend":
             self.watch.granted(text)
-        manager.operate(lambda core, now: core.install(text, "an operator", now))
+        manager.operate(lambda core, now: core.operator.install(text, "an operator", now))
         return f"serial {document.serial} for {document.max_nodes} nodes at {manager.name}"
 
     _issued = ""
@@ -64,7 +64,7 @@ class OperatorFaults(Ground):
         manager = self._manager()
         if not manager.alive or manager.name == "stranger":
             return ""
-        manager.operate(lambda core, now: core.ask_issuer(now))
+        manager.operate(lambda core, now: core.operator.ask_issuer(now))
         return manager.name
 
     def _set_limit(self) -> str:
@@ -78,14 +78,14 @@ class OperatorFaults(Ground):
         sharing = Sharing(chance.choice(ALGORITHMS), shared.lease, shared.reuse_last, shared.safe)
         if name in self.plan.config.limits and limit is None:
             return ""  # a file's limit: it would be back with the next start
-        manager.operate(lambda core, now: core.set_limit(name, limit, sharing, now))
+        manager.operate(lambda core, now: core.operator.set_limit(name, limit, sharing, now))
         return f"{name[:10]} {limit and limit.max_rate} ({sharing.algorithm}) at {manager.name}"
 
     def _join_by_hand(self) -> str:
         """`kcm join`: another manager, or an address where there is none."""
         manager = self._manager()
         host = self.random.choice([m.host for m in self.managers] + [NOWHERE])
-        manager.operate(lambda core, now: core.join(Address(host, GOSSIP_PORT), now)[1])
+        manager.operate(lambda core, now: core.operator.join(Address(host, GOSSIP_PORT), now)[1])
         return f"{host} at {manager.name}" if manager.alive else ""
 
     def _leave_for_good(self) -> str:
@@ -122,7 +122,7 @@ class OperatorFaults(Ground):
         prune = self.random.random() < 0.7
         if prune:
             self.watch.pruned.add(name)
-        asked.operate(lambda core, now: core.force_leave(name, "an operator", now, prune=prune))
+        asked.operate(lambda core, now: core.operator.force_leave(name, "an operator", now, prune=prune))
         return f"{name} at {asked.name}{', pruned' if prune else ''}"
 
     def _another_year(self) -> str:

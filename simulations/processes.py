@@ -206,7 +206,7 @@ class SimManager:
 
         def set_() -> None:
             try:
-                effects = self.core.set_max_nodes(max_nodes, self.loop.now)
+                effects = self.core.operator.set_max_nodes(max_nodes, self.loop.now)
             except DocumentError:
                 return
             setting = self.core.settings.get(SUBSCRIPTION)
@@ -220,15 +220,17 @@ class SimManager:
         """An operator brings a signed subscription, which is right."""
         if self._observer is not None:
             self._observer.granted(text)
-        self._operate(lambda now: self.core.install(text, "an operator", now))
+        self._operate(lambda now: self.core.operator.install(text, "an operator", now))
 
     def push_config(self, kind: str, content: bytes, manner: Manner) -> None:
         """An operator pushes a configuration."""
-        self._operate(lambda now: self.core.push_config(kind, content, "operator", manner, now, force=True))
+        self._operate(
+            lambda now: self.core.operator.push_config(kind, content, "operator", manner, now, force=True)
+        )
 
     def steer_rollout(self, kind: str, action: str) -> None:
         """An operator pauses, resumes, promotes or aborts a rollout."""
-        self._operate(lambda now: self.core.steer_rollout(kind, action, "operator", now))
+        self._operate(lambda now: self.core.operator.steer_rollout(kind, action, "operator", now))
 
     def _operate(self, what: Callable[[float], list[ManagerEffect]]) -> None:
         self.loop.submit(lambda: self._perform(what(self.loop.now)))

@@ -66,13 +66,13 @@ class RolloutFaults(Ground):
             waves=self.random.choice(WAVES), max_unavailable=self.plan.at_a_time, pause=1.0, heal=False
         )
         asked = self._tell(
-            lambda core, now: core.push_config(KIND, content, "operator", manner, now, force=True)
+            lambda core, now: core.operator.push_config(KIND, content, "operator", manner, now, force=True)
         )
         return f"{content.decode()} at {asked}" if asked else ""
 
     def _steer(self) -> str:
         action = self.random.choice(("pause", "resume", "resume", "promote", "abort"))
-        asked = self._tell(lambda core, now: core.steer_rollout(KIND, action, "operator", now))
+        asked = self._tell(lambda core, now: core.operator.steer_rollout(KIND, action, "operator", now))
         return f"{action} at {asked}" if asked else ""
 
     def _restart_gateway(self) -> str:
@@ -86,7 +86,7 @@ class RolloutFaults(Ground):
         if node is None or not node.id:
             return ""
         id_ = node.id
-        asked = self._tell(lambda core, now: core.order_node(id_, action, "operator", now)[1])
+        asked = self._tell(lambda core, now: core.operator.order_node(id_, action, "operator", now)[1])
         return f"{action.value} {node.name} at {asked}" if asked else ""
 
     def _hit_in_turn(self) -> str:
@@ -129,4 +129,4 @@ class RolloutFaults(Ground):
     def _abort_rollouts(self) -> None:
         """So that the group comes to rest."""
         for manager in self.managers:
-            manager.operate(lambda core, now: core.steer_rollout(KIND, "abort", "operator", now))
+            manager.operate(lambda core, now: core.operator.steer_rollout(KIND, "abort", "operator", now))

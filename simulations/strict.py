@@ -198,7 +198,7 @@ class StrictFire(RolloutFaults, Fire):
         if any(m.core.founders is not None and name in m.core.founders.known.expelled for m in living):
             return
         if living:
-            self.random.choice(living).operate(lambda core, now: core.expel(name, now))
+            self.random.choice(living).operate(lambda core, now: core.operator.expel(name, now))
         self.world.after(_SAID_AGAIN, lambda: self._say_expel(name))
 
     def _forget(self) -> str:
@@ -213,7 +213,7 @@ class StrictFire(RolloutFaults, Fire):
         manager, id_ = self.random.choice(managers), node.id
         self.world.after(
             self.random.choice((0.5, 20.0)),
-            lambda: manager.operate(lambda core, now: core.forget_node(id_, now)),
+            lambda: manager.operate(lambda core, now: core.operator.forget_node(id_, now)),
         )
         return f"{node.name} at {manager.name}"
 

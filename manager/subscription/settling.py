@@ -7,7 +7,7 @@ from manager.seats.home import UNLIMITED
 def behind(core: Manager, now: float) -> list[str]:
     """The managers that have not done yet what the present cap asks of them."""
     if core.founders is None:
-        return sorted({view.manager for view in core.unmarked(now)})
+        return sorted({view.manager for view in core.surplus.unmarked(now)})
     cap, known = UNLIMITED if core.cap is None else core.cap, core.founders.known
     return sorted(
         n for n, account in known.accounts.items() if account.total != cap and n not in known.expelled
@@ -18,7 +18,7 @@ def pending(core: Manager, now: float) -> str:
     """What is still to come, for people; empty where the cap is in force with all that follows from it."""
     names = ", ".join(behind(core, now))
     if core.founders is None:
-        count = len(core.unmarked(now))
+        count = len(core.surplus.unmarked(now))
         nodes = "1 node is" if count == 1 else f"{count} nodes are"
         return f"{nodes} still to be marked, as over the cap or within it, by {names}" if names else ""
     if names:

@@ -83,7 +83,7 @@ def _sleepers(story: Story) -> list[SimNode]:
 
 
 def _restarts(id_: str) -> Callable[[Manager, float], list[ManagerEffect]]:
-    return lambda core, now: core.order_node(id_, Action.RESTART, "operator", now)[1]
+    return lambda core, now: core.operator.order_node(id_, Action.RESTART, "operator", now)[1]
 
 
 def _is_done(story: Story, manager: SimManager) -> bool:

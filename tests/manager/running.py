@@ -117,49 +117,49 @@ class Running:
         self.counts[where, reason] += 1
 
     async def note_change(self, who: str, change: str, status: int) -> None:
-        self._perform(self.core.note_change(who, change, status, self._now))
+        self._perform(self.core.operator.note_change(who, change, status, self._now))
 
     async def set_max_nodes(self, max_nodes: int) -> None:
-        self._perform(self.core.set_max_nodes(max_nodes, self._now))
+        self._perform(self.core.operator.set_max_nodes(max_nodes, self._now))
 
     async def set_limit(self, name: str, limit: Limit | None, sharing: Sharing) -> None:
-        self._perform(self.core.set_limit(name, limit, sharing, self._now))
+        self._perform(self.core.operator.set_limit(name, limit, sharing, self._now))
 
     async def install(self, text: str, source: str) -> None:
-        self._perform(self.core.install(text, source, self._now))
+        self._perform(self.core.operator.install(text, source, self._now))
 
     def ask_issuer(self) -> None:
-        self._perform(self.core.ask_issuer(self._now))
+        self._perform(self.core.operator.ask_issuer(self._now))
 
     async def change_keys(self, verb: Verb, key: str, without: Iterable[str]) -> KeysDone:
         [done] = [
             effect
-            for effect in self.core.change_keys(verb, key, without, self._now)
+            for effect in self.core.operator.change_keys(verb, key, without, self._now)
             if isinstance(effect, KeysDone)
         ]
         return done
 
     async def expel(self, name: str) -> None:
-        self._perform(self.core.expel(name, self._now))
+        self._perform(self.core.operator.expel(name, self._now))
 
     async def forget_node(self, id_: str) -> None:
-        self._perform(self.core.forget_node(id_, self._now))
+        self._perform(self.core.operator.forget_node(id_, self._now))
 
     async def force_leave(self, name: str, by: str, *, prune: bool) -> None:
-        self._perform(self.core.force_leave(name, by, self._now, prune=prune))
+        self._perform(self.core.operator.force_leave(name, by, self._now, prune=prune))
 
     async def join(self, peer: str) -> dict[str, JoinTried]:
         host, _, port = peer.rpartition(":")
         if host in self.nowhere or not port.isdigit():
             return {}
-        token, done = self.core.join(Address(host, int(port)), self._now)
+        token, done = self.core.operator.join(Address(host, int(port)), self._now)
         if any(isinstance(effect, OpenStream) for effect in done):
             done = self.core.stream_answered(token, None, self._now, "connection refused")
         [tried] = [effect for effect in done if isinstance(effect, JoinTried)]
         return {peer: tried}
 
     async def reach(self) -> Reached:
-        effects = self.core.reach(self._now)
+        effects = self.core.operator.reach(self._now)
         for effect in [*effects]:
             if isinstance(effect, OpenStream):
                 effects += self.core.stream_answered(effect.token, None, self._now, "connection refused")
@@ -173,7 +173,7 @@ class Running:
         return next(effect for effect in effects if isinstance(effect, Reached))
 
     async def order_node(self, id_: str, action: Action, by: str) -> Order:
-        order, effects = self.core.order_node(id_, action, by, self._now)
+        order, effects = self.core.operator.order_node(id_, action, by, self._now)
         self._perform(effects)
         return order
 
@@ -181,16 +181,16 @@ class Running:
         return Facts("10.0.0.1:7946", True, "", {"m2": ("10.0.0.2:7946",)}, (), True, self.counts, None, "")
 
     async def push_config(self, kind: str, content: bytes, by: str, manner: Manner, *, force: bool) -> None:
-        self._perform(self.core.push_config(kind, content, by, manner, self._now, force=force))
+        self._perform(self.core.operator.push_config(kind, content, by, manner, self._now, force=force))
 
     async def roll_back_config(self, kind: str, number: int | None, by: str, manner: Manner) -> None:
-        self._perform(self.core.roll_back_config(kind, number, by, manner, self._now))
+        self._perform(self.core.operator.roll_back_config(kind, number, by, manner, self._now))
 
     async def steer_rollout(self, kind: str, action: str, by: str) -> None:
-        self._perform(self.core.steer_rollout(kind, action, by, self._now))
+        self._perform(self.core.operator.steer_rollout(kind, action, by, self._now))
 
     async def try_config(self, kind: str, content: bytes) -> TrialDone:
-        number, effects = self.core.try_config(kind, sha256(content).hexdigest(), content, self._now)
+        number, effects = self.core.operator.try_config(kind, sha256(content).hexdigest(), content, self._now)
         self._perform(effects)
         return TrialDone(number, "a node", "" if content != b"bad" else "it says so")
 

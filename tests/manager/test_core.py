@@ -151,7 +151,7 @@ def test_raising_the_cap_lets_a_waiting_node_in_when_it_comes_again() -> None:
     bench = Bench(ManagerConfig(max_nodes=1))
     bench.say(1, hello(1))
     bench.say(2, hello(2))
-    bench.core.set_max_nodes(2, bench.now)
+    bench.core.operator.set_max_nodes(2, bench.now)
     assert only(bench.say(3, hello(2, incarnation=2)), Welcome)
     assert bench.core.registry.used == 2
 
@@ -160,12 +160,12 @@ def test_lowering_the_cap_stops_nobody_and_marks_the_last_seated() -> None:
     bench = Bench(ManagerConfig(max_nodes=3))
     for number in (1, 2, 3):
         bench.say(number, hello(number))
-    bench.core.set_max_nodes(1, bench.now)
+    bench.core.operator.set_max_nodes(1, bench.now)
     bench.wait(1.0)
     assert [bench.node(number).record.over_limit for number in (1, 2, 3)] == [False, True, True]
     assert [bench.state(number) for number in (1, 2, 3)] == [NodeState.ACTIVE] * 3
     assert bench.core.registry.used == 1
-    bench.core.set_max_nodes(3, bench.now)
+    bench.core.operator.set_max_nodes(3, bench.now)
     bench.wait(1.0)
     assert bench.core.registry.used == 3
 
@@ -227,7 +227,9 @@ def test_the_margin_goes_on_at_a_manager_that_knows_no_page_of_the_node() -> Non
     first, second = Bench(ManagerConfig(max_nodes=2)), Bench(ManagerConfig(max_nodes=1))
     first.say(1, hello(1))
     first.say(2, hello(2))
-    pushed = [e.message for e in first.core.set_max_nodes(1, 0.0) if isinstance(e, ToNode) and e.conn == 2]
+    pushed = [
+        e.message for e in first.core.operator.set_max_nodes(1, 0.0) if isinstance(e, ToNode) and e.conn == 2
+    ]
     push = only(pushed, LimitsPush)
     assert isinstance(push, LimitsPush)
     since = first.node(2).record.over_since
@@ -248,7 +250,7 @@ def test_a_ticket_of_a_later_session_beats_a_page_that_knows_of_no_margin() -> N
     second.say(1, hello(3))
     first.say(1, hello(1))
     first.say(2, hello(2, incarnation=2))
-    first.core.set_max_nodes(1, 0.0)
+    first.core.operator.set_max_nodes(1, 0.0)
     again = only(first.say(2, hello(2, incarnation=3)), Welcome)
     assert isinstance(again, Welcome)
     second.say(2, hello(2, incarnation=4, ticket=again.ticket))
@@ -259,8 +261,8 @@ def test_a_margin_that_is_over_is_taken_out_of_the_ticket() -> None:
     bench = Bench(ManagerConfig(max_nodes=2))
     bench.say(1, hello(1))
     bench.say(2, hello(2))
-    bench.core.set_max_nodes(1, bench.now)
-    bench.core.set_max_nodes(2, bench.now)
+    bench.core.operator.set_max_nodes(1, bench.now)
+    bench.core.operator.set_max_nodes(2, bench.now)
     for number in range(1, 800):
         bench.wait(5.0)
         bench.say(1, Report(number=number))

@@ -150,7 +150,7 @@ def test_a_known_node_has_its_seat_again_though_others_wait_for_one() -> None:
 def test_a_cap_set_live_outlives_all_managers_and_the_file_that_says_otherwise() -> None:
     saved = Saved()
     first = life(saved, max_nodes=10)
-    first.done(first.core.set_max_nodes(4, first.now))
+    first.done(first.core.operator.set_max_nodes(4, first.now))
     second = life(saved, max_nodes=10)
     assert second.core.max_nodes == 4
     assert life(saved, max_nodes=10).core.max_nodes == 4
@@ -159,14 +159,14 @@ def test_a_cap_set_live_outlives_all_managers_and_the_file_that_says_otherwise()
 def test_a_file_that_changed_since_the_last_start_holds_again_and_says_so() -> None:
     saved = Saved()
     first = life(saved, max_nodes=10)
-    first.done(first.core.set_max_nodes(4, first.now))
+    first.done(first.core.operator.set_max_nodes(4, first.now))
     changed = life(saved, max_nodes=12)
     assert changed.core.max_nodes == 12
     assert (
         "the file has changed since this manager's last start, and holds now (serial 2)" in changed.lines()[0]
     )
     again = life(saved, max_nodes=12)
-    again.done(again.core.set_max_nodes(3, again.now))
+    again.done(again.core.operator.set_max_nodes(3, again.now))
     assert life(saved, max_nodes=12).core.max_nodes == 3
 
 

@@ -50,7 +50,9 @@ class Nodes:
         self.running.says(number, Report(number=self._reports, gateway=f"{KIND}: running", config=config))
 
     def order(self, number: int, action: Action) -> Order:
-        order, effects = self.core.order_node(self.ids[number], action, "operator", self.running.now())
+        order, effects = self.core.operator.order_node(
+            self.ids[number], action, "operator", self.running.now()
+        )
         self.running._perform(effects)
         return order
 
@@ -157,7 +159,7 @@ def test_a_restart_takes_no_turn_that_a_rollout_has_and_a_rollout_none_that_a_re
         nodes.says(number, runs[number])
     restart = nodes.order(1, Action.RESTART)
     nodes.running.wait(2.0)
-    effects: list[ManagerEffect] = nodes.core.push_config(
+    effects: list[ManagerEffect] = nodes.core.operator.push_config(
         KIND, b"new", "operator", Manner(), nodes.running.now(), force=False
     )
     nodes.running._perform(effects)
@@ -203,7 +205,7 @@ def test_a_restart_of_a_node_that_nobody_hears_is_refused_with_what_to_do(nodes:
     with pytest.raises(OrderError, match="restart its agent on its host"):
         nodes.order(1, Action.RESTART)
     with pytest.raises(KeyError):
-        nodes.core.order_node("krakend_nobody", Action.DRAIN, "operator", nodes.running.now())
+        nodes.core.operator.order_node("krakend_nobody", Action.DRAIN, "operator", nodes.running.now())
 
 
 def test_an_order_goes_with_its_node(nodes: Nodes) -> None:

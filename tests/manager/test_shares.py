@@ -230,7 +230,7 @@ def test_a_limit_that_is_new_is_not_in_force_at_a_node_until_its_share_is_known(
     nodes.passes(3.0)
     nodes.confirm(1)
     nodes.core.shares.fresh = True  # as where no other manager has answered yet: nothing can be given
-    nodes.effects += nodes.core.set_limit("login", Limit(100.0), Sharing(), nodes.now)
+    nodes.effects += nodes.core.operator.set_limit("login", Limit(100.0), Sharing(), nodes.now)
     told = nodes.pushes(1)
     nodes.wait(0.5)
     assert not any("login" in message.limits for message in told + nodes.pushes(1))
@@ -245,6 +245,6 @@ def test_a_new_limit_whose_share_stays_unknown_comes_as_a_trickle_and_never_not_
     nodes.passes(3.0)
     nodes.confirm(1)
     nodes.core.shares.fresh = True
-    nodes.effects += nodes.core.set_limit("login", Limit(100.0), Sharing(), nodes.now)
+    nodes.effects += nodes.core.operator.set_limit("login", Limit(100.0), Sharing(), nodes.now)
     nodes.wait(3.0)
     assert per_second(nodes.pushes(1)[-1].limits["login"]) < 0.001

@@ -171,15 +171,15 @@ def test_a_node_that_an_operator_forgets_gives_its_seat_back_at_once() -> None:
     manager = running()
     id_ = welcomed(manager, 1).id
     with pytest.raises(RightsError, match="stop it first"):
-        manager.core.forget_node(id_, manager.now())
+        manager.core.operator.forget_node(id_, manager.now())
     manager.hang_up(1)
-    manager.core.forget_node(id_, manager.now())
+    manager.core.operator.forget_node(id_, manager.now())
     assert seats(manager) == 0
     view = manager.core.registry.view(id_)
     assert view is not None
     assert (view.state.value, view.seat) == ("removed", False)
     with pytest.raises(KeyError):
-        manager.core.forget_node(id_[:-1], manager.now())
+        manager.core.operator.forget_node(id_[:-1], manager.now())
 
 
 # S3: tickets that are shown
@@ -246,7 +246,7 @@ def test_beyond_a_lowered_cap_the_last_seated_are_over_and_not_renewed_after_the
     for number in (1, 2):
         tickets.append(renews(manager, number, 1, welcomed(manager, number).ticket, 59.0))
         manager.wait(1.0)
-    manager.core.set_max_nodes(1, manager.now())
+    manager.core.operator.set_max_nodes(1, manager.now())
     manager.wait(1.0)
     assert founders_view(manager.core)["founders"][0]["owes"]
     told = "1 node beyond the cap is still to be told, by the next renewal of each ticket"
@@ -279,7 +279,7 @@ def test_a_clock_that_is_set_back_does_not_make_the_margin_longer_by_as_much() -
     for number in (1, 2):
         renews(manager, number, 1, welcomed(manager, number).ticket, 59.0)
         manager.wait(1.0)
-    manager.core.set_max_nodes(1, manager.now())
+    manager.core.operator.set_max_nodes(1, manager.now())
     manager.wait(1.0)
     manager.core.adjust_clock(WALL - 86400.0)
     manager.wait(52.0)
@@ -353,7 +353,7 @@ def test_of_a_founder_out_of_reach_it_is_said_what_it_had_left(rights: int, said
 
 def test_a_founder_that_never_comes_is_expelled_and_its_rights_are_free_after_a_ticket_life() -> None:
     manager = running(replace(ALONE, founders=("m1", "m2")))
-    manager.core.expel("m2", manager.now())
+    manager.core.operator.expel("m2", manager.now())
     assert [row["state"] for row in founders_view(manager.core)["founders"]] == ["founded", "expelled"]
     welcomed(manager, 1)
     answer = joins(manager, 2)
@@ -367,19 +367,19 @@ def test_a_founder_that_never_comes_is_expelled_and_its_rights_are_free_after_a_
 @pytest.mark.parametrize(("name", "why"), [("m1", "runs"), ("m7", "no founder")])
 def test_who_runs_or_is_no_founder_is_not_expelled(name: str, why: str) -> None:
     with pytest.raises(RightsError, match=why):
-        running(replace(ALONE, founders=("m1", "m2"))).core.expel(name, 20.0)
+        running(replace(ALONE, founders=("m1", "m2"))).core.operator.expel(name, 20.0)
 
 
 def test_the_last_founder_stays() -> None:
     manager = running(replace(ALONE, founders=("m8", "m9")))
-    manager.core.expel("m8", manager.now())
+    manager.core.operator.expel("m8", manager.now())
     with pytest.raises(RightsError, match="last founder"):
-        manager.core.expel("m9", manager.now())
+        manager.core.operator.expel("m9", manager.now())
 
 
 def test_without_the_policy_there_are_no_founders() -> None:
     with pytest.raises(RightsError, match="policy"):
-        Running().core.expel("m2", 0.0)
+        Running().core.operator.expel("m2", 0.0)
     assert founders_view(Running().core)["founders"] == []
 
 
@@ -407,7 +407,7 @@ def test_a_founder_out_of_reach_is_told_with_the_times_at_which_its_tickets_are_
     assert at["last_lapse"] == pytest.approx(at["away_since"] + LIFE * STRETCH, abs=0.01)
     [_, row] = founders_view(manager.core)["founders"]
     assert row["last_lapse"] == lapse["last_lapse"]
-    manager.core.expel("m2", manager.now())
+    manager.core.operator.expel("m2", manager.now())
     manager.wait(1.0)
     assert subscription_view(manager.core, manager.now())["lapses"] == []
 

@@ -231,7 +231,7 @@ def test_at_the_end_of_the_ladder_nodes_have_the_free_limits_and_stay_seated() -
 
 def test_a_manager_asks_the_issuer_when_it_is_its_turn() -> None:
     running = managed(issuer_url="https://issuer.example/blue")
-    assert AskIssuer("https://issuer.example/blue") in running.core.ask_issuer(10.0)
+    assert AskIssuer("https://issuer.example/blue") in running.core.operator.ask_issuer(10.0)
     running.core.issuer_answered("nonsense", 11.0)
     assert running.core.subscription.document is None
     running.core.issuer_answered(grant(), 12.0)

@@ -121,7 +121,7 @@ def test_the_subscription_says_where_the_cap_comes_from_and_what_is_left() -> No
     shown = views.subscription_view(running.core, running.now())
     assert (shown["max_nodes"], shown["used"], shown["free"], shown["refused"]) == (2, 2, 0, 1)
     assert (shown["source"], shown["serial"]) == ("yaml", 0)
-    running.core.set_max_nodes(5, running.now())
+    running.core.operator.set_max_nodes(5, running.now())
     shown = views.subscription_view(running.core, running.now())
     assert (shown["max_nodes"], shown["free"], shown["source"], shown["serial"]) == (5, 3, "set", 1)
 
@@ -131,7 +131,7 @@ def test_a_cap_below_what_runs_leaves_nothing_free_rather_than_less() -> None:
     running.wait(10.0)
     running.node(1)
     running.node(2)
-    running.core.set_max_nodes(0, running.now())
+    running.core.operator.set_max_nodes(0, running.now())
     running.wait(1.0)
     shown = views.subscription_view(running.core, running.now())
     assert (shown["free"], shown["over_limit"], shown["pending"]) == (0, 2, "")

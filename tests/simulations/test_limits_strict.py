@@ -124,7 +124,7 @@ def test_the_budget_of_a_founder_that_is_expelled_is_the_others() -> None:
     story.cluster.managers[2].kill()
     story.run(40.0)
     assert story.sum < 0.75 * TOTAL, "whoever is away may come back"
-    story.cluster.managers[0].operate(lambda core, now: core.expel("m3", now))
+    story.cluster.managers[0].operate(lambda core, now: core.operator.expel("m3", now))
     story.run(10.0)
     story.until_whole(5.0)
 

@@ -63,7 +63,7 @@ class Story:
     def set(self, total: float, at: int = 0) -> None:
         self.total = max(self.total, total)
         self.cluster.managers[at].operate(
-            lambda core, now: core.set_limit(
+            lambda core, now: core.operator.set_limit(
                 "public", Limit(total), Sharing(lease=60.0, reuse_last=600.0), now
             )
         )
@@ -96,7 +96,7 @@ def test_new_limits_take_one_gateway_out_at_a_time_and_the_sum_holds(
 
 
 def restarts(id_: str) -> Callable[[Manager, float], list[ManagerEffect]]:
-    return lambda core, now: core.order_node(id_, Action.RESTART, "operator", now)[1]
+    return lambda core, now: core.operator.order_node(id_, Action.RESTART, "operator", now)[1]
 
 
 @pytest.mark.parametrize("config", [CONFIG, STRICT])
