@@ -57,7 +57,7 @@ from manager.rejections import Rejections
 from manager.rollout.configs import Manner
 from manager.rollout.orders import Action, Order
 from manager.rollout.plan import PlanError
-from manager.seed import SeedServer
+from manager.seed.server import SeedServer
 from manager.subscription.documents import DOCUMENT_BYTES_MAX, DocumentError
 from manager.subscription.file import SubscriptionFile
 from manager.tls import Certificate

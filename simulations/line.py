@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from manager.frames import TOGETHER_SECONDS
+from manager.seed.frames import TOGETHER_SECONDS
 from simulations.loop import Loop
 
 

@@ -12,15 +12,15 @@ import msgpack
 
 import gossip.kinship
 import gossip.reconcile
-import manager.seed
+import manager.seed.server
 from gossip.effects import Send
 from gossip.host import GossipSockets
 from gossip.kinship import Kinship
 from gossip.messages import Message, User
 from manager.cli.main import main_manager
-from manager.connection import Connection
 from manager.limits.budgets import Holding
 from manager.records import CloneNote, NodeRecord, Runs, Setting, Turn
+from manager.seed.connection import Connection
 
 NEWS = ["a field of a later version", {"with": ["much", "in", "it"]}]
 PAGE_FIELDS = NEWS[:1]
@@ -62,7 +62,7 @@ def later_record(kind: Any) -> None:
 
 
 def become_later() -> None:
-    reconcile, seed = vars(gossip.reconcile), vars(manager.seed)
+    reconcile, seed = vars(gossip.reconcile), vars(manager.seed.server)
     reconcile["encode_ledger"] = later_ledger(reconcile["encode_ledger"])
     for kind in (NodeRecord, CloneNote, Runs, Setting, Turn, Holding):
         later_record(kind)

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from manager.allowance import Allowance
+from manager.seed.allowance import Allowance
 
 
 @given(st.floats(0.1, 50.0), st.lists(st.floats(0, 3), max_size=200))

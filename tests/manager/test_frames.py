@@ -7,7 +7,7 @@ from websockets.frames import Frame, Opcode
 from websockets.protocol import State
 from websockets.uri import parse_uri
 
-from manager.frames import begins_report, frame_size, framed, message_in
+from manager.seed.frames import begins_report, frame_size, framed, message_in
 from node.codec import encode
 from node.protocol import Fetch, Here, Leave, NodeMessage, Report
 

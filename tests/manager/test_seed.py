@@ -17,10 +17,10 @@ from websockets.http11 import Response
 from websockets.protocol import Event
 from websockets.uri import parse_uri
 
-import manager.connection
-from manager.connection import UNGREETED_MAX, UNSENT_MESSAGES_MAX
+import manager.seed.connection
 from manager.listeners import ListenError, listen
-from manager.seed import SeedServer
+from manager.seed.connection import UNGREETED_MAX, UNSENT_MESSAGES_MAX
+from manager.seed.server import SeedServer
 from node.codec import encode
 from node.protocol import (
     CLOSE_PROTOCOL,
@@ -208,7 +208,7 @@ async def dial_resting(bench: Bench, http: ClientSession) -> ClientWebSocketResp
 async def test_who_says_goodbye_and_does_not_read_is_not_waited_for(
     bench: Bench, http: ClientSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(manager.connection, "CLOSE_SECONDS_MAX", 0.1)
+    monkeypatch.setattr(manager.seed.connection, "CLOSE_SECONDS_MAX", 0.1)
     node = ClientProtocol(parse_uri(f"ws://127.0.0.1:{bench.port}{PATH}"))
     node.send_request(node.connect())
     loop = asyncio.get_running_loop()
@@ -351,7 +351,7 @@ async def test_a_node_that_does_not_read_is_let_go_and_disturbs_nobody(
 async def test_a_connection_that_never_says_hello_is_closed(
     bench: Bench, http: ClientSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(manager.connection, "HELLO_SECONDS_MAX", 0.2)
+    monkeypatch.setattr(manager.seed.connection, "HELLO_SECONDS_MAX", 0.2)
     silent, _ = await raw(bench, b"")
     half, _ = await raw(bench, b"GET /v1/node HTTP/1.1\r\nHost: x\r\n")
     upgraded = await dial(bench, http)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from manager.together import READ_BYTES, Together
+from manager.seed.together import READ_BYTES, Together
 from tests.waiting import until
 
 

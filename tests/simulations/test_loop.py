@@ -4,7 +4,7 @@ from functools import partial
 
 import pytest
 
-from manager.frames import TOGETHER_SECONDS
+from manager.seed.frames import TOGETHER_SECONDS
 from simulations.cluster import Cluster
 from simulations.faults import Fire
 from simulations.line import Line

@@ -9,7 +9,7 @@ import select
 from collections.abc import Callable
 from typing import TypeAlias
 
-from manager.frames import TOGETHER_SECONDS
+from manager.seed.frames import TOGETHER_SECONDS
 
 READ_BYTES = 16 * 1024
 """Of one connection at a time: the longest reports have about so many, most some hundreds."""

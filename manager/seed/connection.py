@@ -13,9 +13,9 @@ from websockets.http11 import Request
 from websockets.protocol import State
 from websockets.server import ServerProtocol
 
-from manager.allowance import BURST_MAX, Allowance
-from manager.frames import begins_report, frame_size, framed, message_in
-from manager.together import Together
+from manager.seed.allowance import BURST_MAX, Allowance
+from manager.seed.frames import begins_report, frame_size, framed, message_in
+from manager.seed.together import Together
 from node.codec import ProtocolError, decode
 from node.protocol import CLOSE_PROTOCOL, FRAME_BYTES_MAX, PATH, SUBPROTOCOL, Hello, NodeMessage, Report
 

@@ -8,10 +8,10 @@ from itertools import count
 from ssl import SSLContext
 
 from manager.acceptor import Acceptor
-from manager.allowance import RATE_MAX, REPORTS_TOLERATED
-from manager.connection import HELLO_SECONDS_MAX, Connection
-from manager.frames import TOGETHER_SECONDS
-from manager.together import Together
+from manager.seed.allowance import RATE_MAX, REPORTS_TOLERATED
+from manager.seed.connection import HELLO_SECONDS_MAX, Connection
+from manager.seed.frames import TOGETHER_SECONDS
+from manager.seed.together import Together
 from node.codec import encode
 from node.protocol import CLOSE_GOING, LimitsPush, ManagerMessage, Managers, NodeMessage, Reported
 
