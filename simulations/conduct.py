@@ -54,6 +54,8 @@ class _Seen:
     """Since when who is suspected, and at which incarnation, as far as the process was awake."""
     missed: dict[str, int] = field(default_factory=dict)
     """Probes of others since a member was probed."""
+    reminded: dict[str, float] = field(default_factory=dict)
+    """When others last told it that it, or its former process, had given somebody up, by its own clock."""
     lines: int = 0
     turned: float = inf
     """When it handled its last input, by its own clock."""
@@ -115,6 +117,10 @@ class Conduct:
         probe = manager.core.group.swim.prober._probe
         if probe is not None and probe.number == number:
             self._seen[manager.host, manager.starts].acked = number
+
+    def reminded(self, manager: SimManager, member: str) -> None:
+        """Others tell `manager` of its own verdict."""
+        self._seen[manager.host, manager.starts].reminded[member] = manager.loop.now
 
     def turned(self, manager: SimManager) -> None:
         """`manager` has handled an input."""
@@ -285,9 +291,11 @@ class Conduct:
         member = manager.core.group.swim.members.get(line.split()[1])
         if member is None:
             return
+        seen = self._seen[manager.host, manager.starts]
         # Not when it says so: what it says may have waited for its disk, and for it to wake up.
-        since = member.changed - self._seen[manager.host, manager.starts].woke
-        if 0 <= since < LISTENS:
+        since = member.changed - seen.woke
+        # Others may tell it what it, or its former process, had found: that is no verdict of now.
+        if 0 <= since < LISTENS and seen.reminded.get(member.name) != member.changed:
             self._fail(f"{manager.name} had been away until {since:.2f} s before, and says: {line}")
 
     def _accusers_are_well(self, manager: SimManager, name: str) -> bool:
@@ -337,7 +345,12 @@ class Conduct:
                 )
 
     def _nobody_who_speaks_is_silent(self, manager: SimManager, line: str) -> None:
-        """No node that reports is held for silent: a manager that was away did not listen."""
+        """No node that reports is held for silent: a manager that was away did not listen.
+
+        One that stands aside knows that the others do not tell it who serves whom.
+        """
+        if manager.core.group.swim.members.me.state is State.SUSPECT:
+            return
         id_ = line.split(" ", 1)[0]
         patience = manager.core.config.unreachable_after + 5.0
         for node in self._nodes:

@@ -10,7 +10,7 @@ from gossip.effects import Departed, JoinTried, KeysDone, OpenStream, Reached, R
 from gossip.errors import ForceLeaveRefused, WireError
 from gossip.group import Group
 from gossip.memory import NO_MEMORY
-from gossip.messages import Ack, Address, StreamMessage
+from gossip.messages import Ack, Address, Dead, StreamMessage
 from gossip.wire import StreamReader, decode_packet, encode_packet, encode_stream
 from gossip.wire.bodies import CRC
 from manager.core import Manager
@@ -74,6 +74,9 @@ class Observer(Protocol):
 
     def acked(self, manager: "SimManager", number: int) -> None:
         """`manager` has got the answer to its ping of that number, and not read it yet."""
+
+    def reminded(self, manager: "SimManager", member: str) -> None:
+        """`manager` is told that it has given `member` up, and has not read it yet."""
 
     def operated(self, manager: "SimManager", setting: Setting) -> None:
         """An operator told `manager` so."""
@@ -331,6 +334,8 @@ class SimManager:
                 for message in packet.messages:
                     if type(message) is Ack:
                         self._observer.acked(self, message.number)
+                    elif type(message) is Dead and message.accuser == self.name:
+                        self._observer.reminded(self, message.node)
             if packet.rejected:
                 raise AssertionError(f"a member sent what no member can read: {', '.join(packet.rejected)}")
             self._datagrams += 1
@@ -455,6 +460,9 @@ class SimManager:
         def got(data: bytes | None) -> None:
             loop.submit(lambda: self._perform(self.core.content_fetched(data, loop.now)))
 
+        if not others:
+            got(None)
+            return
         target = (self._chance.choice(others), HTTP_PORT)
         self._network.exchange(self.host, target, sha256.encode(), FETCH_SECONDS_MAX, got)
 

@@ -197,6 +197,9 @@ class RightsWatch:
         said = home.founder.account()
         seats = {id_: seat.asked for id_, seat in home.seats.items()}
         # What a process freed and had not kept when it was killed, the next one holds again.
+        if not said.owes:
+            # What it owed may have become free within the turn that seats somebody.
+            account.clean.add((said.total, said.serial))
         news = set(seats.items()) - account.ever
         account.ever |= news
         new_ids = frozenset(id_ for id_, _ in news) - account.seats.keys()
@@ -223,8 +226,6 @@ class RightsWatch:
         account.rights = said.rights if said.founded and not said.barred else 0
         account.total, account.peak = said.total, max(account.peak, said.total)
         account.seats, account.freed = seats, frozenset(said.freed)
-        if not said.owes:
-            account.clean.add((said.total, said.serial))
         if self._is_settled(said.total, said.serial):
             account.peak = said.total
 

@@ -150,6 +150,10 @@ class Watch:
         """Called for each answer to a ping."""
         self._conduct.acked(manager, number)
 
+    def reminded(self, manager: SimManager, member: str) -> None:
+        """Called for each packet that says so."""
+        self._conduct.reminded(manager, member)
+
     def operated(self, manager: SimManager, setting: Setting) -> None:
         """Called when an operator has set something."""
         self._operated.append(setting)

@@ -64,6 +64,14 @@ def test_a_rule_that_is_left_out_is_named_by_a_checker(mutant: str) -> None:
         1007,
         # What a manager said before it stood still waited for its disk, and came when it was awake again.
         193,
+        # Others told a manager that had stood still of what its former process had found.
+        385,
+        # The last manager had nobody to fetch a configuration from.
+        422,
+        # A founder owed nothing any more within the turn that gave the next seat.
+        788,
+        # A manager that stands aside took a node for silent that others served.
+        1085,
         # A node was forgotten while it was out for a rollout, and its turn came back (T2).
         30160,
     ],
