@@ -240,10 +240,14 @@ class RightsWatch:
     def _is_settled(self, total: int, serial: int) -> bool:
         """Whether all have followed it, owing nothing, each at some time."""
         gone = self._expelled()
+        running = {manager.name for manager in self.managers if manager.alive}
         living = [
             account
             for manager, account in self._accounts.items()
-            if account.name not in gone and not manager.conflicting
+            if account.name not in gone
+            and not manager.conflicting
+            # A process that is no more, and whose name another has, says nothing any more.
+            and (manager.alive or account.name not in running)
         ]
         settled = all((total, serial) in account.clean for account in living)
         founders = {account.name for account in self._accounts.values()}

@@ -44,8 +44,8 @@ class RolloutFaults(Ground):
 
         The turn of a node that is forgotten comes back (T2), which here may be while it is still out.
         """
-        known = {view.id for m in self.managers if m.alive for view in m.core.registry.views()}
-        out = sorted(n.name for n in self.nodes if n.alive and n.gateway.out and n.id in known)
+        counts = self.watch.outages.counts
+        out = sorted(n.name for n in self.nodes if n.alive and n.gateway.out and counts(n.id))
         if len(out) > self.plan.at_a_time:
             text = f"{', '.join(out)} are out of service at once, by rollouts of {self.plan.at_a_time}"
             raise Broken("no_more_out_than_may_be", f"at {self.world.now:.3f} s: {text}")
