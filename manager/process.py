@@ -13,12 +13,15 @@ from gossip.wire import Layers
 from manager import checks
 from manager.addresses import is_own, looked_up, own_addresses
 from manager.cli.output import write
-from manager.config.configured import address_to_advertise, gossip_layers
+from manager.config.configured import address_to_advertise, core_config, gossip_layers
 from manager.config.schema import CONFIG_FILE, ManagerFile
 from manager.disk.store import SYSTEM_DIRECTORY, Store, StoreError, state_directory
 from manager.doors import is_near
 from manager.host import run_manager
 from manager.keys import A_NEW_KEY
+from manager.seats import founding
+from manager.seats.records import FOUNDER, unpack
+from manager.seats.rights import Account
 from manager.tls import Certificate
 from manager.version import installed_version
 from node import logs, loop, settings
@@ -112,7 +115,16 @@ def open_store(file: ManagerFile) -> Store | None:
                 f"make {SYSTEM_DIRECTORY} (mode 0700), or name another folder (--state-dir)"
             )
         return None
-    return Store(directory, file.name, file.group.name, file.group.secret.get_secret_value())
+    store = Store(directory, file.name, file.group.name, file.group.secret.get_secret_value())
+    if file.subscription.policy == "strict":
+        page = store.saved.pages.get(file.name)
+        before = None if page is None else unpack(Account, page.get(FOUNDER))
+        if why := founding.refusal(before, file.group.founders):
+            store.close()
+            raise StoreError(why)
+        if line := founding.warning(before, core_config(file).seat_terms):
+            store.notices.append(line)
+    return store
 
 
 def _layers(file: ManagerFile) -> Layers:

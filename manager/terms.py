@@ -27,7 +27,7 @@ _EQUALLY = Sharing()
 class ManagerConfig:
     """What the core needs of the configuration. Durations are seconds."""
 
-    secret: str = ""
+    secret: str = field(default="", repr=False)
     node_port: int = 7000
     http_port: int = 9897
     heartbeat: float = 5.0

@@ -1,9 +1,10 @@
 """What a node must not lose, in one file that is whole at every moment.
 
-`DIRECTORY/NAME/state.json`, 0600: key, id, ticket, incarnation, the last limits, and the process of
-the gateway under supervision. It is written aside, synced, renamed into place, and its directory
-synced, before anyone acts on it. `lock` beside it is held for as long as the agent lives. `renewed` has
-the time of the last renewal of the leases; it is not synced, since after a power cut no lease is left.
+`DIRECTORY/NAME/state.json`, 0600: key, id, ticket and its life, incarnation, the last limits and which are
+in force, what an operator ordered last, and the process of the gateway under supervision. It is written
+aside, synced, renamed into place, and its directory synced, before anyone acts on it. `lock` beside it is
+held for as long as the agent lives. `renewed` has the time of the last renewal of the leases; it is not
+synced, since after a power cut no lease is left.
 """
 
 import os
@@ -102,7 +103,7 @@ class StateFile:
             raise
 
     def save(self, state: NodeState) -> None:
-        """`state` is on disk when this returns; after a `StateError` what was there still is."""
+        """`state` is on disk when this returns; after a `StateError` it is that, or what was there, whole."""
         self._write(state, self.gateway, self.agent)
         self.state = state
 
@@ -214,7 +215,7 @@ class StateFile:
 def write_atomically(path: Path, content: bytes, mode: int) -> None:
     """Whoever reads `path`, also after a power cut, finds the old content or `content`, whole.
 
-    Raises OSError; then the old content is there.
+    Raises OSError; then the old content is there, or, where its folder could not be synced, either.
     """
     aside = path.with_name(f".{path.name}.new")
     descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)

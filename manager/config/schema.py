@@ -362,6 +362,12 @@ class ManagerFile(Settings):
             raise ValueError(
                 "has `policy: strict`, which needs `group.founders`: the managers that give seats"
             )
+        if subscription.policy == "strict" and subscription.ephemeral_life > subscription.ticket_life:
+            # No wait for the end of all tickets is longer than `ticket_life` (rules R3, R5).
+            raise ValueError(
+                f"has `ephemeral_life: {format_duration(subscription.ephemeral_life)}`: none that is longer "
+                f"than `ticket_life`, {format_duration(subscription.ticket_life)}, will do"
+            )
         if subscription.policy == "strict" and subscription.surge.seats:
             raise ValueError(
                 "has `surge`, and under `policy: strict` there are no seats beyond the cap: take it out, and "

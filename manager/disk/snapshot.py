@@ -73,7 +73,8 @@ def restore(source: Path, directory: Path, name: str, group: str) -> Path | None
         with explained(source), contextlib.closing(open_file(aside, source)) as database:
             check_owner(source, load(database), name, group)
             database.execute("INSERT OR REPLACE INTO fact VALUES (?, ?)", (RESTORED, "1"))
-        return _put_in_place(aside, target)
+        with explained(target):
+            return _put_in_place(aside, target)
     except Damaged as error:
         raise StoreError(
             f"{source} is no whole snapshot ({error.why}): name another; all is as it was"
@@ -95,12 +96,19 @@ def _write_file(path: Path, content: bytes) -> None:
 
 def _put_in_place(aside: Path, target: Path) -> Path | None:
     former = target.with_name(f"{FILE_NAME}.before-restore")
-    kept = target.exists()
-    if kept:
-        # What is left in its log belongs to it: beside another file it would be taken for that one's.
-        for suffix in ("-wal", ""):
+    Path(f"{former}-wal").unlink(missing_ok=True)
+    moved = []
+    try:
+        # What is left in its log belongs to it: beside another file it would be taken for that one's. The log
+        # goes last: without it the file is an older state, and nobody would know; alone it lets nobody start.
+        for suffix in ("", "-wal"):
             with contextlib.suppress(FileNotFoundError):
                 os.replace(f"{target}{suffix}", f"{former}{suffix}")
-    os.replace(aside, target)
+                moved.append(suffix)
+        os.replace(aside, target)
+    except OSError:
+        for suffix in reversed(moved):
+            os.replace(f"{former}{suffix}", f"{target}{suffix}")
+        raise
     sync_folder(target.parent)
-    return former if kept else None
+    return former if "" in moved else None

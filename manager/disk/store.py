@@ -200,8 +200,9 @@ def _make_file(path: Path) -> None:
     log = path.with_name(f"{path.name}-wal")
     if log.exists():
         raise StoreError(
-            f"{path} is not there, and its log {log.name} is: put it back beside that, or move the log away "
-            "as well: then this manager starts without it and learns from the others what they know"
+            f"{path} is not there, and its log {log.name} is: put it back beside that (a restore that was "
+            f"cut short left it as {path.name}.before-restore), or move the log away as well: then this "
+            "manager starts without it and learns from the others what they know"
         )
     aside = path.with_name(f"{path.name}.new")
     remove_left(aside)

@@ -84,7 +84,7 @@ class Home:
                 self._ledger.put(key, value, ends_something=True)
                 self._founders.page_changed(self._group.name, (key,))
             elif key.startswith(SEAT) and (seat := unpack(Seat, value)) is not None:
-                self._hold(key[len(SEAT) :], seat, now + seat.longest * STRETCH)
+                self._hold(key[len(SEAT) :], seat, now + seat.longest * STRETCH, was_spent=True)
         self._tell()
         for owner in sorted(self._ledger.pages):
             self.page_changed(owner, list(self._ledger.pages[owner].values), now)
@@ -104,7 +104,7 @@ class Home:
                 ours = self._seats.get(id_, seat)
                 newer = replace(max(ours, seat, key=_asked), longest=max(ours.longest, seat.longest))
                 until = max(self._until.get(id_, -inf), now + seat.longest * STRETCH)
-                self._hold(id_, newer, until)
+                self._hold(id_, newer, until, was_spent=True)
         self.bar(now)
 
     def bar(self, now: float) -> None:
@@ -163,9 +163,11 @@ class Home:
         )
         return self._hold(id_, seat, max(until, over))
 
-    def _hold(self, id_: str, seat: Seat, until: float) -> bool:
+    def _hold(self, id_: str, seat: Seat, until: float, *, was_spent: bool = False) -> bool:
+        """`was_spent`: its ticket may be around, whether or not this page has room for a newcomer."""
         try:
-            self._ledger.put(SEAT + id_, pack(seat), ends_something=id_ in self._seats)
+            ends_something = was_spent or id_ in self._seats
+            self._ledger.put(SEAT + id_, pack(seat), ends_something=ends_something)
         except PageFull:
             self._outbox.count("ledger", "page_full")
             return False
@@ -239,19 +241,20 @@ class Home:
         ours = self.founder.account()
         for name in self._founders.names:
             account = self._founders.known.accounts.get(name)
-            if name == self._group.name or account is None or self._ledger.own.get(MET + name) is not None:
+            if name == self._group.name or account is None:
                 continue
-            if (account.founders, account.terms) == (ours.founders, ours.terms):
+            alike = (account.founders, account.terms) == (ours.founders, ours.terms)
+            if alike and self._ledger.own.get(MET + name) is None:
                 self._ledger.put(MET + name, pack(Met(account.origin)), ends_something=True)
                 self._founders.page_changed(self._group.name, (MET + name,))
-            else:
+            elif not alike and name not in self._founders.known.expelled:
                 theirs, mine = (
                     f"{', '.join(account.founders)}; {account.terms}",
                     f"{', '.join(ours.founders)}; {ours.terms}",
                 )
                 self._warn(
                     f"founder {name} has other founders or terms ({theirs}) than this manager ({mine}): "
-                    "make group.founders and subscription alike"
+                    "make group.founders and subscription alike, and expel no founder before"
                 )
         for name, origin in sorted(self._founders.known.met.items()):
             if origin.get(self._group.name, ours.origin) != ours.origin and not ours.founded:

@@ -102,6 +102,10 @@ class Tickets:
         except TicketError:
             self._outbox.count("node", "foreign")
             return
+        if ticket.id != session.id:
+            # A founder would take it for one that it gave this node, and its own store for an older one.
+            self._outbox.count("node", "foreign")
+            return
         session.asks, session.ticket, session.left = message.number, ticket, message.left
         self._desk.wants(self._question(session, now), now)
         self._note_seat(session, message.left > 0, self._desk.is_over(session.id, ticket), now)

@@ -97,9 +97,9 @@ hosts = st.sampled_from(["m1", "10.0.0.1:7000", "[fd00::1]", "[fd00::2]:7", "no"
 
 
 def _with_what_is_free(file: dict[str, Any]) -> dict[str, Any]:
-    """A file that has limits has those that it gives away free too."""
+    """A file that has limits has those that it gives away free too, and in those no less for all together."""
     free = file.get("subscription", {}).get("free_limits", {})
-    return {**file, "limits": {**free, **file["limits"]}} if "limits" in file else file
+    return {**file, "limits": {**file["limits"], **free}} if "limits" in file else file
 
 
 files: st.SearchStrategy[dict[str, Any]] = st.fixed_dictionaries(
@@ -245,6 +245,10 @@ MANY_LIMITS = "limits:\n" + "".join(f"  limit-with-a-name-{at}: {{max_rate: 1000
             "`nodes.unreachable_after` must be longer than one heartbeat (5s), not `1 heartbeat`",
         ),
         ("nodes: {forget_after: 10s}\n", "`nodes.forget_after` must be at least the `rejoin_window` (1m)"),
+        (
+            "group: {founders: [a]}\nsubscription: {policy: strict, ticket_life: 1h, ephemeral_life: 2h}\n",
+            "`subscription` has `ephemeral_life: 2h`: none that is longer than `ticket_life`, 1h",
+        ),
         ("stats: {step: 2h}\n", "`stats.step` must divide the `window` (1h) into 1 to 10000 steps"),
         ("stats: {window: 7d, step: 1s}\n", "`stats.step` must divide the `window` (7d)"),
         ("log: {level: loud}\n", "`log.level` must be 'debug', 'info', 'warning', 'error' or 'critical'"),

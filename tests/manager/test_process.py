@@ -10,14 +10,18 @@ from pathlib import Path
 
 import pytest
 
+from gossip.ledger import Ledger
 from gossip.wire import PLAIN, Keyring, Layers
 from manager import process
 from manager.addresses import own_addresses
 from manager.cli.client import ClientError
 from manager.cli.init import write_configuration
 from manager.config.schema import ManagerFile
+from manager.disk.saved import Changes
 from manager.disk.store import Store
 from manager.process import FROM_HERE_ONLY, KEY_IN_SIGHT, NOTHING_KEPT, open_doors
+from manager.seats.records import FOUNDER, pack
+from manager.seats.rights import Account
 
 KEY = "MDEyMzQ1Njc4OTo7PD0+Pw=="
 [OPEN] = open_doors(ManagerFile())
@@ -223,3 +227,20 @@ def test_no_secret_of_a_configuration_is_ever_printed(
     assert "group.secret is set and not shown" in printed.out
     for secret in secrets:
         assert secret not in printed.out + printed.err
+
+
+def test_a_founder_whose_list_of_founders_was_edited_does_not_start(
+    started: Started, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ["--name=m1", "--bind=10.0.0.1", "--subscription-policy=strict"]
+    assert process.run([*options, "--group-founders=m1,m2,m3"], "kcm run") == 7
+    account = Account(origin=1, founders=("m1", "m2", "m3"), terms="tickets live 9 s", founded=True)
+    ledger = Ledger("m1", 1)
+    ledger.put(FOUNDER, pack(account))
+    store = Store(tmp_path / "state" / "m1", "m1", "krakend")
+    store.write([Changes(pages=(ledger.own.whole(),))])
+    store.close()
+    assert process.run([*options, "--group-founders=m1,m2"], "kcm run") == 2
+    assert "group.founders were m1, m2, m3 when this founder was founded" in capsys.readouterr().err
+    assert process.run([*options, "--group-founders=m1,m2,m3"], "kcm run") == 7
+    assert any("by this founder's last start it was: tickets live 9 s" in line for line in started.notices)

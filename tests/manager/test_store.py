@@ -379,6 +379,64 @@ def test_a_restore_over_what_a_killed_process_left_keeps_none_of_its_log(
     assert again(folder).pages == {}
 
 
+def test_a_restore_that_is_cut_short_lets_no_manager_start_without_what_its_log_has(
+    killed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, snapshot = copied(killed, tmp_path / "copy"), tmp_path / "snapshot"
+    store = opened(tmp_path / "other", secret="")
+    snapshot.write_bytes(store.snapshot())
+    store.close()
+    rename = os.replace
+
+    def killed_after_one(old: str, new: str) -> None:
+        rename(old, new)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "replace", killed_after_one)
+    with pytest.raises(KeyboardInterrupt):
+        restore(snapshot, folder, "m1", "blue")
+    monkeypatch.undo()
+    with pytest.raises(StoreError, match=r"put it back beside that \(.* as state\.db\.before-restore\)"):
+        Store(folder, "m1", "blue")
+    (folder / "state.db.before-restore").rename(folder / FILE_NAME)
+    assert len(Store(folder, "m1", "blue").saved.pages["m1"].values) == 100
+
+
+def test_a_restore_that_fails_leaves_all_as_it_was(
+    killed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, snapshot = copied(killed, tmp_path / "copy"), tmp_path / "snapshot"
+    store = opened(tmp_path / "other", secret="")
+    snapshot.write_bytes(store.snapshot())
+    store.close()
+    rename = os.replace
+
+    def fails_at_last(old: str | Path, new: str | Path) -> None:
+        if isinstance(old, Path):
+            raise OSError(5, "Input/output error")
+        rename(old, new)
+
+    monkeypatch.setattr(os, "replace", fails_at_last)
+    with pytest.raises(StoreError, match="input/output error"):
+        restore(snapshot, folder, "m1", "blue")
+    monkeypatch.undo()
+    assert len(Store(folder, "m1", "blue").saved.pages["m1"].values) == 100
+
+
+def test_beside_a_state_that_a_restore_replaced_there_is_no_log_of_another(
+    killed: Path, tmp_path: Path
+) -> None:
+    folder, snapshot = copied(killed, tmp_path / "copy"), tmp_path / "snapshot"
+    store = opened(tmp_path / "other", secret="")
+    snapshot.write_bytes(store.snapshot())
+    store.close()
+    restore(snapshot, folder, "m1", "blue")
+    assert (folder / "state.db.before-restore-wal").exists()
+    again(folder)
+    restore(snapshot, folder, "m1", "blue")
+    assert not (folder / "state.db.before-restore-wal").exists()
+
+
 def test_what_is_no_snapshot_changes_nothing(tmp_path: Path) -> None:
     directory, snapshot = tmp_path / "m1", tmp_path / "snapshot"
     opened(directory).close()

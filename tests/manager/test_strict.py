@@ -1,17 +1,21 @@
 """Policy `strict` at one manager that is the only founder, and at one whose other founders never come."""
 
+import contextlib
 from dataclasses import replace
 from hashlib import sha256
 from typing import Any
 
 import pytest
 
-from gossip.ledger import Ledger
-from gossip.pages import Entry, Piece
+from gossip.ledger import Ledger, PageFull
+from gossip.pages import VALUE_BYTES_MAX, Entry, Piece
+from manager.effects import Log
 from manager.identity import Identity, Ticket
 from manager.rollout.configs import Manner
+from manager.seats import founding
 from manager.seats.founders import Founders
-from manager.seats.records import FIRST_LIFE, SEAT, Ask, Seat, pack, unpack
+from manager.seats.home import Home
+from manager.seats.records import FIRST_LIFE, MET, SEAT, Ask, Seat, pack, unpack
 from manager.seats.refusals import FULL, refusal
 from manager.seats.rights import STRETCH, Account
 from manager.seats.vouching import RightsError
@@ -120,6 +124,34 @@ def test_who_asks_again_gets_the_same_seat_under_a_new_number() -> None:
     second = IDENTITY.open(welcomed(manager, 1, incarnation=2).ticket)
     assert (first.asked, second.asked) == ((1, 0), (2, 0))
     assert seats(manager) == 1
+
+
+def test_another_nodes_ticket_says_nothing_of_this_one() -> None:
+    """A founder took it for a newer one of this node than it knew of, and gave nobody anything for a life."""
+    manager = running(replace(ALONE, max_nodes=3))
+    welcomed(manager, 1)
+    other = welcomed(manager, 2, incarnation=5)
+    assert renews(manager, 1, 1, other.ticket, 59.0) is None
+    assert isinstance(joins(manager, 3), Welcome)
+
+
+def test_a_page_without_room_for_newcomers_keeps_every_seat_over_a_restart() -> None:
+    manager = running()
+    welcomed(manager, 1)
+    home, ledger = manager.core.home, manager.core.group.ledger
+    assert home is not None
+    [(id_, seat)] = home.seats.items()
+    again = Home(manager.core.group, home._founders, ALONE, manager.core._outbox)
+    ledger.delete(SEAT + id_)
+    for size in (VALUE_BYTES_MAX, 1):
+        with contextlib.suppress(PageFull):
+            for at in range(10_000):
+                ledger.put(f"{size}/{at}", bytes(size))
+    with pytest.raises(PageFull):
+        ledger.put(SEAT + id_, pack(seat))
+    again.recall([(SEAT + id_, pack(seat))], manager.now())
+    assert again.seats == {id_: seat}
+    assert again.founder.account().spent == 1
 
 
 def test_a_shorter_life_never_shortens_what_the_home_counts() -> None:
@@ -271,6 +303,38 @@ def test_a_founder_that_does_not_follow_a_cap_yet_is_named() -> None:
     )
     manager.core.founders.known.expelled["m2"] = None
     assert subscription_view(manager.core, manager.now())["pending"] == ""
+
+
+def test_founders_whose_tickets_live_for_another_time_are_warned_of_though_they_have_met() -> None:
+    manager = running(replace(ALONE, founders=("m1", "m2")))
+    home, founders = manager.core.home, manager.core.founders
+    assert home is not None
+    assert founders is not None
+    accounts = founders.known.accounts
+    for terms in (accounts["m1"].terms, "tickets live 9 s, of ephemeral nodes 9 s"):
+        accounts["m2"] = replace(accounts["m1"], terms=terms)
+        home._looked = None
+        home.look(2, 0, manager.now())
+    assert manager.core.group.ledger.own.get(f"{MET}m2") is not None
+    [line] = [effect.text for effect in manager.core._outbox.take() if isinstance(effect, Log)]
+    assert "founder m2 has other founders or terms (m1, m2; tickets live 9 s," in line
+    assert line.endswith("make group.founders and subscription alike, and expel no founder before")
+
+
+def test_a_founder_does_not_start_with_other_founders_than_those_it_was_founded_with() -> None:
+    before = Account(origin=1, founders=("m1", "m2", "m3"), terms="", founded=True)
+    why = founding.refusal(before, ["m2", "m1"])
+    assert why.startswith("group.founders were m1, m2, m3 when this founder was founded, and are m1, m2 now")
+    assert "`kcm group founders expel NAME`" in why
+    assert founding.refusal(before, ["m3", "m2", "m1"]) == ""
+    assert founding.refusal(replace(before, founded=False), ["m1", "m2"]) == "", "nobody has given anything"
+    assert founding.refusal(None, ["m1", "m2"]) == ""
+
+
+def test_other_lives_of_tickets_than_at_the_last_start_are_warned_of() -> None:
+    before = Account(origin=1, founders=("m1",), terms="tickets live 9 s", founded=True)
+    assert "until tickets of the longer life are over expel no founder" in founding.warning(before, "others")
+    assert founding.warning(before, "tickets live 9 s") == founding.warning(None, "others") == ""
 
 
 def test_a_clock_that_is_set_back_does_not_make_the_margin_longer_by_as_much() -> None:
