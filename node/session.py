@@ -134,7 +134,7 @@ class Session:
             effects += self.place.begin_by(bundle)
             self._search.learn(bundle.managers)
         # First what is over: the gateway is not to work for a moment under what no longer holds.
-        effects += [*self._judge(now), *self.place.look_first(now)]
+        effects += [*self.place.lapse(now), *self._judge(now), *self.place.look_first(now)]
         self._search.begin(now)
         return [*effects, *self.tick(now)]
 

@@ -145,7 +145,7 @@ class SimNode:
     def has_ticket(self) -> bool:
         """Whether it has a ticket that lives by its own clocks; it may run on by it at any time."""
         state = self.disk.state
-        if state is None or state.life is None or not self.powered:
+        if state is None or state.life is None or self.gone or not self.powered:
             return False
         return bool(state.ticket) and state.life.left(self.clock()) > 0
 

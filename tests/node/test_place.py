@@ -8,6 +8,7 @@ import pytest
 
 from node.bundle import Bundle
 from node.effects import ApplyLimits, Close, Connect, Effect, Log, NodeState, Renewed, Save, Send
+from node.life import Life
 from node.phases import Connecting
 from node.protocol import Lease, Limit, LimitsPush, Refused, Report, Reported
 from node.session import Session
@@ -27,6 +28,15 @@ from tests.node.sessions import (
     welcome,
     without_logs,
 )
+
+
+def test_a_node_whose_ticket_is_over_when_it_starts_never_works_under_its_last_share() -> None:
+    life = Life.asked_at(replace(CLOCK, running=10.0, wall=CLOCK.wall - 90.0), 60.0)
+    saved = NodeState(
+        key=b"k" * 32, id=ID, ticket="t", life=life, limits_version=3, limits=PUBLIC, free_limits=FREE
+    )
+    effects = session(state=saved).start(0.0)
+    assert [one for one in effects if isinstance(one, ApplyLimits)] == [ApplyLimits(3, "free", FREE)]
 
 
 def test_a_ticket_that_comes_with_limits_is_kept_with_them() -> None:

@@ -72,6 +72,8 @@ def test_a_rule_that_is_left_out_is_named_by_a_checker(mutant: str) -> None:
         788,
         # Of two processes of one name the one that was no more had not followed a lowered cap.
         1177,
+        # A node that did not run was forgotten, and was taken for one that might run on.
+        1580,
         # The founder of its turn had forgotten a node, and another manager had not yet.
         1189,
         # A manager that stands aside took a node for silent that others served.
