@@ -335,11 +335,13 @@ class Desk:
     def forget(self, id_: str, incarnation: int, now: float) -> list[str]:
         """An operator vouches that the node runs nowhere, and will not; gives the homes it has (S5)."""
         expelled = self.founders.known.expelled
-        homes = [held.home for held in self.founders.seats_of(id_) if held.home not in expelled]
-        for home in homes:
-            origin = self.founders.known.accounts[home].origin
-            self._end(home, id_, Ended(origin, incarnation, 2**31, 0.0), now)
-        return homes
+        seats = [held for held in self.founders.seats_of(id_) if held.home not in expelled]
+        for held in seats:
+            origin = self.founders.known.accounts[held.home].origin
+            # Its record may be forgotten while its ticket lives: then only the seat tells its last question.
+            last = max(incarnation, held.seat.incarnation)
+            self._end(held.home, id_, Ended(origin, last, 2**31, 0.0), now)
+        return [held.home for held in seats]
 
     def _end(self, home: str, id_: str, ended: Ended, now: float) -> None:
         if self._home is not None and home == self._group.name:

@@ -214,6 +214,18 @@ def test_a_node_that_an_operator_forgets_gives_its_seat_back_at_once() -> None:
         manager.core.operator.forget_node(id_[:-1], manager.now())
 
 
+def test_a_node_that_is_no_longer_listed_gives_its_seat_back_by_an_operators_word_too() -> None:
+    manager = running(replace(ALONE, forget_after=50.0))
+    first = welcomed(manager, 1)
+    renews(manager, 1, 1, first.ticket, 59.0)
+    manager.hang_up(1)
+    manager.wait(200.0)
+    assert manager.core.registry.view(first.id) is None
+    assert seats(manager) == 1
+    manager.core.operator.forget_node(first.id, manager.now())
+    assert seats(manager) == 0
+
+
 # S3: tickets that are shown
 
 
