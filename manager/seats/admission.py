@@ -140,7 +140,7 @@ class Admission:
                 coming = {claim.instead, *(view.record.instead for view in before_it)}
                 coming |= {done.instead for done, verdict in judged if verdict is Verdict.IN}
                 seats = cap + self.surge.extra(self._group.wall(now), coming)
-            late = now - claim.at >= UNDECIDED_MAX
+            late = now >= claim.at + UNDECIDED_MAX
             fits = _fits(taken, len(before_it), seats, late=late)
             by_it = sum(view.record.token == claim.token for view in before_it)
             counts = _fits(uses[claim.token], by_it, claim.uses, late=late)
@@ -160,6 +160,7 @@ class Admission:
         """When a claim is judged without further answers."""
         if not self._claims:
             return inf
+        # `judge` compares with these very sums: differences round otherwise, and nothing might be due then.
         deadlines = [inf]
         for claim in self._claims.values():
             deadlines += [claim.at + PATIENCE_SILENT, claim.at + PATIENCE, claim.at + UNDECIDED_MAX]
@@ -173,7 +174,7 @@ class Admission:
                 self._silent.discard(member.name)
                 continue
             impatient = member.name in self._silent or member.state is not State.ALIVE
-            if now - claim.at < (PATIENCE_SILENT if impatient else PATIENCE):
+            if now < claim.at + (PATIENCE_SILENT if impatient else PATIENCE):
                 return False
             self._silent.add(member.name)
         return True

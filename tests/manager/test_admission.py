@@ -58,11 +58,11 @@ class Bench:
         self.writes(number, NodeState.ACTIVE)
         self.admission.note_admitted(PLENTY)
 
-    def claim(self, number: int, *, instead: int = 0) -> None:
-        """Node `number` claims a seat here, at 0."""
+    def claim(self, number: int, *, instead: int = 0, at: float = 0.0) -> None:
+        """Node `number` claims a seat here."""
         version = self.writes(number, NodeState.CLAIMED, instead=instead)
         lost = id_of(instead) if instead else ""
-        self.admission.claimed(Claim(number, id_of(number), number, version, 0.0, lost))
+        self.admission.claimed(Claim(number, id_of(number), number, version, at, lost))
 
     def m2_says(self, message: LedgerMessage) -> None:
         self.running.hears(User(encode_ledger(message)))
@@ -148,6 +148,24 @@ def test_a_claim_waits_for_earlier_ones_of_others_for_two_seconds_and_is_refused
     bench.m2_answers()
     assert bench.judged(UNDECIDED_MAX - 0.01, cap=1) == []
     assert bench.judged(UNDECIDED_MAX, cap=1) == [(2, Verdict.FULL)]
+
+
+def test_a_claim_is_judged_when_it_said_that_it_would_be_and_not_a_moment_before() -> None:
+    """Sums and differences of times round differently: judged just too early, it waited for long."""
+    bench = Bench()
+    for number, patience in ((1, PATIENCE), (2, PATIENCE_SILENT)):
+        bench.claim(number, at=0.15)
+        assert 0.15 + patience - 0.15 < patience
+        assert bench.judged(0.15) == []
+        while (now := bench.admission.next_deadline()) < 0.15 + patience:
+            assert bench.judged(now) == []
+        assert bench.judged(now) == [(number, Verdict.IN)]
+    bench.m2_claims(3)
+    bench.claim(4, at=0.3)
+    bench.m2_answers()
+    assert 0.3 + UNDECIDED_MAX - 0.3 < UNDECIDED_MAX
+    assert bench.judged(0.3 + PATIENCE, cap=3) == []
+    assert bench.judged(bench.admission.next_deadline(), cap=3) == [(4, Verdict.FULL)]
 
 
 @pytest.mark.parametrize("ahead_at", ["m1", "m2"])
