@@ -5,6 +5,7 @@ import pytest
 from simulations import fuzz
 from simulations.mutants import OF_STRICT
 from simulations.strict import NOT_SURVIVED, strict_plan
+from tests.simulations.test_turns import NAMED_AT as OF_TURNS
 
 SEEDS = 100
 FIRE = 8.0
@@ -33,6 +34,23 @@ NAMED_AT = {
 `make mutants` looks for all, in longer stories. That the seeds are green with the rule is tested above.
 """
 
+NAMED_LATER_AT = {
+    "clocks_are_equal": 17,
+    "free_again_with_its_seat": 219,
+    "old_seat_ends_with_the_answer": 23,
+    "older_store_goes_on": 16,
+    "peak_not_kept": 29,
+    "permits_of_other_sessions": 112,
+    "renewed_at_once_beyond_the_cap": 12,
+    "renewed_beyond_the_cap": 8,
+    "second_process_goes_on": 8,
+    "silence_expels": 6,
+    "took_over_whatever_the_number": 252,
+    "turns_go_with_their_process": 28,
+    "yes_not_on_disk": 30,
+}
+"""Of the others, in whole stories. `make nightly` plays these seeds with the rule too."""
+
 
 @pytest.mark.parametrize("seed", range(1, SEEDS + 1))
 def test_no_split_crash_or_clock_gives_more_tickets_than_the_cap_and_no_right_is_lost(seed: int) -> None:
@@ -46,6 +64,16 @@ def test_a_rule_that_is_left_out_is_named_by_a_checker(mutant: str) -> None:
     assert mutant in OF_STRICT
     seeds = [NAMED_AT[mutant], *range(1, SEEDS + 1)]
     assert any(fuzz.run(seed, mutant, policy="strict", fire=FIRE).broken for seed in seeds)
+
+
+@pytest.mark.parametrize("mutant", sorted(NAMED_LATER_AT))
+def test_a_rule_that_is_seldom_missed_is_named_in_a_whole_story(mutant: str) -> None:
+    again = f"where it is named now says: python -m simulations mutants --only {mutant} --seeds 1000"
+    assert fuzz.run(NAMED_LATER_AT[mutant], mutant, policy="strict").broken, again
+
+
+def test_every_rule_of_strict_is_left_out_once() -> None:
+    assert {*NAMED_AT, *NAMED_LATER_AT, *OF_TURNS} == OF_STRICT
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ NAMED_AT = {
     "a_lost_connection_ends_a_turn": 48,
     "who_conducts_counts_alone": 12,
 }
-"""The seed that named each when that was last looked up; others take more, which `make mutants` has."""
+"""The seed that named each when that was last looked up; others are in test_strict.py."""
 CHECKERS = {"no_more_out_than_may_be", "who_is_out_keeps_its_turn", "who_goes_out_has_a_turn"}
 
 
