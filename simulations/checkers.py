@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from manager.records import SETTING, NodeState
+from manager.records import NODE, SETTING, NodeState
 from manager.subscription.standing import DOCUMENT
 from manager.terms import LIMITS, SUBSCRIPTION
 from simulations.granted import turned_away
@@ -30,17 +30,33 @@ def _kin(managers: Iterable[SimManager]) -> list[SimManager]:
 def disagreements(managers: Iterable[SimManager]) -> list[str]:
     """Where the living managers' views of members, nodes and subscription differ from the first one's."""
     living = _kin(managers)
-    broken = []
+    unlike, broken = _never_taken_over(living), []
     for manager in living[1:]:
         for what, ours, theirs in zip(
-            ("members", "nodes", "subscription"), _views(living[0]), _views(manager), strict=True
+            ("members", "nodes", "subscription"),
+            _views(living[0], unlike),
+            _views(manager, unlike),
+            strict=True,
         ):
             for item in sorted(map(repr, ours ^ theirs)):
                 broken.append(f"{what}: {living[0].name} and {manager.name} differ in {item}")
     return broken
 
 
-def _views(manager: SimManager) -> tuple[set[tuple[object, ...]], ...]:
+def _never_taken_over(living: list[SimManager]) -> set[str]:
+    """Nodes on former pages of managers that do not run: who had more of such a page knows more (I6)."""
+    running = {manager.name for manager in living}
+    return {
+        key.removeprefix(NODE)
+        for manager in living
+        for owner, page in manager.core.group.ledger.former.items()
+        if owner not in running
+        for key in page.values
+        if key.startswith(NODE)
+    }
+
+
+def _views(manager: SimManager, unlike: set[str]) -> tuple[set[tuple[object, ...]], ...]:
     core = manager.core
     members: set[tuple[object, ...]] = {
         # Who is gone is not told to those who never met it.
@@ -51,6 +67,7 @@ def _views(manager: SimManager) -> tuple[set[tuple[object, ...]], ...]:
     nodes: set[tuple[object, ...]] = {
         (v.id, v.state.value, v.manager, v.seat, *v.record.session, v.record.stamp, v.record.over_limit)
         for v in core.registry.views()
+        if v.id not in unlike
     }
     setting, document = core.settings.get("subscription"), core.subscription.document
     terms = core.cap, core.registry.used, setting and setting.serial, document and document.text

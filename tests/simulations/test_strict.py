@@ -100,6 +100,8 @@ def test_every_rule_of_strict_is_left_out_once() -> None:
         788,
         # Of two processes of one name the one that was no more had not followed a lowered cap.
         1177,
+        # A founder that was expelled had not taken over what one manager had of its former page.
+        1944,
         # A node that did not run was forgotten, and was taken for one that might run on.
         1580,
         # The founder of its turn had forgotten a node, and another manager had not yet.
