@@ -10,6 +10,7 @@ from pathlib import Path
 from manager.config.schema import CONFIG_FILE, ManagerFile
 from manager.disk.saved import RESTORED
 from manager.disk.store import (
+    BEFORE_RESTORE,
     FILE_NAME,
     Damaged,
     StoreError,
@@ -60,7 +61,7 @@ def restore(source: Path, directory: Path, name: str, group: str) -> Path | None
     """Put the snapshot `source` in the place of the state in `directory`, of a manager that does not run.
 
     Gives where the former state is now, None where there was none. Raises `StoreError`, and then all is as it
-    was before.
+    was before. Where it is cut short no manager starts from less than there was, and it can be done again.
     """
     target, aside = directory / FILE_NAME, directory / f"{FILE_NAME}.new"
     try:
@@ -69,6 +70,8 @@ def restore(source: Path, directory: Path, name: str, group: str) -> Path | None
         raise StoreError(f"{source} cannot be read: {(error.strerror or str(error)).lower()}", 1) from None
     folder = locked_folder(directory)
     try:
+        with explained(target):
+            remove_left(aside)
         _write_file(aside, content)
         with explained(source), contextlib.closing(open_file(aside, source)) as database:
             check_owner(source, load(database), name, group)
@@ -95,20 +98,22 @@ def _write_file(path: Path, content: bytes) -> None:
 
 
 def _put_in_place(aside: Path, target: Path) -> Path | None:
-    former = target.with_name(f"{FILE_NAME}.before-restore")
-    Path(f"{former}-wal").unlink(missing_ok=True)
-    moved = []
+    former = target.with_name(BEFORE_RESTORE)
+    log, former_log = (path.with_name(f"{path.name}-wal") for path in (target, former))
+    if target.exists():
+        former_log.unlink(missing_ok=True)  # else it is that of what a restore put aside that was cut short
+    # What is left in its log belongs to it: beside another file it would be taken for that one's. The log
+    # goes after it: without its log the file is an older state, and nobody would know.
+    done = []
     try:
-        # What is left in its log belongs to it: beside another file it would be taken for that one's. The log
-        # goes last: without it the file is an older state, and nobody would know; alone it lets nobody start.
-        for suffix in ("", "-wal"):
-            with contextlib.suppress(FileNotFoundError):
-                os.replace(f"{target}{suffix}", f"{former}{suffix}")
-                moved.append(suffix)
-        os.replace(aside, target)
+        sync_folder(target.parent)
+        for old, new in ((target, former), (log, former_log), (aside, target)):
+            if old.exists():
+                os.replace(old, new)
+                done.append((old, new))
+                sync_folder(target.parent)  # before the next: a power cut may reorder what is not on disk
     except OSError:
-        for suffix in reversed(moved):
-            os.replace(f"{former}{suffix}", f"{target}{suffix}")
+        for old, new in reversed(done):
+            os.replace(new, old)
         raise
-    sync_folder(target.parent)
-    return former if "" in moved else None
+    return former if former.exists() else None

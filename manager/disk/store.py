@@ -23,6 +23,8 @@ from node.folder import InUse, LockedFolder
 
 SYSTEM_DIRECTORY = Path("/var/lib/krakend-cluster-manager")
 FILE_NAME = "state.db"
+BEFORE_RESTORE = f"{FILE_NAME}.before-restore"
+"""Where a restore puts the former state; while that is there and no other, none is made."""
 APPLICATION_ID = 0x6B636D73  # "kcms": what `file` and we know such a file by
 
 _SCHEMAS = (
@@ -197,12 +199,19 @@ def locked_folder(directory: Path) -> LockedFolder:
 
 def _make_file(path: Path) -> None:
     """An empty state at `path`, whole from the first moment on: one that is cut short has no such name."""
-    log = path.with_name(f"{path.name}-wal")
+    log, former = path.with_name(f"{path.name}-wal"), path.with_name(BEFORE_RESTORE)
     if log.exists():
         raise StoreError(
             f"{path} is not there, and its log {log.name} is: put it back beside that (a restore that was "
-            f"cut short left it as {path.name}.before-restore), or move the log away as well: then this "
+            f"cut short left it as {former.name}), or move the log away as well: then this "
             "manager starts without it and learns from the others what they know"
+        )
+    if former.exists():
+        raise StoreError(
+            f"{path} is not there, and {former.name} is: a restore was cut short, and you can do that again "
+            f"(`kcm snapshot restore FILE`), or put {former.name}-wal back as {log.name} if it is there, and "
+            f"then {former.name} as {path.name}; or move both away: then this manager starts without what it "
+            "knew and learns from the others what they know"
         )
     aside = path.with_name(f"{path.name}.new")
     remove_left(aside)

@@ -379,27 +379,102 @@ def test_a_restore_over_what_a_killed_process_left_keeps_none_of_its_log(
     assert again(folder).pages == {}
 
 
+def cut_short(folder: Path, snapshot: Path, renames: int, patch: pytest.MonkeyPatch) -> None:
+    """The power fails during a restore of the snapshot that is made, after so many renames."""
+    store = opened(snapshot.parent / "other", secret="")
+    snapshot.write_bytes(store.snapshot())
+    store.close()
+    rename, done = os.replace, []
+
+    def killed_after(old: Path, new: Path) -> None:
+        rename(old, new)
+        done.append(old)
+        if len(done) == renames:
+            raise KeyboardInterrupt
+
+    with patch.context() as at:
+        at.setattr(os, "replace", killed_after)
+        with pytest.raises(KeyboardInterrupt):
+            restore(snapshot, folder, "m1", "blue")
+
+
 def test_a_restore_that_is_cut_short_lets_no_manager_start_without_what_its_log_has(
     killed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    folder = copied(killed, tmp_path / "copy")
+    cut_short(folder, tmp_path / "snapshot", 1, monkeypatch)
+    with pytest.raises(StoreError, match=r"put it back beside that \(.* as state\.db\.before-restore\)"):
+        Store(folder, "m1", "blue")
+    (folder / "state.db.before-restore").rename(folder / FILE_NAME)
+    assert len(Store(folder, "m1", "blue").saved.pages["m1"].values) == 100
+
+
+def test_a_restore_that_is_cut_short_between_two_states_lets_no_manager_start_with_none(
+    killed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = copied(killed, tmp_path / "copy")
+    cut_short(folder, tmp_path / "snapshot", 2, monkeypatch)
+    with pytest.raises(
+        StoreError, match=r"do that again .*, or put state\.db\.before-restore-wal back"
+    ) as raised:
+        Store(folder, "m1", "blue")
+    assert raised.value.exit_code == 2
+    for suffix in ("-wal", ""):
+        (folder / f"state.db.before-restore{suffix}").rename(folder / f"{FILE_NAME}{suffix}")
+    assert len(Store(folder, "m1", "blue").saved.pages["m1"].values) == 100
+
+
+@pytest.mark.parametrize("renames", [1, 2])
+def test_a_restore_that_was_cut_short_can_be_done_again_and_keeps_the_former_state_whole(
+    killed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, renames: int
+) -> None:
     folder, snapshot = copied(killed, tmp_path / "copy"), tmp_path / "snapshot"
+    cut_short(folder, snapshot, renames, monkeypatch)
+    assert restore(snapshot, folder, "m1", "blue") == folder / "state.db.before-restore"
+    assert again(folder).pages == {}
+    for suffix in ("-wal", ""):
+        (folder / f"state.db.before-restore{suffix}").rename(folder / f"{FILE_NAME}{suffix}")
+    assert len(Store(folder, "m1", "blue").saved.pages["m1"].values) == 100
+
+
+def test_a_log_that_an_earlier_restore_left_says_nothing_of_the_next_snapshot(tmp_path: Path) -> None:
+    directory, snapshot = tmp_path / "m1", tmp_path / "snapshot"
+    store = opened(directory)
+    store.write([Changes(facts={"a": "first"})])
+    (directory / "state.db.new-wal").write_bytes((directory / f"{FILE_NAME}-wal").read_bytes())
+    store.write([Changes(facts={"a": "second"})])
+    snapshot.write_bytes(store.snapshot())
+    store.close()
+    restore(snapshot, directory, "m1", "blue")
+    assert again(directory).facts["a"] == "second"
+
+
+def test_each_step_of_a_restore_is_on_disk_before_the_next(
+    killed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In another order a power cut would leave an older state, or one beside the log of another."""
+    folder, snapshot, steps = copied(killed, tmp_path / "copy"), tmp_path / "snapshot", list[str]()
     store = opened(tmp_path / "other", secret="")
     snapshot.write_bytes(store.snapshot())
     store.close()
     rename = os.replace
 
-    def killed_after_one(old: str, new: str) -> None:
+    def noted(old: Path, new: Path) -> None:
+        steps.append(old.name)
         rename(old, new)
-        raise KeyboardInterrupt
 
-    monkeypatch.setattr(os, "replace", killed_after_one)
-    with pytest.raises(KeyboardInterrupt):
-        restore(snapshot, folder, "m1", "blue")
-    monkeypatch.undo()
-    with pytest.raises(StoreError, match=r"put it back beside that \(.* as state\.db\.before-restore\)"):
-        Store(folder, "m1", "blue")
-    (folder / "state.db.before-restore").rename(folder / FILE_NAME)
-    assert len(Store(folder, "m1", "blue").saved.pages["m1"].values) == 100
+    monkeypatch.setattr(os, "replace", noted)
+    monkeypatch.setattr("manager.disk.snapshot.sync_folder", lambda _: steps.append("synced"))
+    restore(snapshot, folder, "m1", "blue")
+    assert steps == [
+        "synced",
+        FILE_NAME,
+        "synced",
+        f"{FILE_NAME}-wal",
+        "synced",
+        f"{FILE_NAME}.new",
+        "synced",
+    ]
 
 
 def test_a_restore_that_fails_leaves_all_as_it_was(
@@ -411,8 +486,8 @@ def test_a_restore_that_fails_leaves_all_as_it_was(
     store.close()
     rename = os.replace
 
-    def fails_at_last(old: str | Path, new: str | Path) -> None:
-        if isinstance(old, Path):
+    def fails_at_last(old: Path, new: Path) -> None:
+        if old.name.endswith(".new"):
             raise OSError(5, "Input/output error")
         rename(old, new)
 
