@@ -347,12 +347,14 @@ class Conduct:
     def _nobody_who_speaks_is_silent(self, manager: SimManager, line: str) -> None:
         """No node that reports is held for silent: a manager that was away did not listen.
 
-        One that stands aside knows that the others do not tell it who serves whom.
+        One that stands aside knows that the others do not tell it who serves whom, and one that has just
+        started may not have met them yet.
         """
-        if manager.core.group.swim.members.me.state is State.SUSPECT:
+        patience = manager.core.config.unreachable_after + 5.0
+        aside = manager.core.group.swim.members.me.state is State.SUSPECT
+        if aside or self._world.now - manager.started < patience:
             return
         id_ = line.split(" ", 1)[0]
-        patience = manager.core.config.unreachable_after + 5.0
         for node in self._nodes:
             joined = isinstance(node.session.phase, Joined)
             if node.id == id_ and node.alive and joined and self._is_well(node.host, patience):

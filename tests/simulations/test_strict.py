@@ -102,6 +102,8 @@ def test_every_rule_of_strict_is_left_out_once() -> None:
         1177,
         # A founder that was expelled had not taken over what one manager had of its former page.
         1944,
+        # A manager that had just started, and met nobody yet, gave its nodes but the grace to come back.
+        2125,
         # A node that did not run was forgotten, and was taken for one that might run on.
         1580,
         # The founder of its turn had forgotten a node, and another manager had not yet.
