@@ -6,6 +6,7 @@ A manager writes what its own nodes say (`runs/<id>`), and reads what the others
 from math import inf
 
 from gossip.group import Group
+from gossip.ledger import PageFull
 from manager.outbox import Outbox
 from manager.records import RUNS, NodeState, Runs, SessionKey, kind_of
 from manager.registry import NodeView, Registry
@@ -84,12 +85,20 @@ class Standings:
     # What changes
 
     def reported(self, id_: str, kind: str, session: SessionKey, config: ConfigState) -> None:
-        """A node that is connected here says so, in that session."""
-        runs, owner = Runs(kind, *session, config), self._group.name
-        if self._runs.get(owner, {}).get(id_) != runs:
-            self._group.ledger.put(RUNS + id_, runs.pack(), ends_something=True)
-            self._runs.setdefault(owner, {})[id_] = runs
-            self._note_question(id_, config)
+        """A node that is connected here says so, in that session; dropped where the page has no room."""
+        runs, owner, ledger = Runs(kind, *session, config), self._group.name, self._group.ledger
+        if self._runs.get(owner, {}).get(id_) == runs:
+            return
+        value, before = runs.pack(), ledger.own.get(RUNS + id_)
+        # The reserve is not for news, of which there are as many as nodes: the next report says it again.
+        grows = before is None or len(before) < len(value)
+        try:
+            ledger.put(RUNS + id_, value, ends_something=not grows)
+        except PageFull:
+            self._outbox.count("ledger", "page_full")
+            return
+        self._runs.setdefault(owner, {})[id_] = runs
+        self._note_question(id_, config)
 
     def _note_question(self, id_: str, config: ConfigState) -> None:
         if config.restart_asked:
