@@ -277,6 +277,7 @@ class Agent:
                     except StateError as error:
                         self.perform(self._session.save_failed(str(error), self._now()))
                         return
+                    self._session.saved()
                 case ApplyLimits(version, source, limits):
                     self._changes.want_limits(version, source, limits)
                     self._write_limits()

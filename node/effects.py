@@ -71,7 +71,8 @@ class Close:
 
 @dataclass(frozen=True, slots=True)
 class Save:
-    """Durably, before any effect that follows. If that fails, drop those and call `save_failed`."""
+    """Durably, before any effect that follows; then call `saved`. If that fails, drop those and call
+    `save_failed`."""
 
     state: NodeState
 

@@ -221,7 +221,7 @@ class Place:
         return [Log(logging.WARNING, text), *self._look(now)]
 
     def saved(self) -> None:
-        """What was to be saved before is on disk."""
+        """The last `Save` is on disk: the ticket, where there was a new one, is shown from now on."""
         self._before = None
 
     def save_failed(self) -> bool:

@@ -73,10 +73,11 @@ INCARNATION_MAX = 2**62
 class Session:
     """Carry out the effects it returns, in order, and call `tick` no later than `next_deadline()`.
 
-    Answer each `Connect` with `connected` or `connect_failed`, each `LookUp` with `looked_up`; report what
-    a connection brings with `received` and its end with `closed`, but nothing after a `Close`. Set `gateway`,
-    `counters` and `served` whenever they change: the next hello or report says them. `place` knows what holds
-    of it as a node, and `duties` what it is about with its gateway.
+    Answer each `Connect` with `connected` or `connect_failed`, each `LookUp` with `looked_up`, each
+    `Save` with `saved` or `save_failed` before the next effect; report what a connection brings with
+    `received` and its end with `closed`, but nothing after a `Close`. Set `gateway`, `counters` and
+    `served` whenever they change: the next hello or report says them. `place` knows what holds of it as a
+    node, and `duties` what it is about with its gateway.
     """
 
     def __init__(
@@ -175,7 +176,6 @@ class Session:
 
     def tick(self, now: float) -> list[Effect]:
         """Do what is due; early or twice does no harm."""
-        self.place.saved()
         effects = self._judge(now)
         if not isinstance(self.phase, Done):
             effects += self.place.look_again(now)
@@ -272,6 +272,10 @@ class Session:
         """`reason` is for people: `connection refused`."""
         return self._search.connect_failed(reason, now)
 
+    def saved(self) -> None:
+        """The last `Save` is on disk."""
+        self.place.saved()
+
     def save_failed(self, reason: str, now: float) -> list[Effect]:
         """The last `Save` is not on disk, and the effects after it were dropped."""
         if isinstance(self.phase, Done):
@@ -312,7 +316,6 @@ class Session:
             return []
         self._heard = now
         self.place.heard(now)
-        self.place.saved()
         match message:
             case Welcome():
                 return self._welcome(message, now)

@@ -228,6 +228,7 @@ class SimNode:
             match effect:
                 case Save(state):
                     self.disk.save(state)
+                    self.session.saved()
                     if self._saved is not None:
                         self._saved()
                 case Connect(address):

@@ -126,6 +126,7 @@ class NodeSession:
                     self._let_in(False)
                 case Save(state):
                     self._save(state)
+                    self._session.saved()
                 case ApplyLimits(version, _, limits):
                     self._perform(self._session.limits_applied(version, limits, self._now()))
                 case _:
