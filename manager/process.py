@@ -20,8 +20,8 @@ from manager.doors import is_near
 from manager.host import run_manager
 from manager.keys import A_NEW_KEY
 from manager.seats import founding
-from manager.seats.records import FOUNDER, unpack
-from manager.seats.rights import Account
+from manager.seats.lives import read_account
+from manager.seats.records import FOUNDER, MET
 from manager.tls import Certificate
 from manager.version import installed_version
 from node import logs, loop, settings
@@ -118,8 +118,9 @@ def open_store(file: ManagerFile) -> Store | None:
     store = Store(directory, file.name, file.group.name, file.group.secret.get_secret_value())
     if file.subscription.policy == "strict":
         page = store.saved.pages.get(file.name)
-        before = None if page is None else unpack(Account, page.get(FOUNDER))
-        if why := founding.refusal(before, file.group.founders):
+        before = None if page is None else read_account(page.get(FOUNDER))
+        has_met = page is not None and any(key.startswith(MET) for key in page.values)
+        if why := founding.refusal(before, file.group.founders, has_met=has_met):
             store.close()
             raise StoreError(why)
         if line := founding.warning(before, core_config(file).seat_terms):

@@ -11,6 +11,7 @@ from gossip.ledger import Ledger
 from manager.disk.saved import FILE
 from manager.limits.sharing import Sharing, check_limits, from_plain, lease_of, to_plain
 from manager.records import Setting
+from manager.seats.lives import seat_terms
 from manager.settings import Settings
 from manager.subscription.standing import Subscription
 from manager.tokens import JoinToken
@@ -67,7 +68,7 @@ class ManagerConfig:
     @property
     def seat_terms(self) -> str:
         """What must be alike at all founders: how long their tickets live."""
-        return f"tickets live {self.ticket_life:g} s, of ephemeral nodes {self.ephemeral_life:g} s"
+        return seat_terms(self.ticket_life, self.ephemeral_life)
 
 
 class Terms:

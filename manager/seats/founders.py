@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from gossip.ledger import Ledger
+from manager.seats.lives import read_account
 from manager.seats.records import (
     EXPELLED,
     FOUNDER,
@@ -18,7 +19,7 @@ from manager.seats.records import (
     pack,
     unpack,
 )
-from manager.seats.rights import Account, Known
+from manager.seats.rights import Known
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +58,7 @@ class Founders:
             elif owner not in self.names:
                 continue
             elif key == FOUNDER:
-                if (account := unpack(Account, page.get(key))) is not None:
+                if (account := read_account(page.get(key))) is not None:
                     self.known.accounts[owner] = account
                 else:
                     self.known.accounts.pop(owner, None)

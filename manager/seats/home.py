@@ -12,6 +12,7 @@ from gossip.ledger import PageFull
 from manager.effects import Level
 from manager.outbox import Outbox
 from manager.seats.founders import Founders
+from manager.seats.lives import pack_account, read_account, shorter
 from manager.seats.records import (
     ASK,
     ENDED,
@@ -31,7 +32,7 @@ from manager.seats.records import (
     pack,
     unpack,
 )
-from manager.seats.rights import STRETCH, Account, Founder
+from manager.seats.rights import STRETCH, Founder
 from manager.terms import ManagerConfig
 
 _WENT_BACK = (
@@ -59,8 +60,8 @@ class Home:
             config.seat_terms,
             # As good as drawn: seconds since 1970, then random bits, when the store was empty.
             origin=self._ledger.own.generation,
-            wait=config.ticket_life,
-            before=unpack(Account, dict(before).get(FOUNDER)),
+            life=config.ticket_life,
+            before=read_account(dict(before).get(FOUNDER)),
         )
         self._seats: dict[str, Seat] = {}
         self._until: dict[str, float] = {}
@@ -92,9 +93,10 @@ class Home:
     def went_back(self, entries: Iterable[tuple[str, bytes]], now: float) -> None:
         """Others had more of our page than our disk: take in what they say, and admit nobody (R5)."""
         found = dict(entries)
-        account = unpack(Account, found.get(FOUNDER))
+        account = read_account(found.get(FOUNDER))
         if account is None or account.origin != self.founder.origin:
             return  # of a store that is lost: nobody meets us under another origin
+        self.founder.take_in(account)
         for key, value in found.items():
             if key.startswith(MET) and self._ledger.own.get(key) is None:
                 self._ledger.put(key, value, ends_something=True)
@@ -144,7 +146,8 @@ class Home:
         has = (ask.has_incarnation, ask.has_ask) if ask.living else (0, 0)
         if seat is not None and seat.asked < has and not self.founder.account().barred:
             self.bar(now)  # we gave it that ticket, and do not know
-        full = self._config.ephemeral_life if ask.ephemeral else self._config.ticket_life
+        wanted = self._config.ephemeral_life if ask.ephemeral else self._config.ticket_life
+        full = min(wanted, self.founder.life)
         life = full if has > (0, 0) else min(full, FIRST_LIFE)
         wall = self._group.wall(now)
         if seat is None:
@@ -205,6 +208,8 @@ class Home:
         self._meet()
         self.founder.look(self._founders.known, UNLIMITED if cap is None else cap, serial, now)
         self._tell()
+        if self.founder.life < self._config.ticket_life:
+            self._warn(shorter(self._group.name, self._founders.known), Level.WARNING)
         self._looked = cap, serial
 
     def next_deadline(self) -> float:
@@ -254,7 +259,7 @@ class Home:
                 )
                 self._warn(
                     f"founder {name} has other founders or terms ({theirs}) than this manager ({mine}): "
-                    "make group.founders and subscription alike, and expel no founder before"
+                    "make group.founders and subscription alike"
                 )
         for name, origin in sorted(self._founders.known.met.items()):
             if origin.get(self._group.name, ours.origin) != ours.origin and not ours.founded:
@@ -263,13 +268,13 @@ class Home:
                     f"{self._group.name} by `kcm group founders expel` and start under a new name"
                 )
 
-    def _warn(self, text: str) -> None:
-        if text not in self._warned:
+    def _warn(self, text: str, level: Level = Level.ERROR) -> None:
+        if text and text not in self._warned:
             self._warned.add(text)
-            self._outbox.log(Level.ERROR, text)
+            self._outbox.log(level, text)
 
     def _tell(self) -> None:
-        account = pack(self.founder.account())
+        account = pack_account(self.founder.account())
         if self._ledger.own.get(FOUNDER) != account:
             self._ledger.put(FOUNDER, account, ends_something=True)
             self._founders.page_changed(self._group.name, (FOUNDER,))

@@ -140,7 +140,12 @@ _SHAPES: dict[str, tuple[type, ...]] = {
 
 def pack(record: _Record) -> bytes:
     """Any record of this module, or `Account`."""
-    return packing.pack(astuple(record))
+    values = astuple(record)
+    for default in _added(type(record)):
+        if values[-1] != default:
+            break
+        values = values[:-1]
+    return packing.pack(values)
 
 
 def unpack(kind: type[One], value: bytes | None) -> One | None:
@@ -156,17 +161,17 @@ def _read(kind: type[One], value: bytes) -> One | None:
     except ValueError:
         return None
     wanted, names = _shape(kind)
-    if not isinstance(parts, list) or len(parts) < len(wanted):
+    if not isinstance(parts, list) or len(parts) < len(wanted) - len(_added(kind)):
         return None
-    # A later version may have added others at the end.
+    # A later version may have added others at the end, and an earlier one lacks what was added since.
     parts = parts[: len(wanted)]
-    for part, types in zip(parts, wanted, strict=True):
+    for part, types in zip(parts, wanted, strict=False):
         if not isinstance(part, types) or (isinstance(part, bool) and bool not in types):
             return None
         if isinstance(part, list) and not all(isinstance(name, str) for name in part):
             return None
     values = [tuple(part) if isinstance(part, list) else part for part in parts]
-    return kind(**dict(zip(names, values, strict=True)))
+    return kind(**dict(zip(names, values, strict=False)))
 
 
 @cache
@@ -174,6 +179,12 @@ def _shape(kind: type[_Record]) -> tuple[tuple[tuple[type, ...], ...], tuple[str
     """What may stand in each place of a packed record of that kind, and the names of its fields."""
     found = fields(kind)
     return tuple(_SHAPES[_kind_of(field.type)] for field in found), tuple(field.name for field in found)
+
+
+@cache
+def _added(kind: type[_Record]) -> tuple[Any, ...]:
+    """The defaults of what a later version added to that kind, from the last on."""
+    return tuple(field.default for field in reversed(fields(kind)) if field.metadata.get("added"))
 
 
 def _kind_of(annotation: Any) -> str:

@@ -51,6 +51,11 @@ def _keeps(account: Account, founders: "Founders", met_another: Collection[str])
             f"has lost its state, under which {', '.join(met_another)} met it: put that back; else stop this "
             "manager, expel it, and start one under a name that is no founder's"
         )
+    if not account.founded and (others := _with_another_file(account, founders)):
+        return (
+            f"waits for a yes of {names}: give {', '.join(others)} the same group.founders, ticket_life and "
+            "ephemeral_life as this manager"
+        )
     if not account.founded:
         return f"waits for a yes of {names}: start them, or expel who never comes"
     if account.barred:
@@ -66,6 +71,16 @@ def _keeps(account: Account, founders: "Founders", met_another: Collection[str])
     if account.heir_of and not account.room:
         return f"keeps the rights of {', '.join(account.heir_of)} until the tickets given there are over"
     return ""
+
+
+def _with_another_file(account: Account, founders: "Founders") -> list[str]:
+    """Those whose yes would be to another list, or to other terms (R1)."""
+    accounts = {name: founders.known.accounts.get(name) for name in sorted(account.waits_for)}
+    return [
+        name
+        for name, one in accounts.items()
+        if one is not None and (one.founders, one.terms) != (account.founders, account.terms)
+    ]
 
 
 def _what_keeps_it_from_holding(account: Account, founders: "Founders") -> str:

@@ -6,13 +6,17 @@ known here.
 """
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import inf
 
 CLOCK_BOUND = 0.01
 """How much faster or slower than time a clock may run, at most, as a share."""
 STRETCH = (1 + CLOCK_BOUND) / (1 - CLOCK_BOUND)
 """A second by a slow clock is over after this many seconds by a fast one."""
+
+
+ADDED = {"added": True}
+"""Of fields at the end that a later version has added: they are left out where they have their default."""
 
 
 def share(position: int, founders: int, total: int) -> int:
@@ -51,6 +55,10 @@ class Account:
     """… and whose share serves for a while only who brings a living right of theirs."""
     waits_for: tuple[str, ...] = ()
     """The founders that have not said yes yet, or that keep its total from being settled."""
+    longest_given: float = field(default=0.0, metadata=ADDED)
+    """For how many seconds, at most, who holds a right of it may go on without it: never falls …"""
+    longest_awaited: float = field(default=0.0, metadata=ADDED)
+    """… and for how many it waits for the end of others' rights, at least: never falls either (R3)."""
 
     @property
     def room(self) -> int:
@@ -83,11 +91,18 @@ class Known:
         others = {names[name] for names in self.met.values() if name in names}
         return bool(others) and origin not in others
 
+    def awaited_by(self, name: str, giver: str) -> float:
+        """For how long `name`, as `giver` has met it, would wait for the end of what that gave."""
+        account = self.accounts.get(name)
+        if account is None or account.origin != self.met.get(giver, {}).get(name):
+            return 0.0
+        return account.longest_awaited
+
 
 class Founder:
     """Keeps one founder's account. What a right was spent on is a key; its state is kept by the caller.
 
-    `wait`: for how many seconds, at most, the holder of a right may go on without its founder.
+    `life`: for how many seconds the holder of a right may go on without its founder, as its file says.
     """
 
     def __init__(
@@ -96,7 +111,7 @@ class Founder:
         founders: Iterable[str],
         terms: str,
         origin: int,
-        wait: float,
+        life: float,
         before: Account | None = None,
     ) -> None:
         """`before`: its last account from the same store, whose origin it then keeps."""
@@ -104,16 +119,18 @@ class Founder:
         self.founders = tuple(sorted(founders))
         self.origin = origin if before is None else before.origin
         self._terms = terms
-        self._wait = wait * STRETCH
+        self._life = life
+        self._given = before.longest_given if before is not None and before.founded else life
+        self._awaited = life if before is None else max(life, before.longest_awaited)
         self._founded = before is not None and before.founded
         self._total = 0 if before is None else before.total
         self._serial = 0 if before is None else before.serial
         self._peak = 0 if before is None else before.peak
         self._freed = () if before is None else before.freed
         self._waiting: dict[str, float] = {}
-        """Expelled founders whose share is not free yet, and until when."""
+        """Expelled founders whose share is not free yet, and since when."""
         self._barred = before is not None and before.barred
-        self._barred_until = inf
+        self._barred_since = inf
         self._waits_for: tuple[str, ...] = ()
         self._expelled = False
         self._spent: dict[str, str] = {}
@@ -124,14 +141,20 @@ class Founder:
     def look(self, known: Known, total: int, serial: int, now: float) -> None:
         """Take notice of what is known, of the total that holds, and of the time. Cheap."""
         self._expelled = self.name in known.expelled
+        self._await(known)
         self._inherit(known.expelled, now)
-        if self._barred and self._barred_until == inf:
-            self._barred_until = now + self._wait  # anew after each start
-        if self._barred_until <= now:
-            self._barred, self._barred_until = False, inf
+        if self._barred and self._barred_since == inf:
+            self._barred_since = now  # anew after each start
+        if self._barred_since + self._wait <= now:
+            self._barred, self._barred_since = False, inf
         others = [name for name in self.founders if name != self.name and name not in known.expelled]
-        unmet = [name for name in others if known.met.get(name, {}).get(self.name) != self.origin]
-        self._founded = self._founded or not unmet
+        unmet = [name for name in others if not self._has_yes_of(name, known)]
+        if self._founded:
+            ready = [known.awaited_by(name, self.name) for name in others]
+            self._given = max(self._given, min([self._life, *ready]))
+        elif not unmet:
+            self._founded = True
+            self._given = min([self._life, *(known.accounts[name].longest_awaited for name in others)])
         self._total, self._serial = total, serial
         self._peak = max(self._peak, total)
         self._waits_for = () if self._founded else tuple(unmet)
@@ -142,7 +165,34 @@ class Founder:
 
     def next_deadline(self) -> float:
         """When time alone changes something."""
-        return min(self._barred_until, *self._waiting.values(), inf)
+        return min(self._barred_since, *self._waiting.values(), inf) + self._wait
+
+    def _has_yes_of(self, name: str, known: Known) -> bool:
+        """Whether it has met us, and that for what our file says now: it met us once for good (R1)."""
+        account = known.accounts.get(name)
+        return (
+            known.met.get(name, {}).get(self.name) == self.origin
+            and account is not None
+            and (account.founders, account.terms) == (self.founders, self._terms)
+        )
+
+    @property
+    def life(self) -> float:
+        """For how long the holder of a right that is given now may go on without us.
+
+        It is what our file says once all that may inherit from us are known to wait for that (R3).
+        """
+        return min(self._life, self._given)
+
+    @property
+    def _wait(self) -> float:
+        """After how many seconds all is over that any founder gave, by any clock within the bound."""
+        return self._awaited * STRETCH
+
+    def _await(self, known: Known) -> None:
+        """Wait for what others have given as well, such as are of an earlier version and ask nobody."""
+        given = [a.longest_given for name, a in known.accounts.items() if a.founded or name in known.expelled]
+        self._awaited = max([self._awaited, *given])
 
     def _inherit(self, expelled: Collection[str], now: float) -> None:
         """The first founder that is not expelled has the shares of all that are (R3)."""
@@ -150,8 +200,8 @@ class Founder:
             return
         for name in self.founders:
             if name in expelled and name not in self._freed and name not in self._waiting:
-                self._waiting[name] = now + self._wait
-        over = [name for name, until in self._waiting.items() if until <= now]
+                self._waiting[name] = now
+        over = [name for name, since in self._waiting.items() if since + self._wait <= now]
         for name in over:
             del self._waiting[name]
             self._freed = (*self._freed, name)
@@ -180,7 +230,13 @@ class Founder:
 
     def bar(self, now: float) -> None:
         """Our store had gone back in time: nothing is spent until all is over that was spent before (R5)."""
-        self._barred, self._barred_until = True, now + self._wait
+        self._barred, self._barred_since = True, now
+
+    def take_in(self, account: Account) -> None:
+        """What others have of our account from before our store went back: our word to them holds (R5)."""
+        self._awaited = max(self._awaited, account.longest_awaited)
+        if account.founded:
+            self._given = max(self._given, account.longest_given) if self._founded else account.longest_given
 
     # Spending
 
@@ -251,6 +307,8 @@ class Founder:
             freed=self._freed,
             heir_of=tuple(self._waiting),
             waits_for=self._waits_for,
+            longest_given=self._given,
+            longest_awaited=self._awaited,
         )
 
 

@@ -127,8 +127,8 @@ def same_ticket_again(patch: Patch) -> None:
     """A node that asks again gets a ticket whose life its home counts from the first time (S1)."""
     right = Home._hold
 
-    def hold(self: Home, id_: str, seat: Any, until: float) -> bool:
-        return right(self, id_, seat, self._until.get(id_, until))
+    def hold(self: Home, id_: str, seat: Any, until: float, **named: Any) -> bool:
+        return right(self, id_, seat, self._until.get(id_, until), **named)
 
     patch(Home, "_hold", hold)
 
@@ -140,11 +140,11 @@ def shorter_ticket_shortens(patch: Patch) -> None:
     """
     right, gives = Home._hold, Home.gives
 
-    def hold(self: Home, id_: str, seat: Any, until: float) -> bool:
+    def hold(self: Home, id_: str, seat: Any, until: float, **named: Any) -> bool:
         known = self._seats.get(id_)
         if known is not None and known.asked < seat.asked and (now := vars(self).get("_now")) is not None:
             until = min(until, now + seat.life * STRETCH)
-        return right(self, id_, seat, until)
+        return right(self, id_, seat, until, **named)
 
     def asked(self: Home, id_: str, ask: Any, now: float) -> bool:
         vars(self)["_now"] = now
@@ -246,8 +246,8 @@ def seats_end_never(patch: Patch) -> None:
     """A seat whose ticket is over stays taken: its right is lost (S5)."""
     right = Home._hold
 
-    def hold(self: Home, id_: str, seat: Any, until: float) -> bool:
-        return right(self, id_, seat, inf)
+    def hold(self: Home, id_: str, seat: Any, until: float, **named: Any) -> bool:
+        return right(self, id_, seat, inf, **named)
 
     patch(Home, "_hold", hold)
 

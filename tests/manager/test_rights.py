@@ -1,7 +1,7 @@
 """Rights: what each founder may spend, under whatever it knows."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import count
 from random import Random
 
@@ -32,11 +32,19 @@ class Group:
             self.known[name] = Known({}, {name: {}}, {})
             self.totals[name] = (12, 1)
 
+    def restarts(self, name: str, life: float = WAIT, names: tuple[str, ...] = NAMES) -> None:
+        """With what it has on disk, and another file."""
+        before, terms = self.founders[name], "alike" if life == WAIT else f"{life}"
+        self.founders[name] = Founder(name, names, terms, 999, life, before.account())
+        self.founders[name]._spent = before._spent
+        self.look(name)
+
     def look(self, *names: str) -> None:
         for name in names or self.names:
             known, founder = self.known[name], self.founders[name]
             for other, account in known.accounts.items():
-                if other != name:
+                ours = self.founders[name].account()
+                if other != name and (account.founders, account.terms) == (ours.founders, ours.terms):
                     known.met[name].setdefault(other, account.origin)
             founder.look(known, *self.totals[name], self.now)
 
@@ -48,8 +56,8 @@ class Group:
         known.expelled |= self.known[teller].expelled
         self.look(hearer)
 
-    def all_tell(self, among: Iterable[str] = NAMES) -> None:
-        names = tuple(among)
+    def all_tell(self, among: Iterable[str] = ()) -> None:
+        names = tuple(among) or self.names
         for _ in range(3):
             for teller in names:
                 for hearer in names:
@@ -133,6 +141,123 @@ def test_a_founder_that_restarts_with_its_store_goes_on_at_once() -> None:
     again.look(Known({}, {}, {}), 12, 1, 5.0)
     assert again.origin == before.origin
     assert again.pool() == ""
+
+
+def test_a_yes_that_was_given_for_another_list_founds_nobody() -> None:
+    group = Group()
+    group.look()
+    group.all_tell(("a", "b"))
+    group.all_tell(("b", "c"))
+    group.restarts("a", names=("a", "b"))
+    assert group.founders["a"].account().waits_for == ("b",)
+    assert group.spend("a", 12) == 0, "with b's and c's shares of three it would be fourteen of twelve"
+    assert group.spend("b", 12) == 4
+    group.restarts("a")
+    group.all_tell()
+    assert group.spend("a", 12) == group.spend("c", 12) == 4
+
+
+def test_a_yes_that_was_given_for_another_life_founds_nobody() -> None:
+    group = Group()
+    group.look()
+    group.all_tell(("a", "b"))
+    group.all_tell(("b", "c"))
+    group.restarts("a", 4 * WAIT)
+    group.known["a"].met["c"] = {"a": 100}
+    group.known["a"].accounts["c"] = group.founders["c"].account()
+    group.look("a")
+    assert group.founders["a"].account().waits_for == ("b", "c")
+
+
+# How long it goes on without its founder (R3)
+
+
+def test_a_longer_life_is_given_once_all_that_may_inherit_wait_for_its_end() -> None:
+    group = Group().founded()
+    group.restarts("a", 4 * WAIT)
+    group.all_tell()
+    assert group.founders["a"].life == WAIT
+    group.restarts("b", 4 * WAIT)
+    group.all_tell()
+    assert group.founders["a"].life == WAIT
+    group.restarts("c", 3 * WAIT)
+    group.all_tell()
+    assert [group.founders[name].life for name in NAMES] == [3 * WAIT] * 3, "c waits for no more"
+
+
+def test_what_a_longer_life_was_given_for_is_over_when_its_share_is_free() -> None:
+    group = Group().founded()
+    for name in NAMES:
+        group.restarts(name, 4 * WAIT)
+        group.all_tell()
+    group.restarts("b")
+    assert group.founders["b"].life == WAIT
+    group.known["b"].accounts.pop("a")
+    group.known["b"].expelled["a"] = None
+    group.look("b")
+    assert group.founders["b"].next_deadline() == 4 * WAIT * STRETCH
+    group.now = 4 * WAIT
+    group.look("b")
+    assert group.spend("b", 9) == 4
+    group.now = 4 * WAIT * STRETCH
+    group.look("b")
+    assert group.spend("b", 9) == 4
+
+
+def test_after_a_restart_without_any_page_of_others_the_life_is_the_one_from_before() -> None:
+    group = Group().founded()
+    group.restarts("a", 4 * WAIT)
+    group.known["a"] = Known({}, {"a": {}}, {})
+    group.restarts("a", 4 * WAIT)
+    assert group.founders["a"].life == WAIT
+    for name in ("b", "c"):
+        group.restarts(name, 4 * WAIT)
+    group.all_tell()
+    group.known["a"] = Known({}, {"a": {}}, {})
+    group.restarts("a", 4 * WAIT)
+    assert group.founders["a"].life == 4 * WAIT
+    group.restarts("a", 2 * WAIT)
+    assert group.founders["a"].life == 2 * WAIT
+
+
+def test_terms_round_and_lives_that_are_alike_by_them_are_the_shorter_one() -> None:
+    group = Group()
+    group.founders["a"] = Founder("a", NAMES, "alike", 100, WAIT + 1e-3)
+    group.founded()
+    assert group.founders["a"].life == WAIT
+    assert group.founders["b"].life == WAIT
+
+
+def test_who_is_expelled_need_not_wait_for_a_longer_life() -> None:
+    group = Group().founded()
+    for name in ("a", "b"):
+        group.known[name].expelled["c"] = None
+        group.restarts(name, 4 * WAIT)
+    group.all_tell(("a", "b"))
+    assert group.founders["a"].life == group.founders["b"].life == 4 * WAIT
+
+
+def test_a_store_that_is_lost_does_not_promise_to_wait_for_the_former_one() -> None:
+    group = Group(("a", "b")).founded()
+    group.founders["b"] = Founder("b", ("a", "b"), "longer", 999, 4 * WAIT)
+    group.restarts("a", 4 * WAIT, ("a", "b"))
+    group.all_tell(("a", "b"))
+    assert group.founders["a"].life == WAIT
+
+
+def test_whoever_asks_nobody_before_it_gives_a_longer_life_is_waited_for_as_well() -> None:
+    """A manager of an earlier version."""
+    group = Group().founded()
+    account = replace(group.founders["c"].account(), longest_given=9 * WAIT)
+    group.known["b"].accounts["c"] = account
+    group.look("b")
+    group.restarts("b")
+    assert group.founders["b"].account().longest_awaited == 9 * WAIT
+    group.known["a"].accounts["c"] = replace(account, founded=False, longest_given=WAIT, longest_awaited=1e9)
+    group.look("a")
+    group.known["a"].accounts["c"] = replace(account, founded=False)
+    group.look("a")
+    assert group.founders["a"].account().longest_awaited == WAIT, "nobody has given what only a file says"
 
 
 # Expelling (R3)
@@ -280,6 +405,25 @@ def test_after_a_restart_the_wait_begins_anew() -> None:
     again.look(Known({}, {}, {}), 12, 1, 1_000.0)
     assert again.account().barred
     assert again.next_deadline() == 1_000.0 + WAIT * STRETCH
+
+
+def test_who_went_back_in_time_keeps_its_word_to_others() -> None:
+    group = Group().founded()
+    older = group.founders["b"]
+    for name in NAMES:
+        group.restarts(name, 4 * WAIT)
+    group.all_tell()
+    newer = group.known["a"].accounts["b"]
+    older.take_in(replace(newer, longest_given=2 * WAIT, longest_awaited=3 * WAIT))
+    older.take_in(replace(newer, longest_given=4 * WAIT, longest_awaited=WAIT))
+    account = older.account()
+    assert (account.longest_given, account.longest_awaited) == (4 * WAIT, 3 * WAIT)
+    older.take_in(newer)
+    older.bar(0.0)
+    group.founders["b"] = older
+    group.now = 4 * WAIT
+    group.look("b")
+    assert group.spend("b", 1) == 0
 
 
 # Whom to ask

@@ -1,7 +1,7 @@
 """Policy `strict` at one manager that is the only founder, and at one whose other founders never come."""
 
 import contextlib
-from dataclasses import replace
+from dataclasses import astuple, replace
 from hashlib import sha256
 from typing import Any
 
@@ -9,15 +9,17 @@ import pytest
 
 from gossip.ledger import Ledger, PageFull
 from gossip.pages import VALUE_BYTES_MAX, Entry, Piece
+from manager import packing
 from manager.effects import Log
 from manager.identity import Identity, Ticket
 from manager.rollout.configs import Manner
 from manager.seats import founding
 from manager.seats.founders import Founders
 from manager.seats.home import Home
-from manager.seats.records import FIRST_LIFE, MET, SEAT, Ask, Seat, pack, unpack
+from manager.seats.lives import life_in, pack_account, read_account, seat_terms
+from manager.seats.records import FIRST_LIFE, MET, SEAT, Ask, Met, Seat, pack, unpack
 from manager.seats.refusals import FULL, refusal
-from manager.seats.rights import STRETCH, Account
+from manager.seats.rights import STRETCH, Account, Founder
 from manager.seats.vouching import RightsError
 from manager.subscription.documents import parse_time
 from manager.terms import ManagerConfig
@@ -330,22 +332,144 @@ def test_founders_whose_tickets_live_for_another_time_are_warned_of_though_they_
     assert manager.core.group.ledger.own.get(f"{MET}m2") is not None
     [line] = [effect.text for effect in manager.core._outbox.take() if isinstance(effect, Log)]
     assert "founder m2 has other founders or terms (m1, m2; tickets live 9 s," in line
-    assert line.endswith("make group.founders and subscription alike, and expel no founder before")
+    assert line.endswith("make group.founders and subscription alike")
+
+
+def says(manager: Running, founder: str, life: float, version: int, **fields: Any) -> None:
+    """What stands on the page of another founder, whose file has this `ticket_life`."""
+    home = manager.core.home
+    assert home is not None
+    account = home.founder.account()
+    theirs = Account(
+        origin=2,
+        founders=account.founders,
+        terms=seat_terms(life, 100.0),
+        founded=True,
+        total=account.total,
+        serial=account.serial,
+        longest_given=life,
+        longest_awaited=life,
+    )
+    entries = (
+        Entry(f"{MET}m1", version, pack(Met(account.origin))),
+        Entry("founder", version + 1, pack_account(replace(theirs, **fields))),
+    )
+    piece = Piece(founder, 1, version - 1, version + 1, 0, entries, reset=version == 1)
+    manager.core.group.ledger.apply(piece)
+    keys = [entry.key for entry in entries]
+    manager.core.founders.page_changed(founder, keys)  # type: ignore[union-attr]
+    home.page_changed(founder, keys, manager.now())
+    manager.wait(1.0)
+
+
+def restarts(manager: Running, life: float) -> None:
+    """With another `ticket_life` in its file."""
+    home = manager.core.home
+    assert home is not None
+    config = replace(home._config, ticket_life=life)
+    before, names = home.founder.account(), home.founder.founders
+    home.founder = Founder("m1", names, config.seat_terms, before.origin, life, before)
+    home._config = config
+    for id_, seat in home.seats.items():
+        home.founder.spend(id_, seat.pool)
+    home._looked = None
+    manager.wait(1.0)
+
+
+def test_tickets_live_longer_once_all_founders_are_started_with_that() -> None:
+    """Else an heir gives the seats of an expelled founder away while its tickets live."""
+    manager = running(replace(ALONE, founders=("m1", "m2")))
+    says(manager, "m2", LIFE, 1)
+    ticket = welcomed(manager, 1).ticket
+    restarts(manager, 4 * LIFE)
+    told = (
+        "tickets of founder m1 live 1000s; they will live 4000s, its subscription.ticket_life, once that "
+        "is set at m2 too, and those are restarted"
+    )
+    assert subscription_view(manager.core, manager.now())["pending"] == told
+    given = renews(manager, 1, 1, ticket, 50.0)
+    assert given is not None
+    assert given.life == LIFE
+    says(manager, "m2", 4 * LIFE, 3, longest_given=LIFE)
+    assert subscription_view(manager.core, manager.now())["pending"] == ""
+    given = renews(manager, 1, 2, given.ticket, 0.5 * LIFE)
+    assert given is not None
+    assert given.life == 4 * LIFE
+
+
+@pytest.mark.parametrize("lowered", [False, True])
+def test_the_share_of_the_expelled_waits_for_the_longest_ticket_that_any_founder_may_have_given(
+    lowered: bool,
+) -> None:
+    manager = running(replace(ALONE, founders=("m1", "m2"), max_nodes=2))
+    says(manager, "m2", LIFE, 1)
+    if lowered:
+        restarts(manager, 4 * LIFE)
+        restarts(manager, LIFE)
+    else:
+        says(manager, "m2", 4 * LIFE, 3)  # an earlier version, which gives that without asking
+    manager.core.operator.expel("m2", manager.now())
+    manager.wait(1.0)
+    welcomed(manager, 1)
+    manager.wait(2 * LIFE * STRETCH)
+    welcomed(manager, 1, incarnation=2)
+    assert isinstance(joins(manager, 2), Refused)
+    manager.wait(2 * LIFE * STRETCH + 1.0)
+    welcomed(manager, 1, incarnation=3)
+    welcomed(manager, 2, incarnation=2)
+
+
+def test_a_store_that_went_back_waits_for_what_others_know_that_it_gave() -> None:
+    manager = running(replace(ALONE, founders=("m1", "m2")))
+    says(manager, "m2", LIFE, 1)
+    home = manager.core.home
+    assert home is not None
+    newer = replace(home.founder.account(), longest_given=4 * LIFE, longest_awaited=4 * LIFE)
+    home.went_back([("founder", pack_account(newer))], manager.now())
+    manager.wait(2 * LIFE * STRETCH)
+    assert isinstance(joins(manager, 1), Refused)
+    manager.wait(2 * LIFE * STRETCH + 1.0)
+    welcomed(manager, 1, incarnation=2)
+
+
+def test_a_founder_with_another_list_is_named_where_its_yes_does_not_count() -> None:
+    manager = running(replace(ALONE, founders=("m1", "m2")))
+    says(manager, "m2", LIFE, 1, founders=("m1", "m2", "m3"))
+    assert isinstance(joins(manager, 1), Refused)
+    [row, _] = founders_view(manager.core)["founders"]
+    assert (row["state"], row["left"]) == ("founding", 0)
+    assert row["why"].startswith("waits for a yes of m2: give m2 the same group.founders")
+
+
+def test_lives_that_are_what_the_terms_say_are_left_out_as_on_pages_of_an_earlier_version() -> None:
+    terms = seat_terms(30 * 86400.0, 900.0)
+    same = Account(
+        origin=1, founders=("m1",), terms=terms, longest_given=2592000.0, longest_awaited=2592000.0
+    )
+    earlier = packing.pack(list(astuple(same))[:-2])
+    assert pack_account(same) == earlier
+    for account in (same, replace(same, longest_given=5.0), replace(same, longest_awaited=3e6)):
+        assert read_account(pack_account(account)) == account
+    assert read_account(pack(replace(same, terms="forged"))) is not None
+    assert read_account(packing.pack(list(astuple(same))[:-3])) is None
+    assert life_in("forged") == life_in("tickets live .. s") == 0.0
 
 
 def test_a_founder_does_not_start_with_other_founders_than_those_it_was_founded_with() -> None:
     before = Account(origin=1, founders=("m1", "m2", "m3"), terms="", founded=True)
-    why = founding.refusal(before, ["m2", "m1"])
+    why = founding.refusal(before, ["m2", "m1"], has_met=True)
     assert why.startswith("group.founders were m1, m2, m3 when this founder was founded, and are m1, m2 now")
     assert "`kcm group founders expel NAME`" in why
-    assert founding.refusal(before, ["m3", "m2", "m1"]) == ""
-    assert founding.refusal(replace(before, founded=False), ["m1", "m2"]) == "", "nobody has given anything"
-    assert founding.refusal(None, ["m1", "m2"]) == ""
+    assert founding.refusal(before, ["m3", "m2", "m1"], has_met=True) == ""
+    assert founding.refusal(None, ["m1", "m2"], has_met=False) == ""
+    before = replace(before, founded=False)
+    assert founding.refusal(before, ["m1", "m2"], has_met=False) == "", "nobody counts on it"
+    assert "when this founder met another one" in founding.refusal(before, ["m1", "m2"], has_met=True)
 
 
 def test_other_lives_of_tickets_than_at_the_last_start_are_warned_of() -> None:
     before = Account(origin=1, founders=("m1",), terms="tickets live 9 s", founded=True)
-    assert "until tickets of the longer life are over expel no founder" in founding.warning(before, "others")
+    assert "none gives tickets of the longer life" in founding.warning(before, "others")
     assert founding.warning(before, "tickets live 9 s") == founding.warning(None, "others") == ""
 
 

@@ -1,10 +1,15 @@
 """Policy `strict` under drawn faults: a bounded number of seeds; `make nightly` plays thousands."""
 
+from dataclasses import replace
+
 import pytest
 
+from manager.identity import Identity
 from simulations import fuzz
+from simulations.cluster import DEFAULT, Cluster
 from simulations.mutants import OF_STRICT
 from simulations.strict import NOT_SURVIVED, strict_plan
+from simulations.watch import Watch
 from tests.simulations.test_turns import NAMED_AT as OF_TURNS
 
 SEEDS = 100
@@ -117,6 +122,40 @@ def test_every_rule_of_strict_is_left_out_once() -> None:
 def test_whole_stories_that_found_something_stay(seed: int) -> None:
     outcome = fuzz.run(seed, policy="strict")
     assert outcome.broken == [], outcome.text()
+
+
+LIFE = 20.0
+
+
+@pytest.mark.parametrize(("raised", "lowered"), [("m1", ""), ("m1 m2 m3", "m2")])
+def test_another_ticket_life_gives_no_share_away_while_tickets_of_it_live(raised: str, lowered: str) -> None:
+    """The founder whose file has the longer one is expelled, and its node is out of everybody's reach."""
+    founders = ("m1", "m2", "m3")
+    config = replace(
+        DEFAULT, policy="strict", founders=founders, ticket_life=LIFE, ephemeral_life=LIFE, max_nodes=3
+    )
+    cluster = Cluster(1, 3, config, watch=Watch, disks=True)
+    world, identity = cluster.world, Identity("krakend", "")
+    first, second, third = cluster.managers
+    world.run_for(5.0)
+    nodes = cluster.add_nodes(3)
+    world.run_for(10.0)
+    for names, life in ((raised, 4 * LIFE), (lowered, LIFE)):
+        for manager in (m for m in cluster.managers if m.name in names.split()):
+            manager._config = replace(config, ticket_life=life)
+            manager.restart()
+            world.run_for(LIFE)
+    world.run_for(LIFE)
+    texts = {node: "" if node.disk.state is None else node.disk.state.ticket for node in nodes}
+    [alone] = [node for node, text in texts.items() if identity.open(text).home == "m1"]
+    first.kill()
+    first.gone = True
+    cluster.network.partition([alone.host], [second.host, third.host])
+    world.run_for(10.0)
+    second.operate(lambda core, now: core.operator.expel("m1", now))
+    [newcomer] = cluster.add_nodes(1)
+    waited = world.run_until(lambda: newcomer.has_ticket, 6 * LIFE, "the share of m1 is free")
+    assert (waited > 3.5 * LIFE) == bool(lowered), "no longer one was given before all were ready for it"
 
 
 def test_one_seed_under_strict_gives_one_trace() -> None:
