@@ -136,6 +136,15 @@ class Budgeting:
             # Counted from the first time: others may tell us of that page again and again.
             self._reserved_until = now + self.longest
 
+    def counted_at(self, owner: str, in_force: Limits) -> dict[str, float]:
+        """What of `in_force` counts for that manager: no more than its budget, which has no free limits."""
+        budgets = {name: self._others.holdings(name).get(owner) for name in in_force}
+        return {
+            name: min(rate(in_force[name]), budget.amount)
+            for name, budget in budgets.items()
+            if budget is not None
+        }
+
     def cover(self, in_force: Limits, tenant: Tenant, before: Tenant | None, now: float) -> None:
         """Say that a node is ours now, before its record says so: nobody counts it as nobody's.
 

@@ -117,7 +117,7 @@ class Shares:
         view = self._registry.view(id_)
         if view is None or not view.running or not self._side.is_member(view.manager):
             return "", {}
-        return view.manager, {name: rate(limit) for name, limit in in_force.items()}
+        return view.manager, self._budgeting.counted_at(view.manager, in_force)
 
     def has_lapsed(self, id_: str, now: float) -> bool:
         """Whether the node, which speaks now, was silent for so long that its shares may be others'."""

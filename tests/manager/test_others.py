@@ -28,6 +28,15 @@ def test_what_stood_before_a_managers_last_start_counts_until_it_is_taken_over()
     assert others(bench).holdings("public") == {"m2": Holding(5.0)}
 
 
+def test_of_what_a_node_brings_no_more_counts_for_its_former_manager_than_that_ones_budget() -> None:
+    """It may have worked under free limits, which are no part of any."""
+    bench = Bench()
+    bench.core.group.ledger.apply(Piece("m2", 2, 0, 1, 0, (Entry(KEY, 1, Holding(5.0).pack()),), reset=True))
+    brought = {"public": Limit(70.0, 10.0), "scarce": Limit(1.0)}
+    assert bench.core.shares._budgeting.counted_at("m2", brought) == {"public": 5.0}
+    assert bench.core.shares._budgeting.counted_at("m2", {"public": Limit(4.0)}) == {"public": 4.0}
+
+
 def test_of_a_manager_that_is_gone_counts_its_largest_share_for_each_node_until_no_lease_lasts() -> None:
     census, holding = Census(), Holding(30.0, largest=4.0)
     census.left["m2"] = 2

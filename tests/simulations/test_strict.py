@@ -109,6 +109,8 @@ def test_every_rule_of_strict_is_left_out_once() -> None:
         1944,
         # A manager that had just started, and met nobody yet, gave its nodes but the grace to come back.
         2125,
+        # A node whose ticket was over came back with the free limits, far above the cluster's, and kept them.
+        2714,
         # A node that did not run was forgotten, and was taken for one that might run on.
         1580,
         # The founder of its turn had forgotten a node, and another manager had not yet.
