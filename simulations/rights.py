@@ -250,8 +250,9 @@ class RightsWatch:
             and (manager.alive or account.name not in running)
         ]
         settled = all((total, serial) in account.clean for account in living)
-        founders = {account.name for account in self._accounts.values()}
-        return settled and gone & founders <= self._freed()
+        # One that is gone has said so before, or is to be waited for.
+        owing = {account.name for account in self._accounts.values() if (total, serial) not in account.clean}
+        return settled and gone & owing <= self._freed()
 
     # The checkers
 

@@ -111,6 +111,8 @@ def test_every_rule_of_strict_is_left_out_once() -> None:
         2125,
         # A node whose ticket was over came back with the free limits, far above the cluster's, and kept them.
         2714,
+        # A founder had followed a lowered cap before it was gone for good, and was waited for.
+        3786,
         # A node that did not run was forgotten, and was taken for one that might run on.
         1580,
         # The founder of its turn had forgotten a node, and another manager had not yet.
