@@ -13,6 +13,7 @@ from gossip.pages import NOTHING, Page
 from manager.identity import Identity, Ticket
 from manager.seats.home import UNLIMITED, Home
 from manager.seats.records import MET, SEAT, Asked, Met, Seat, unpack
+from manager.seats.rights import Known
 from node.protocol import ManagerMessage, Refused
 from simulations.granted import turned_away
 from simulations.nodes import SimNode
@@ -226,7 +227,7 @@ class RightsWatch:
         account.rights = said.rights if said.founded and not said.barred else 0
         account.total, account.peak = said.total, max(account.peak, said.total)
         account.seats, account.freed = seats, frozenset(said.freed)
-        if self._is_settled(said.total, said.serial):
+        if self._is_settled(said.total, said.serial, home._founders.known):
             account.peak = said.total
 
     def _expelled(self) -> set[str]:
@@ -237,8 +238,8 @@ class RightsWatch:
     def _freed(self) -> set[str]:
         return {name for account in self._accounts.values() for name in account.freed}
 
-    def _is_settled(self, total: int, serial: int) -> bool:
-        """Whether all have followed it, owing nothing, each at some time."""
+    def _is_settled(self, total: int, serial: int, known: Known) -> bool:
+        """Whether all have followed it, owing nothing, each at some time; `known` to who acts by it."""
         gone = self._expelled()
         running = {manager.name for manager in self.managers if manager.alive}
         living = [
@@ -250,9 +251,14 @@ class RightsWatch:
             and (manager.alive or account.name not in running)
         ]
         settled = all((total, serial) in account.clean for account in living)
-        # One that is gone has said so before, or is to be waited for.
-        owing = {account.name for account in self._accounts.values() if (total, serial) not in account.clean}
-        return settled and gone & owing <= self._freed()
+        founders = {account.name for account in self._accounts.values()}
+        # Of one that is gone the last word is what its page says, until it is known to be expelled.
+        said = {
+            name
+            for name, one in known.accounts.items()
+            if (one.total, one.serial) == (total, serial) and not one.owes and name not in known.expelled
+        }
+        return settled and (gone & founders) - said <= self._freed()
 
     # The checkers
 
@@ -340,7 +346,7 @@ class RightsWatch:
         if (
             newcomers
             and max(said.total, account.total) < account.peak
-            and not self._is_settled(said.total, said.serial)
+            and not self._is_settled(said.total, said.serial, home._founders.known)
         ):
             self.fail(f"{name} seats {len(newcomers)} under {said.total}, and {account.peak} is not over")
 

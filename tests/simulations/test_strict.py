@@ -24,7 +24,7 @@ NAMED_AT = {
     "leave_frees_at_once": 7,
     "life_from_receipt": 12,
     "lives_on_after_a_reboot": 48,
-    "lower_total_at_once": 32,
+    "lower_total_at_once": 350,
     "nobody_else_is_asked": 7,
     "restart_ends_lives": 6,
     "said_before_it_is_on_disk": 1,
