@@ -225,6 +225,9 @@ class Conduct:
             # Who starts under a clock set back learns how high it was from whole tables, which are rare.
             if len(named) != 1 or not named[0].alive or named[0].set_back or not self._is_well(named[0].host):
                 continue
+            # One whose store went back may not remember us, and hears of us by a whole table too.
+            if not self._sees(named[0], manager):
+                continue
             if member.meta != named[0].core.group.swim.members.me.meta:
                 self._fail(f"{manager.name} has the metadata of an earlier {member.name}")
 

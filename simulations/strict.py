@@ -4,6 +4,7 @@ Left out is what no counting survives, and what the policy says so of: disks of 
 back. Stores of founders that went back in time, and two processes of one name, are in some seeds.
 """
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from random import Random
@@ -195,9 +196,12 @@ class StrictFire(RolloutFaults, Fire):
     def _say_expel(self, name: str) -> None:
         """Tell some manager, until one has taken it."""
         living = [m for m in self.managers if m.alive]
-        if any(m.core.founders is not None and name in m.core.founders.known.expelled for m in living):
+        names = Counter(m.name for m in self.managers if not m.gone and not m.conflicting)
+        heard = [m for m in living if m.core.founders is not None and name in m.core.founders.known.expelled]
+        if any(names[m.name] == 1 for m in heard):
             return
-        if living:
+        # What one of two processes of a name was told may end with it.
+        if living and not heard:
             self.random.choice(living).operate(lambda core, now: core.operator.expel(name, now))
         self.world.after(_SAID_AGAIN, lambda: self._say_expel(name))
 

@@ -131,7 +131,8 @@ class Founder:
         """Expelled founders whose share is not free yet, and since when."""
         self._barred = before is not None and before.barred
         self._barred_since = inf
-        self._waits_for: tuple[str, ...] = ()
+        # Questions may come before the first look.
+        self._waits_for = () if before is None else before.waits_for
         self._expelled = False
         self._spent: dict[str, str] = {}
         """On what, and of whose share: "" or an expelled founder's."""

@@ -370,6 +370,17 @@ def test_after_a_restart_it_is_still_known_that_a_higher_total_was_followed() ->
     assert group.spend("b", 1) == 0
 
 
+def test_what_was_to_be_waited_for_is_waited_for_from_the_very_start_of_a_new_process() -> None:
+    group = Group()
+    group.all_tell()
+    for name in NAMES:
+        group.totals[name] = (6, 2)
+    group.look("a")
+    before = group.founders["a"].account()
+    assert before.waits_for == ("b", "c")
+    assert Founder("a", NAMES, "alike", 999, WAIT, before).pool() is None
+
+
 def test_an_expelled_founder_owes_its_share_until_the_wait_is_over() -> None:
     group = Group().founded()
     group.spend("c", 4)
