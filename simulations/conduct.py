@@ -59,6 +59,8 @@ class _Seen:
     lines: int = 0
     turned: float = inf
     """When it handled its last input, by its own clock."""
+    went_back: bool = False
+    """Whether its store had gone back."""
     woke: float = -inf
     """When it did so for the first time after it was away for long."""
 
@@ -100,7 +102,8 @@ class Conduct:
     def started(self, manager: SimManager) -> None:
         """A new process."""
         self._well_since[manager.host] = self._world.now
-        self._seen[manager.host, manager.starts] = _Seen(lines=len(manager.lines))
+        went_back = manager.disk is not None and manager.disk.is_old
+        self._seen[manager.host, manager.starts] = _Seen(lines=len(manager.lines), went_back=went_back)
 
     def asked(self, manager: SimManager, effect: Send | OpenStream, message: Ping | IndirectPing) -> None:
         """`manager` sends a ping, or asks somebody to."""
@@ -204,6 +207,9 @@ class Conduct:
     def _sees(self, manager: SimManager, other: SimManager) -> bool:
         return other.name in {member.name for member in manager.core.group.kin()}
 
+    def _went_back(self, manager: SimManager) -> bool:
+        return self._seen[manager.host, manager.starts].went_back
+
     def _running(self, name: str) -> list[SimManager]:
         return [manager for manager in self._managers if manager.name == name and manager.alive]
 
@@ -226,7 +232,7 @@ class Conduct:
             if len(named) != 1 or not named[0].alive or named[0].set_back or not self._is_well(named[0].host):
                 continue
             # One whose store went back may not remember us, and hears of us by a whole table too.
-            if not self._sees(named[0], manager):
+            if self._went_back(named[0]) and not self._sees(named[0], manager):
                 continue
             if member.meta != named[0].core.group.swim.members.me.meta:
                 self._fail(f"{manager.name} has the metadata of an earlier {member.name}")

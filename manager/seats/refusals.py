@@ -4,6 +4,7 @@ from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 from manager.seats.rights import Account
+from node.protocol import TEXT_MAX
 
 if TYPE_CHECKING:  # `kcm` needs one sentence of this alone
     from manager.seats.founders import Founders
@@ -21,8 +22,20 @@ def refusal(me: str, founders: "Founders", reachable: Collection[str]) -> tuple[
             kept.setdefault(why, []).append(name)
     if not kept:
         return "full", FULL
-    ways = "; ".join(_said_once(names, why) for why, names in kept.items())
-    return OUT_OF_REACH, f"No right to run one more node is within reach of manager {me}: {ways}."
+    ways = [_said_once(names, why) for why, names in kept.items()]
+    return OUT_OF_REACH, _within_a_frame(
+        f"No right to run one more node is within reach of manager {me}: ", ways
+    )
+
+
+def _within_a_frame(begin: str, ways: list[str]) -> str:
+    """As many of `ways` as a node can be told; where the others are to be read."""
+    for left_out in range(len(ways)):
+        more = f"; `kcm group founders` tells {left_out} more" if left_out else ""
+        text = f"{begin}{'; '.join(ways[: len(ways) - left_out])}{more}."
+        if len(text) <= TEXT_MAX:
+            return text
+    return f"{text[: TEXT_MAX - 1]}…"
 
 
 def keeps(name: str, founders: "Founders", reachable: Collection[str]) -> str:

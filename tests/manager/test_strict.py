@@ -24,6 +24,7 @@ from manager.seats.vouching import RightsError
 from manager.subscription.documents import parse_time
 from manager.terms import ManagerConfig
 from manager.views import founders_view, subscription_view
+from node.codec import decode, encode
 from node.protocol import (
     ConfigState,
     Hello,
@@ -543,6 +544,21 @@ def test_what_keeps_several_founders_is_said_once() -> None:
     assert sentence.count("the lowered cap of 2 holds, and up to 4 may run until then: ") == 1
     assert "m3 gave more than their part of it; stop nodes that are over the limit" in sentence
     assert "m2 must follow it as well; see that they run (the same goes for m2, m3)." in sentence
+
+
+@pytest.mark.parametrize("length", [2, 128])
+def test_a_refusal_that_has_much_to_say_of_many_founders_fits_into_a_frame(length: int) -> None:
+    names = tuple(f"{at}".rjust(length, "m") for at in range(9))
+    founders = three_founders()
+    founders.names = names
+    founders.known.accounts = {
+        name: Account(origin=at, founders=names, terms="", founded=True, total=at, peak=99, waits_for=names)
+        for at, name in enumerate(names)
+    }
+    code, sentence = refusal("m1", founders, names)
+    assert decode(encode(Refused(code=code, sentence=sentence, retry_after=1.0))) is not None
+    assert "before the lowered cap of 0 holds" in sentence
+    assert sentence.endswith("…") if length > 99 else "; `kcm group founders` tells " in sentence
 
 
 @pytest.mark.parametrize(("rights", "said"), [(3, "had 3 rights left"), (0, "had no rights left")])
