@@ -6,7 +6,7 @@ a founder follows, or has followed since it last owed nothing.
 
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NoReturn
 
 from gossip.pages import NOTHING, Page
@@ -19,6 +19,8 @@ from simulations.granted import turned_away
 from simulations.nodes import SimNode
 from simulations.processes import NODE_PORT, SimManager
 
+ANSWERED_WITHIN = 3.0
+"""Seconds from a node's question to its answer, by way of pages and disks: its ticket may end meanwhile."""
 REACH_SECONDS = 5.0
 """Seconds in which every founder has been asked that does not answer."""
 QUICK = 0.1
@@ -353,7 +355,7 @@ class RightsWatch:
     def _has_another(self, id_: str, name: str) -> bool:
         others = [account for account in self._accounts.values() if account.name != name]
         return any(id_ in account.seats for account in others) or any(
-            node.id == id_ and node.has_ticket for node in self.nodes
+            node.id == id_ and _had_a_ticket(node) for node in self.nodes
         )
 
     def _who_is_barred_seats_nobody(self, account: _Account, home: Home, news: frozenset[str]) -> None:
@@ -455,3 +457,11 @@ def misplaced_under_rights(managers: Iterable[SimManager], nodes: Iterable[SimNo
         if node.joined and (view is None or view.state.value != "active" or view.seat != node.has_ticket):
             broken.append(f"{node.name} is served, has a ticket: {node.has_ticket}, and is shown as {view}")
     return broken
+
+
+def _had_a_ticket(node: SimNode) -> bool:
+    """Whether its ticket lived when it asked, if it has just been answered."""
+    state = node.disk.state
+    if state is None or state.life is None or not state.ticket:
+        return False
+    return replace(state.life, seconds=state.life.seconds + ANSWERED_WITHIN).left(node.clock()) > 0
