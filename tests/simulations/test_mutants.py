@@ -13,7 +13,7 @@ from simulations.mutants.patch import applied
 SEEDS = 40
 NAMED_AT = {
     "answer_to_an_exchange_ignored": 6,
-    "aside_for_ever": 46,
+    "aside_for_ever": 79,
     "busy_blames_others": 45,
     "conflict_of_others_is_fatal": 6,
     "dead_name_keeps_its_address": 20,
