@@ -29,7 +29,9 @@ LISTENS = 0.15
 SUSPECTED_MAX = 45.0
 """The longest suspicion lasts 24 s, a little more where many are known who are gone."""
 GONE_MAX = SUSPECTED_MAX + 5.0
-"""Seconds after the end of a process by which it is probed, suspected and given up."""
+"""Seconds after the end of a process by which it is probed, suspected and given up …"""
+PROBED_EACH = 9.0
+"""… and for each member as many more: whoever takes itself for slow probes as slowly."""
 LEAVE_TOLD = 3.0
 """Seconds after its end by which a member that left is known to have left."""
 
@@ -50,6 +52,8 @@ class _Seen:
     """Whom that is about."""
     acked: int = 0
     """The last that was answered."""
+    known: dict[str, float] = field(default_factory=dict)
+    """Since when who is held for present."""
     suspected: dict[str, tuple[float, int]] = field(default_factory=dict)
     """Since when who is suspected, and at which incarnation, as far as the process was awake."""
     missed: dict[str, int] = field(default_factory=dict)
@@ -151,6 +155,10 @@ class Conduct:
             before = seen.states.get(member.name)
             if before is not member.state:
                 seen.states[member.name] = member.state
+                if not member.present:
+                    seen.known.pop(member.name, None)
+                else:
+                    seen.known.setdefault(member.name, self._world.now)
                 if member.state in (State.DEAD, State.SUSPECT) and before is not None:
                     self._nobody_well_is_accused(manager, member.name, member.incarnation, member.state)
                     self._who_was_away_blames_nobody(manager, member)
@@ -243,7 +251,10 @@ class Conduct:
             return
         for member in manager.core.group.swim.members.present():
             gone_since = self._last_ran.get(member.name, self._world.now)
-            if self._world.now - gone_since > GONE_MAX:
+            # Others may tell of it when it is long gone.
+            known_since = self._seen[manager.host, manager.starts].known[member.name]
+            patience = GONE_MAX + PROBED_EACH * len(manager.core.group.swim.members.present())
+            if self._world.now - max(gone_since, known_since) > patience:
                 self._fail(
                     f"{manager.name} holds {member.name} for {member.state.name.lower()}, which is gone"
                 )

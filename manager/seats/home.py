@@ -146,12 +146,14 @@ class Home:
         has = (ask.has_incarnation, ask.has_ask) if ask.living else (0, 0)
         if seat is not None and seat.asked < has and not self.founder.account().barred:
             self.bar(now)  # we gave it that ticket, and do not know
+        barred = self.founder.account().barred
+        if barred and has == (0, 0):
+            return False  # the seat that an older store has for it may have been another's since (R5)
         wanted = self._config.ephemeral_life if ask.ephemeral else self._config.ticket_life
         full = min(wanted, self.founder.life)
         life = full if has > (0, 0) else min(full, FIRST_LIFE)
         wall = self._group.wall(now)
         if seat is None:
-            barred = self.founder.account().barred and has > (0, 0)
             pool = "" if barred else self.founder.pool(ask.replaces)
             if pool is None:
                 return False

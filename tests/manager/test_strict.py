@@ -433,6 +433,17 @@ def test_a_store_that_went_back_waits_for_what_others_know_that_it_gave() -> Non
     welcomed(manager, 1, incarnation=2)
 
 
+def test_a_store_that_went_back_gives_nothing_to_whom_it_holds_a_seat_for_without_a_living_ticket() -> None:
+    """Seed 5489 of strict: that seat had become free, and was another's, in what the store had lost."""
+    manager = running(ALONE)
+    ticket = welcomed(manager, 1).ticket
+    home = manager.core.home
+    assert home is not None
+    home.bar(manager.now())
+    assert isinstance(joins(manager, 1, incarnation=2), Refused)
+    renews(manager, 1, 1, ticket, 59.0)
+
+
 def test_a_founder_with_another_list_is_named_where_its_yes_does_not_count() -> None:
     manager = running(replace(ALONE, founders=("m1", "m2")))
     says(manager, "m2", LIFE, 1, founders=("m1", "m2", "m3"))

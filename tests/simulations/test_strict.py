@@ -123,6 +123,10 @@ def test_every_rule_of_strict_is_left_out_once() -> None:
         4570,
         # A node's ticket ended while its question for another in its place was answered.
         4823,
+        # A manager heard of one that was long gone only when it was.
+        5133,
+        # A founder whose store went back renewed seats that had become others' in what it had lost (R5).
+        5489,
         # A node that did not run was forgotten, and was taken for one that might run on.
         1580,
         # The founder of its turn had forgotten a node, and another manager had not yet.
