@@ -108,7 +108,7 @@ class RightsWatch:
         mark = manager.starts, own.generation, own.version
         if mark != account.mark:
             account.mark = mark
-            self._note(account, home)
+            self._note(account, home, kept=_is_quick(manager))
             if account.seats and not account.met:
                 account.met = True
                 self._who_spends_was_met(manager, account)
@@ -133,7 +133,7 @@ class RightsWatch:
 
     def judge_reach(self, now: float, *, calm: bool) -> None:
         """`calm`: the managers run, are connected, and see each other."""
-        quick = all(m.disk is not None and not m.disk.full and m.disk.slow < QUICK for m in self.managers)
+        quick = all(map(_is_quick, self.managers))
         if not (calm and quick and self._is_enough()):
             self._enough_since = now
 
@@ -196,7 +196,8 @@ class RightsWatch:
                 )
         return broken
 
-    def _note(self, account: _Account, home: Home) -> None:
+    def _note(self, account: _Account, home: Home, *, kept: bool) -> None:
+        """`kept`: what it frees is on its disk soon, and not back after the next start."""
         said = home.founder.account()
         seats = {id_: seat.asked for id_, seat in home.seats.items()}
         # What a process freed and had not kept when it was killed, the next one holds again.
@@ -224,7 +225,7 @@ class RightsWatch:
                 self._a_lost_store_is_not_met_again(account)
         account.lost |= account.origin not in (0, said.origin)
         account.origin = said.origin
-        owes = said.owes or bool(account.back) or account.lost
+        owes = said.owes or bool(account.back) or account.lost or not kept
         account.highest = max(account.highest, said.total) if owes else said.total
         account.rights = said.rights if said.founded and not said.barred else 0
         account.total, account.peak = said.total, max(account.peak, said.total)
@@ -457,6 +458,11 @@ def misplaced_under_rights(managers: Iterable[SimManager], nodes: Iterable[SimNo
         if node.joined and (view is None or view.state.value != "active" or view.seat != node.has_ticket):
             broken.append(f"{node.name} is served, has a ticket: {node.has_ticket}, and is shown as {view}")
     return broken
+
+
+def _is_quick(manager: SimManager) -> bool:
+    """Whether its disk takes what it writes, and soon."""
+    return manager.disk is not None and not manager.disk.full and manager.disk.slow < QUICK
 
 
 def _had_a_ticket(node: SimNode) -> bool:
