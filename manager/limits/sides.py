@@ -55,6 +55,10 @@ class Side:
             unpaid = not split and now > tenant.since + UNPAID_SECONDS
             if tenant.origin and (unpaid or not self.is_member(tenant.origin)):
                 tenant.origin, tenant.brought = "", {}
+            if name in tenant.brought and not self._apart.is_out_of_reach(tenant.origin):
+                # A limit may have been lowered since: no more counts there than that one's budget is now.
+                counts = holdings[tenant.origin].amount if tenant.origin in holdings else 0.0
+                tenant.brought[name] = min(tenant.brought[name], counts)
             if part := tenant.brought.get(name, 0.0):
                 budget.brought[tenant.origin] = budget.brought.get(tenant.origin, 0.0) + part
         budget.owed = self._owed(budget.brought)

@@ -5,6 +5,7 @@ from manager.limits.apart import Apart
 from manager.limits.budgets import HELD, Budget, Holding
 from manager.limits.handover import Gift, Handover
 from manager.limits.sides import Side
+from manager.limits.tenants import Tenant
 from tests.manager.running import Running
 
 NAME = "public"
@@ -52,3 +53,13 @@ def test_whoever_has_not_taken_what_it_was_given_is_given_nothing_more() -> None
     assert bench.given() == {"m2": 1.0}
     bench.holds("m2", Handover(taken={"m1": 1.0}, brought={"m1": 3.0}))
     assert bench.given() == {"m2": 4.0}
+
+
+def test_what_a_node_brought_counts_for_its_former_manager_up_to_the_budget_that_this_has_now() -> None:
+    """Seed 5750 of strict: a limit that was lowered bound a node that had moved only a minute later."""
+    bench = Bench()
+    bench.holds("m2", Handover())
+    tenant = Tenant(0.0, 0.0, origin="m2", brought={NAME: 80.0})
+    bench.side.settle(NAME, bench.budget, {"n1": tenant}, bench.holdings, 1.0, still=False)
+    assert tenant.brought == {NAME: 5.0}
+    assert bench.budget.brought == {"m2": 5.0}
