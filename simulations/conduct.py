@@ -32,6 +32,8 @@ GONE_MAX = SUSPECTED_MAX + 5.0
 """Seconds after the end of a process by which it is probed, suspected and given up …"""
 PROBED_EACH = 9.0
 """… and for each member as many more: whoever takes itself for slow probes as slowly."""
+WELCOMED = 1.0
+"""Seconds after a node's welcome by which its manager has heard it."""
 LEAVE_TOLD = 3.0
 """Seconds after its end by which a member that left is known to have left."""
 
@@ -91,6 +93,8 @@ class Conduct:
         """When each host was last seen to run, before it was away for long."""
         self._away: dict[str, float] = {}
         """When each host was last seen to be away, after it was so for long."""
+        self._outside_at: dict[str, float] = {}
+        """When each node was last seen without a manager."""
         self._last_ran: dict[str, float] = {}
         """When a process of each name was last seen."""
         self._broken_at = 0.0
@@ -191,6 +195,9 @@ class Conduct:
                     self._away[process.host] = now
             else:
                 self._ran[process.host] = now
+        for node in self._nodes:
+            if not node.joined:
+                self._outside_at[node.host] = now
         self._last_ran |= {manager.name: now for manager in self._managers if manager.alive}
         for manager in self._managers:
             if manager.alive:
@@ -377,6 +384,8 @@ class Conduct:
         id_ = line.split(" ", 1)[0]
         for node in self._nodes:
             joined = isinstance(node.session.phase, Joined)
+            # It says nothing before its welcome, which waits for its manager's disk.
+            joined = joined and self._world.now - self._outside_at.get(node.host, 0.0) >= WELCOMED
             if node.id == id_ and node.alive and joined and self._is_well(node.host, patience):
                 self._fail(f"{manager.name} says of {node.name}, which is well: {line}")
 

@@ -40,6 +40,8 @@ _WENT_BACK = (
     "admits no node, and renews the tickets that it is shown; until then there may be more nodes than the "
     "subscription allows, by no more than the rights that it had left"
 )
+OVER_MAX = 4096
+"""Nodes of which it is known what was the last that they had here."""
 UNLIMITED = 2**40
 """The total if there is no cap."""
 
@@ -66,6 +68,8 @@ class Home:
         self._seats: dict[str, Seat] = {}
         self._until: dict[str, float] = {}
         """When the last ticket that may still be around is over, by any clock within the bound."""
+        self._over: dict[str, Asked] = {}
+        """The questions that the last tickets answered which were over, by node; the oldest first."""
         self._noes: set[str] = set()
         self._warned: set[str] = set()
         self._looked: tuple[int | None, int] | None = None
@@ -143,6 +147,8 @@ class Home:
         seat = self._seats.get(id_)
         if seat is not None and seat.asked >= ask.asked:
             return True
+        if seat is None and ask.asked <= self._over.get(id_, (0, 0)):
+            return False  # it has waited for us, and its node has had a later ticket since
         has = (ask.has_incarnation, ask.has_ask) if ask.living else (0, 0)
         if seat is not None and seat.asked < has and not self.founder.account().barred:
             self.bar(now)  # we gave it that ticket, and do not know
@@ -221,6 +227,10 @@ class Home:
         """End seats whose tickets are over, mark those beyond the total, clear answers that have served."""
         for id_ in [id_ for id_, until in self._until.items() if until <= now]:
             self._outbox.log(Level.INFO, f"the seat of {id_} is free: its ticket is over")
+            self._over.pop(id_, None)
+            self._over[id_] = self._seats[id_].asked
+            if len(self._over) > OVER_MAX:
+                del self._over[next(iter(self._over))]
             self._free(id_)
         self._mark_excess(now)
         for id_ in sorted(self._noes):

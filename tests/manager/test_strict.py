@@ -444,6 +444,20 @@ def test_a_store_that_went_back_gives_nothing_to_whom_it_holds_a_seat_for_withou
     renews(manager, 1, 1, ticket, 59.0)
 
 
+def test_a_question_that_is_older_than_a_ticket_which_is_over_is_not_answered() -> None:
+    """Seed 6612 of strict: it got a seat, and the next one made the store look set back."""
+    manager = running(ALONE)
+    welcomed(manager, 1, incarnation=3)
+    home = manager.core.home
+    assert home is not None
+    [(id_, seat)] = home.seats.items()
+    manager.wait(2 * LIFE * STRETCH)
+    assert not home.seats
+    old = Ask("m1", 2, 5, seat.stamp, False, 0, 0, False, "")
+    assert not home.gives(id_, old, manager.now())
+    assert home.gives(id_, replace(old, incarnation=4), manager.now())
+
+
 def test_a_founder_with_another_list_is_named_where_its_yes_does_not_count() -> None:
     manager = running(replace(ALONE, founders=("m1", "m2")))
     says(manager, "m2", LIFE, 1, founders=("m1", "m2", "m3"))
