@@ -38,6 +38,8 @@ class NodeState:
     """What holds when the ticket's life is over, or no manager was heard for too long, as one last said."""
     degrade_after: float = 0.0
     """Seconds for which it keeps its place without any manager; 0 for ever, or for its ticket's life."""
+    rejoin_window: float = 0.0
+    """Seconds for which its seat is held when it has left, as a manager last said."""
 
 
 @dataclass(frozen=True, slots=True)

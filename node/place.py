@@ -37,7 +37,6 @@ class Place:
         self._tickets = Tickets(clock)
         self._before: NodeState | None = None
         """What was saved before the present ticket, until that is known to be saved."""
-        self._rejoin_window = 60.0
         self._solitude = Solitude(0.0, clock(), 0.0)
 
     def begin(self, now: float, renewed_ago: float, silent: float) -> None:
@@ -88,8 +87,8 @@ class Place:
             id=message.id,
             free_limits=message.free_limits,
             degrade_after=message.degrade_after,
+            rejoin_window=message.rejoin_window,
         )
-        self._rejoin_window = message.rejoin_window
         self._in_force.free = self._kept.state.free_limits if self._tickets.lapsed else None
         self._in_force.provisional, self._in_force.confirmed = None, True
         return kept
@@ -104,7 +103,8 @@ class Place:
         life = self._kept.state.life
         if life is None:
             return []
-        self._kept.state = replace(self._kept.state, life=life.cut(self._clock(), self._rejoin_window))
+        cut = life.cut(self._clock(), self._kept.state.rejoin_window)
+        self._kept.state = replace(self._kept.state, life=cut)
         return [Save(self._kept.state)]
 
     # Its shares, and the leases of those

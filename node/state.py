@@ -59,6 +59,7 @@ class _Stored(BaseModel):
     order_writer: str = ""
     free_limits: dict[str, Limit] = {}
     degrade_after: Annotated[float, Field(ge=0)] = 0.0
+    rejoin_window: Annotated[float, Field(ge=0)] = 0.0
     gateway: ProcessId | None
     agent: ProcessId | None = None
 
@@ -170,6 +171,7 @@ class StateFile:
             order=(stored.order_serial, stored.order_writer),
             free_limits=stored.free_limits,
             degrade_after=stored.degrade_after,
+            rejoin_window=stored.rejoin_window,
         )
 
     def _explained(self, error: ValidationError) -> str:
@@ -203,6 +205,7 @@ class StateFile:
             order_writer=state.order[1],
             free_limits=state.free_limits,
             degrade_after=state.degrade_after,
+            rejoin_window=state.rejoin_window,
             gateway=gateway,
             agent=agent,
         )

@@ -239,7 +239,7 @@ class Conduct:
 
     def _who_is_well_is_known_as_it_is(self, manager: SimManager) -> None:
         """Of a process that is well, who is well too has that one's metadata, and not its predecessor's."""
-        if manager.loop.busy or not self._is_well(manager.host):
+        if manager.loop.busy or manager.set_back or not self._is_well(manager.host):
             return
         for member in manager.core.group.kin():
             named = [other for other in self._managers if other.name == member.name]

@@ -213,9 +213,14 @@ class RightsWatch:
             self._who_is_barred_seats_nobody(account, home, new_ids)
         if account.last_back is not None:
             account.last_back.found |= said.barred
-        for back in account.back:
-            back.rights = max(back.rights, said.rights if said.founded and not said.barred else 0)
-        if account.barred and not said.barred and not said.owes:
+        gives = said.rights if said.founded and not said.barred else 0
+        for other in self._accounts.values():
+            for back in other.back if other.name == account.name else ():
+                # Of two processes of a name each gives by itself what only one of them has.
+                if other is account or back.lost == UNLIMITED:
+                    back.rights = max(back.rights, gives)
+        alone = sum(m.name == account.name and m.alive for m in self.managers) == 1
+        if account.barred and not said.barred and not said.owes and alone:
             account.back.clear()
         account.barred = said.barred
         # A store that went back does not know what it owes, until that is found and over (R5).

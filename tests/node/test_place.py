@@ -39,6 +39,18 @@ def test_a_node_whose_ticket_is_over_when_it_starts_never_works_under_its_last_s
     assert [one for one in effects if isinstance(one, ApplyLimits)] == [ApplyLimits(3, "free", FREE)]
 
 
+@pytest.mark.parametrize("window", [0.0, 10.0])
+def test_who_leaves_before_a_manager_has_answered_cuts_its_ticket_by_the_window_of_the_last_one(
+    window: float,
+) -> None:
+    life = Life.asked_at(CLOCK, 3600.0)
+    saved = NodeState(key=b"k" * 32, id=ID, ticket="t", life=life, rejoin_window=window)
+    made, _ = greeted(state=saved)
+    [kept] = [effect.state for effect in made.leave("stopped", 0.1) if isinstance(effect, Save)]
+    assert kept.life is not None
+    assert kept.life.left(CLOCK) == window
+
+
 def test_a_ticket_that_comes_with_limits_is_kept_with_them() -> None:
     made = joined()
     effects = made.received(LimitsPush(version=4, limits=PUBLIC, ticket="with a margin"), 2.0)
