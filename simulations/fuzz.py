@@ -4,6 +4,7 @@ import traceback
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 
+from manager.limits.sides import UNPAID_SECONDS
 from manager.terms import Policy
 from simulations.allotted import AllottedAtRest
 from simulations.checkers import (
@@ -139,6 +140,10 @@ def _recover(fire: Fire, *, rests: bool) -> tuple[float, list[Finding]]:
         world.run_for(1.0)
     world.run_for(_shares_settle(plan))
     storm = _storm(fire) and _storm(fire)  # what the heal began may reach into the first ten seconds
+    if storm and plan.config.limits_mode == "conserve":
+        # What nodes have brought along is handed over by and by (Q6).
+        world.run_for(UNPAID_SECONDS)
+        storm = _storm(fire)
     broken = [Finding("too_many_packets", text) for text in storm]
     ends = world.now + patience(plan)
     while again := _amiss(fire):
