@@ -32,6 +32,8 @@ GONE_MAX = SUSPECTED_MAX + 5.0
 """Seconds after the end of a process by which it is probed, suspected and given up …"""
 PROBED_EACH = 9.0
 """… and for each member as many more: whoever takes itself for slow probes as slowly."""
+GIVES_WAY = 30.0
+"""Seconds after the last start of any by which one of two processes of a name has ended."""
 WELCOMED = 1.0
 """Seconds after a node's welcome by which its manager has heard it."""
 LEAVE_TOLD = 3.0
@@ -260,7 +262,7 @@ class Conduct:
             gone_since = self._last_ran.get(member.name, self._world.now)
             # Others may tell of it when it is long gone.
             known_since = self._seen[manager.host, manager.starts].known[member.name]
-            patience = GONE_MAX + PROBED_EACH * len(manager.core.group.swim.members.present())
+            patience = GONE_MAX + PROBED_EACH * len(manager.core.group.swim.members)
             if self._world.now - max(gone_since, known_since) > patience:
                 self._fail(
                     f"{manager.name} holds {member.name} for {member.state.name.lower()}, which is gone"
@@ -381,6 +383,10 @@ class Conduct:
         aside = manager.core.group.swim.members.me.state is State.SUSPECT
         if aside or self._world.now - manager.started < patience:
             return
+        running = [other for other in self._managers if other.alive or other.conflicting]
+        started = max(other.started for other in running)
+        if len({other.name for other in running}) < len(running) and self._world.now - started < GIVES_WAY:
+            return  # until one of two processes of a name has given way the others hear only the one
         id_ = line.split(" ", 1)[0]
         for node in self._nodes:
             joined = isinstance(node.session.phase, Joined)
