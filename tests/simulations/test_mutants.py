@@ -38,7 +38,7 @@ NAMED_AT = {
     "merge_waits_for_ever": 166,
     "new_metadata_ignored": 42,
     "notes_are_not_heeded": 18,
-    "old_disk_is_welcomed": 20,
+    "old_disk_is_welcomed": 29,
     "old_news_is_told_on": 5,
     "only_the_living_are_remembered": 30,
     "others_have_nothing": 7,
