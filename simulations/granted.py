@@ -48,6 +48,8 @@ class PagesWatch:
     def __init__(self, fail: Fail) -> None:
         self._fail = fail
         self._held: dict[tuple[str, int], dict[str, Mark]] = {}
+        self._ever: dict[str, Mark] = {}
+        """Up to where any note that was ever seen speaks of each owner's page."""
 
     def look(self, manager: SimManager) -> None:
         """`manager` lets go of a page by a note, and holds none that a note which it has speaks of."""
@@ -55,8 +57,14 @@ class PagesWatch:
         now = {owner: page.mark for owner, page in pages.items()}
         if self._held.get(process) == now:
             return  # the same pages, judged before
+        for page in pages.values():
+            for key, value in page.items():
+                if key.startswith(FORGOTTEN):
+                    owner = key.removeprefix(FORGOTTEN)
+                    self._ever[owner] = max(self._ever.get(owner, NOTHING), read_forgotten(value)[0])
         for owner, mark in self._held.get(process, {}).items():
-            if owner not in now and self._noted(manager, owner) < mark:
+            # A note may come and go between two looks at one manager.
+            if owner not in now and self._ever.get(owner, NOTHING) < mark:
                 self._a_page_goes_by_a_note(manager, owner)
         self._held[process] = now
         for owner, mark in now.items():
