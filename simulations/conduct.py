@@ -13,7 +13,6 @@ from typing import NoReturn
 from gossip.effects import OpenStream, Send
 from gossip.members import Member
 from gossip.messages import IndirectPing, Ping, State
-from node.phases import Joined
 from simulations.nodes import SimNode
 from simulations.processes import Ending, SimManager
 from simulations.world import World
@@ -224,9 +223,6 @@ class Conduct:
     def _sees(self, manager: SimManager, other: SimManager) -> bool:
         return other.name in {member.name for member in manager.core.group.kin()}
 
-    def _went_back(self, manager: SimManager) -> bool:
-        return self._seen[manager.host, manager.starts].went_back
-
     def _running(self, name: str) -> list[SimManager]:
         return [manager for manager in self._managers if manager.name == name and manager.alive]
 
@@ -249,7 +245,7 @@ class Conduct:
             if len(named) != 1 or not named[0].alive or named[0].set_back or not self._is_well(named[0].host):
                 continue
             # One whose store went back may not remember us, and hears of us by a whole table too.
-            if self._went_back(named[0]) and not self._sees(named[0], manager):
+            if self._seen[named[0].host, named[0].starts].went_back and not self._sees(named[0], manager):
                 continue
             if member.meta != named[0].core.group.swim.members.me.meta:
                 self._fail(f"{manager.name} has the metadata of an earlier {member.name}")
@@ -389,10 +385,9 @@ class Conduct:
             return  # until one of two processes of a name has given way the others hear only the one
         id_ = line.split(" ", 1)[0]
         for node in self._nodes:
-            joined = isinstance(node.session.phase, Joined)
             # It says nothing before its welcome, which waits for its manager's disk.
-            joined = joined and self._world.now - self._outside_at.get(node.host, 0.0) >= WELCOMED
-            if node.id == id_ and node.alive and joined and self._is_well(node.host, patience):
+            heard = node.joined and self._world.now - self._outside_at.get(node.host, 0.0) >= WELCOMED
+            if node.id == id_ and node.alive and heard and self._is_well(node.host, patience):
                 self._fail(f"{manager.name} says of {node.name}, which is well: {line}")
 
     def _who_was_let_in_is_not_refused(self) -> None:

@@ -368,14 +368,20 @@ def test_a_restored_snapshot_is_the_state_and_the_former_one_is_kept(tmp_path: P
     assert again(directory).facts["a"] == "now"
 
 
-def test_a_restore_over_what_a_killed_process_left_keeps_none_of_its_log(
-    killed: Path, tmp_path: Path
-) -> None:
+def restored_over(killed: Path, tmp_path: Path) -> tuple[Path, Path]:
+    """A folder that a killed process left, with the snapshot of another state in its place; and that."""
     folder, snapshot = copied(killed, tmp_path / "copy"), tmp_path / "snapshot"
     store = opened(tmp_path / "other", secret="")
     snapshot.write_bytes(store.snapshot())
     store.close()
     restore(snapshot, folder, "m1", "blue")
+    return folder, snapshot
+
+
+def test_a_restore_over_what_a_killed_process_left_keeps_none_of_its_log(
+    killed: Path, tmp_path: Path
+) -> None:
+    folder, _ = restored_over(killed, tmp_path)
     assert again(folder).pages == {}
 
 
@@ -501,11 +507,7 @@ def test_a_restore_that_fails_leaves_all_as_it_was(
 def test_beside_a_state_that_a_restore_replaced_there_is_no_log_of_another(
     killed: Path, tmp_path: Path
 ) -> None:
-    folder, snapshot = copied(killed, tmp_path / "copy"), tmp_path / "snapshot"
-    store = opened(tmp_path / "other", secret="")
-    snapshot.write_bytes(store.snapshot())
-    store.close()
-    restore(snapshot, folder, "m1", "blue")
+    folder, snapshot = restored_over(killed, tmp_path)
     assert (folder / "state.db.before-restore-wal").exists()
     again(folder)
     restore(snapshot, folder, "m1", "blue")
