@@ -6,10 +6,11 @@ So whoever holds it is asked whether it still is where we know it; where it is n
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 from gossip.effects import NameConflict, OpenStream, OtherGroup, Output, Rejected, Send
 from gossip.members import Member, Members, takes_new_address
-from gossip.messages import Ack, Address, Alive, NodeName, Ping, StreamMessage, Suspect
+from gossip.messages import Ack, Address, Alive, NodeName, Ping, PushPull, StreamMessage, Suspect
 
 _REMEMBERED_MAX = 256
 _CLAIM_SECONDS = 10.0
@@ -17,6 +18,15 @@ _CLAIM_SECONDS = 10.0
 _CHECK_SECONDS = 2.0
 _HOLDER_SECONDS = 1.0
 _CHECKS_MAX = 8
+
+
+@dataclass(slots=True)
+class _Namesake:
+    """A process of our own name, earlier than us by its `claim`, that is asked whether it lives."""
+
+    claim: Alive
+    restarted: bool = False
+    """Whether we have heard since of one there that is later than us."""
 
 
 class Conflicts:
@@ -37,7 +47,8 @@ class Conflicts:
         self._tokens = tokens
         self._next_number = next_number
         self._checks: dict[int, tuple[NodeName, Address]] = {}
-        """Of whom we ask whether it lives there: of our own name elsewhere, or where we know a member."""
+        """Of whom we ask whether it lives where we know it."""
+        self._namesakes: dict[int, _Namesake] = {}
         self._refused: OrderedDict[tuple[NodeName, Address], tuple[Alive, float]] = OrderedDict()
         """Claims that were not taken, and when they came last; of these the operator has been told."""
 
@@ -58,9 +69,13 @@ class Conflicts:
             # Nobody passes the claim on, so the one whom all know would never hear that it came later.
             output.append(Send(holder.address, (claim,)))
             # A probe would come later, in its turn.
-            output += self._check(holder.name, holder.address, _HOLDER_SECONDS)
-        elif claim.node == self._me.name and self._came_later(claim.meta):
-            output += self._check(claim.node, claim.address, _CHECK_SECONDS)
+            output += self._check(holder.name, holder.address)
+        elif claim.node == self._me.name:
+            if self._came_later(claim.meta):
+                output += self._ask_namesake(claim)
+            else:
+                for namesake in self._namesakes.values():
+                    namesake.restarted |= namesake.claim.address == claim.address
         return output
 
     def moved(self, member: Member, now: float) -> Alive | None:
@@ -70,30 +85,56 @@ class Conflicts:
                 return claim
         return None
 
-    def _check(self, name: NodeName, address: Address, patience: float) -> list[Output]:
+    def _check(self, name: NodeName, address: Address) -> list[Output]:
         check = (name, address)
         if check in self._checks.values() or len(self._checks) >= _CHECKS_MAX:
             return []
         token = next(self._tokens)
         self._checks[token] = check
-        return [OpenStream(token, address, Ping(self._next_number(), name), patience)]
+        return [OpenStream(token, address, Ping(self._next_number(), name), _HOLDER_SECONDS)]
+
+    def _ask_namesake(self, claim: Alive) -> list[Output]:
+        """By a push/pull, which says who asks and who answers: either may be another process by now.
+
+        So whoever is answered by an earlier one is known to it as later, which does then not go by what it
+        was told before (`restarted`): of two exactly one stops.
+        """
+        asked = {namesake.claim.address for namesake in self._namesakes.values()}
+        if claim.address in asked or len(asked) >= _CHECKS_MAX:
+            return []
+        token = next(self._tokens)
+        self._namesakes[token] = _Namesake(claim)
+        ourselves = PushPull(False, (self._me.entry(),))
+        return [OpenStream(token, claim.address, ourselves, _CHECK_SECONDS)]
 
     def owns_stream(self, token: int) -> bool:
         """Whether `stream_answered(token, …)` is for us."""
-        return token in self._checks
+        return token in self._checks or token in self._namesakes
 
     def stream_answered(
         self, token: int, answer: StreamMessage | None
     ) -> tuple[list[Output], Suspect | None]:
-        """The outcome of a ping by TCP, and the accusation that follows from it, if one does."""
+        """What we asked of a member or a namesake, and the accusation that follows from it, if one does."""
+        if (namesake := self._namesakes.pop(token, None)) is not None:
+            claim, earlier = namesake.claim, self._is_earlier_there(namesake, answer)
+            return [NameConflict(claim.node, claim.address, ours=True)] if earlier else [], None
         name, address = self._checks.pop(token)
-        lives = isinstance(answer, Ack)
-        if name == self._me.name:
-            return [NameConflict(name, address, ours=True)] if lives else [], None
         holder = self._members.get(name)
-        if lives or holder is None or holder.address != address:
+        if isinstance(answer, Ack) or holder is None or holder.address != address:
             return [], None
         return [], Suspect(name, holder.incarnation, self._me.name)
+
+    def _is_earlier_there(self, namesake: _Namesake, answer: StreamMessage | None) -> bool:
+        """Whether a process of our name lives there that started before us."""
+        claim = namesake.claim
+        if namesake.restarted or not isinstance(answer, PushPull):
+            return False
+        return any(
+            entry.name == claim.node
+            and entry.address == claim.address
+            and (entry.meta == claim.meta or self._came_later(entry.meta))
+            for entry in answer.members
+        )
 
     def _is_news(self, claim: Alive, now: float) -> bool:
         """Whether the operator has not been told yet, as far as we remember."""

@@ -41,6 +41,8 @@ from gossip.wire import encode_packet
 
 WALL = 1_800_000_000.0
 ME = Address("10.0.0.1", 7946)
+LATER = b"later"
+"""What a process of our name says that started after us."""
 
 
 def address(number: int) -> Address:
@@ -54,7 +56,7 @@ def swim(*others: str, peers: tuple[str, ...] = (), came_later: bool = False, se
         address=ME,
         meta=b"",
         incarnation=10,
-        came_later=lambda meta: came_later,
+        came_later=lambda meta: came_later and meta != LATER,
         group_of=lambda meta: "green" if meta == b"green" else None,
         tokens=count(1),
         wall=lambda now: WALL + now,
@@ -600,7 +602,36 @@ def test_our_own_name_elsewhere_stops_us_only_if_we_came_later_and_the_other_ans
     output = core.receive(Alive("m1", 99, address(9)), address(2), 1.0)
     [check] = [item for item in output if isinstance(item, OpenStream)]
     assert check.address == address(9)
-    assert core.stream_answered(check.token, Ack(0), 1.1) == [NameConflict("m1", address(9), ours=True)]
+    assert check.message == PushPull(False, (MemberState("m1", address(1), b"", 10, State.ALIVE),))
+    there = PushPull(False, (MemberState("m1", address(9), b"", 99, State.ALIVE),))
+    assert core.stream_answered(check.token, there, 1.1) == [NameConflict("m1", address(9), ours=True)]
+
+
+@pytest.mark.parametrize(
+    "there",
+    [
+        MemberState("m1", address(9), LATER, 100, State.ALIVE),
+        MemberState("m4", address(9), b"", 1, State.ALIVE),
+        MemberState("m1", address(8), b"", 1, State.ALIVE),
+    ],
+    ids=["one that restarted", "another member", "one that only knows it"],
+)
+def test_whoever_is_where_our_namesake_was_does_not_stop_us_unless_it_is_earlier(there: MemberState) -> None:
+    """Both would stop where each was asked before the other's restart (strict seed 2885)."""
+    core = swim("m2", came_later=True)
+    output = core.receive(Alive("m1", 99, address(9)), address(2), 1.0)
+    [check] = [item for item in output if isinstance(item, OpenStream)]
+    assert core.stream_answered(check.token, PushPull(False, (there,)), 1.1) == []
+
+
+def test_the_earlier_of_two_processes_stays_where_the_other_has_restarted_while_it_was_asked() -> None:
+    """What the former one said is still under way (strict seed 2885)."""
+    core = swim("m2", came_later=True)
+    output = core.receive(Alive("m1", 99, address(9)), address(2), 1.0)
+    [check] = [item for item in output if isinstance(item, OpenStream)]
+    core.table_received(PushPull(False, (MemberState("m1", address(9), LATER, 100, State.ALIVE),)), 1.1)
+    there = PushPull(False, (MemberState("m1", address(9), b"", 99, State.ALIVE),))
+    assert core.stream_answered(check.token, there, 1.2) == []
 
 
 def test_our_own_name_at_an_address_where_nobody_answers_does_not_stop_us() -> None:
