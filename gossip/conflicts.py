@@ -70,12 +70,10 @@ class Conflicts:
             output.append(Send(holder.address, (claim,)))
             # A probe would come later, in its turn.
             output += self._check(holder.name, holder.address)
+        elif claim.node == self._me.name and self._came_later(claim.meta):
+            output += self._ask_namesake(claim)
         elif claim.node == self._me.name:
-            if self._came_later(claim.meta):
-                output += self._ask_namesake(claim)
-            else:
-                for namesake in self._namesakes.values():
-                    namesake.restarted |= namesake.claim.address == claim.address
+            self._note_restart(claim)
         return output
 
     def moved(self, member: Member, now: float) -> Alive | None:
@@ -106,6 +104,16 @@ class Conflicts:
         self._namesakes[token] = _Namesake(claim)
         ourselves = PushPull(False, (self._me.entry(),))
         return [OpenStream(token, claim.address, ourselves, _CHECK_SECONDS)]
+
+    def _note_restart(self, claim: Alive) -> None:
+        """One that is later than us is where another was asked.
+
+        An agent, which does not say when it started, is later as soon as we have met anybody: the same one
+        has not restarted.
+        """
+        for namesake in self._namesakes.values():
+            if namesake.claim.address == claim.address and namesake.claim.meta != claim.meta:
+                namesake.restarted = True
 
     def owns_stream(self, token: int) -> bool:
         """Whether `stream_answered(token, …)` is for us."""
